@@ -1,0 +1,1 @@
+"""Losses, metrics, data and the training loop; each module is imported on its own, so nothing heavy loads here."""

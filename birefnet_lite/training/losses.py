@@ -1,0 +1,158 @@
+"""The whole training loss: pixel losses at every supervised stage, the gradient loss and the class loss."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from birefnet_lite.training.pixel_losses import PIXEL_LOSSES
+
+GradientTarget = Literal["original", "masked"]
+
+
+class LossParts(NamedTuple):
+    """A loss to call ``backward`` on, and the detached parts it is made of, by name, for the log."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+def resize_to(logits: Tensor, target: Tensor) -> Tensor:
+    """Bilinear with aligned corners, as everywhere in the original: (B, C, h, w) -> (B, C, H, W) of ``target``.
+
+    Half-precision logits become float32 first, so that the resizing itself does not round.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if logits.shape[-2:] == target.shape[-2:]:
+        return logits
+    return F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=True)
+
+
+class PixelLoss(nn.Module):
+    """Weighted sum of pixel losses, summed again over the supervised maps (paper, section on the objective function).
+
+    ``weights`` maps names of :data:`PIXEL_LOSSES` to factors; a loss whose factor is 0 is not computed. The original's
+    recipe is ``{"bce": 30, "iou_sum": 0.5, "ssim": 10}``.
+    Raises ValueError for an unknown name, a negative or infinite factor, or factors that are all 0.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        super().__init__()
+        self.set_weights(weights)
+
+    def set_weights(self, weights: Mapping[str, float]) -> None:
+        """Take other weights from the next call on, as a fine-tuning schedule does; checked as in the constructor."""
+        for name, weight in weights.items():
+            if name == "triplet":
+                raise ValueError("The original names a weight for 'triplet' but has no such loss; leave it out.")
+            if name not in PIXEL_LOSSES:
+                raise ValueError(f"There is no pixel loss {name!r}; choose from {', '.join(PIXEL_LOSSES)}.")
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"The weight of {name!r} is {weight}; a weight is a number from 0 up.")
+        if not any(weights.values()):
+            raise ValueError(f"No pixel loss has a weight above 0: {dict(weights)}. Nothing would be learnt.")
+        self.weights = dict(weights)
+
+    def forward(self, maps: Sequence[Tensor], mask: Tensor) -> LossParts:
+        """``maps``: logits (B, 1, h, w), each at its own size; ``mask``: (B, 1, H, W) in [0, 1].
+
+        The parts are weighted and averaged over the maps, as the original prints them, so that
+        ``total == len(maps) * sum(parts.values())``.
+        """
+        if not maps:
+            raise ValueError("PixelLoss needs at least one map of logits; it was given none.")
+        sums: dict[str, Tensor] = {}
+        for logits in maps:
+            logits = resize_to(logits, mask)  # (B, 1, H, W)
+            for name, weight in self.weights.items():
+                if weight:
+                    sums[name] = sums.get(name, 0) + weight * PIXEL_LOSSES[name](logits, mask)
+        total = torch.stack(list(sums.values())).sum()
+        return LossParts(total, {name: value.detach() / len(maps) for name, value in sums.items()})
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={weight:g}" for name, weight in self.weights.items())
+
+
+class GradientLoss(nn.Module):
+    """Auxiliary gradient supervision: BCE of the up-sampled gradient maps, summed over the levels.
+
+    ``"original"``: the label is the sigmoid of Laplacian times mask logits, and learns too. A flat background is then
+    labelled 0.5, so most of the loss (a floor near ln 2 for each level) cannot be learnt away.
+    ``"masked"``: the label is an edge strength in [0, 1] and is not learnt (see ``gradient_target="masked"``).
+    """
+
+    def __init__(self, target: GradientTarget = "original") -> None:
+        super().__init__()
+        if target not in ("original", "masked"):
+            raise ValueError(f"The gradient target is {target!r}; choose 'original' or 'masked'.")
+        self.target = target
+
+    def forward(self, gradient_logits: Sequence[Tensor], gradient_targets: Sequence[Tensor]) -> Tensor:
+        """Logits (B, 1, h, w) and targets (B, 1, H, W), one pair for each level, in the same order -> scalar.
+
+        Raises ValueError where the two differ in number, or where a masked target is not in [0, 1].
+        """
+        if len(gradient_logits) != len(gradient_targets) or not gradient_logits:
+            raise ValueError(
+                f"GradientLoss wants as many predictions as targets, at least one; it was given {len(gradient_logits)} "
+                f"and {len(gradient_targets)}. Is the model in training mode?"
+            )
+        levels = [self._level(*pair) for pair in zip(gradient_logits, gradient_targets, strict=True)]
+        return torch.stack(levels).sum()
+
+    def _level(self, logits: Tensor, target: Tensor) -> Tensor:
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = resize_to(logits, target)
+            target = target.to(logits.dtype)
+            if self.target == "original":
+                return F.binary_cross_entropy_with_logits(logits, target.sigmoid())
+            low, high = target.detach().aminmax()
+            if low < 0 or high > 1:
+                raise ValueError(
+                    f"A masked gradient target is in [0, 1], but this one runs from {low:.3g} to {high:.3g}. "
+                    "Build the model with gradient_target='masked', or use GradientLoss('original')."
+                )
+            return F.binary_cross_entropy_with_logits(logits, target.detach())
+
+    def extra_repr(self) -> str:
+        return repr(self.target)
+
+
+class BiRefNetLoss(nn.Module):
+    """The loss of a whole training output: pixels at every stage, gradients, classes.
+
+    ``pixel_weights`` as in :class:`PixelLoss`; ``gradient_weight`` and ``class_weight`` are the original's 1 and 5;
+    ``gradient_target`` must be the model's. What the model did not compute, or no label was given for, costs nothing.
+    """
+
+    def __init__(
+        self,
+        pixel_weights: Mapping[str, float],
+        gradient_weight: float = 1.0,
+        gradient_target: GradientTarget = "original",
+        class_weight: float = 5.0,
+    ) -> None:
+        super().__init__()
+        self.pixel = PixelLoss(pixel_weights)
+        self.gradient = GradientLoss(gradient_target)
+        self.gradient_weight = gradient_weight
+        self.class_weight = class_weight
+
+    def forward(self, output, mask: Tensor, class_index: Tensor | None = None) -> LossParts:
+        """``output``: a ``BiRefNetOutput``; ``mask``: (B, 1, H, W) in [0, 1]; ``class_index``: (B,) int64 or None.
+
+        The parts: each pixel loss as :class:`PixelLoss` gives it, then ``pixel``, ``gradient`` and ``class``, all
+        weighted; the last three add up to the total.
+        """
+        pixel, parts = self.pixel((*output.side_logits, output.logits), mask)
+        groups = {"pixel": pixel}
+        if self.gradient_weight and output.gradient_logits:
+            groups["gradient"] = self.gradient_weight * self.gradient(output.gradient_logits, output.gradient_targets)
+        if self.class_weight and class_index is not None and output.class_logits is not None:
+            class_logits = output.class_logits.to(pixel.dtype)  # (B, classes)
+            groups["class"] = self.class_weight * F.cross_entropy(class_logits, class_index)
+        total = torch.stack(list(groups.values())).sum()
+        return LossParts(total, parts | {name: value.detach() for name, value in groups.items()})

@@ -1,0 +1,191 @@
+"""The pixel losses: each compares one map of logits with a mask of the same size and returns one number.
+
+All take ``(logits, mask)``, both (B, 1, H, W); logits are raw, the mask is in [0, 1]; the mean (or sum, where the
+name says so) over the batch comes back as a scalar. bfloat16 and float16 are computed in float32, also under autocast:
+a bfloat16 has 8 bits, too few for SSIM's E[x²] - E[x]² and for sums over a million pixels.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PixelLossFunction = Callable[[Tensor, Tensor], Tensor]
+
+_SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5
+_SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
+
+
+def full_precision(loss: PixelLossFunction) -> PixelLossFunction:
+    """Make a loss check its shapes, clamp its mask to [0, 1] and compute in at least float32, autocast or not."""
+
+    @wraps(loss)
+    def wrapper(logits: Tensor, mask: Tensor, **options) -> Tensor:
+        if logits.ndim != 4 or logits.shape != mask.shape:
+            raise ValueError(
+                f"{loss.__name__} wants logits and mask of one shape (B, 1, H, W), but was given "
+                f"{tuple(logits.shape)} and {tuple(mask.shape)}. PixelLoss resizes the logits to the mask for you."
+            )
+        with torch.autocast(logits.device.type, enabled=False):
+            dtype = torch.promote_types(logits.dtype, torch.float32)
+            return loss(logits.to(dtype), mask.to(dtype).clamp(0, 1), **options)
+
+    return wrapper
+
+
+@full_precision
+def bce_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """Binary cross-entropy, the mean over pixels (paper: L_BCE).
+
+    On logits, where the original takes the logarithm of a sigmoid: the same number until the sigmoid saturates (beyond
+    |logit| of about 16 in float32), and finite with a useful gradient after it.
+    """
+    return F.binary_cross_entropy_with_logits(logits, mask)
+
+
+def _intersection_and_union(probability: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    intersection = (probability * mask).sum(dim=(1, 2, 3))  # (B,)
+    union = (probability + mask).sum(dim=(1, 2, 3)) - intersection  # (B,)
+    return intersection, union
+
+
+@full_precision
+def iou_sum_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """Soft IoU loss as the original computes it: 1 - I / U **summed** over the batch, without ε.
+
+    Its weight against the other losses therefore grows with the batch, an empty mask always costs 1 and, where the
+    sigmoid underflows to exact zeros, the loss is NaN. :func:`iou_loss` has none of the three.
+    """
+    intersection, union = _intersection_and_union(logits.sigmoid(), mask)
+    return (1 - intersection / union).sum()
+
+
+@full_precision
+def iou_loss(logits: Tensor, mask: Tensor, *, eps: float = 1.0) -> Tensor:
+    """Soft IoU loss, the mean over the batch of 1 - (I + ε) / (U + ε); ε, in pixels, makes empty-on-empty cost 0."""
+    intersection, union = _intersection_and_union(logits.sigmoid(), mask)
+    return (1 - (intersection + eps) / (union + eps)).mean()
+
+
+@full_precision
+def iou_patch_original_loss(logits: Tensor, mask: Tensor, *, patch: int = 64) -> Tensor:
+    """The original's patch IoU: :func:`iou_sum_loss` of the top-left ``patch`` x ``patch`` pixels only.
+
+    Its loops run over the batch and channel dimensions where rows and columns were meant, so (up to 64 images in a
+    batch) nothing outside the first patch changes the loss.
+    """
+    intersection, union = _intersection_and_union(logits.sigmoid()[..., :patch, :patch], mask[..., :patch, :patch])
+    return (1 - intersection / union).sum()
+
+
+@full_precision
+def iou_patch_loss(logits: Tensor, mask: Tensor, *, patch: int = 64, eps: float = 1.0) -> Tensor:
+    """Soft IoU loss of every ``patch`` x ``patch`` tile (cut off at the right and bottom edge), the mean over all."""
+    probability = logits.sigmoid()
+    height, width = mask.shape[-2:]
+    pad = (0, -width % patch, 0, -height % patch)
+
+    def tile_sums(x: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(x, pad), patch) * patch**2  # (B, 1, H, W) -> (B, 1, rows, columns)
+
+    intersection = tile_sums(probability * mask)
+    union = tile_sums(probability + mask) - intersection
+    return (1 - (intersection + eps) / (union + eps)).mean()
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Gaussian blur with zeros outside the image; two passes of one dimension, the same as the 11x11 window."""
+    distance = torch.arange(_SSIM_WINDOW, device=x.device, dtype=x.dtype) - _SSIM_WINDOW // 2
+    window = torch.exp(-(distance**2) / (2 * _SSIM_SIGMA**2))
+    window = window / window.sum()
+    x = F.conv2d(x, window.view(1, 1, -1, 1), padding=(_SSIM_WINDOW // 2, 0))
+    return F.conv2d(x, window.view(1, 1, 1, -1), padding=(0, _SSIM_WINDOW // 2))
+
+
+@full_precision
+def ssim_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """(1 - SSIM) / 2, the mean over pixels: Gaussian window 11x11, sigma 1.5 (paper: L_SSIM = 1 - SSIM, twice this).
+
+    The window is made on the spot in the right type and place: eleven numbers need no buffer.
+    """
+    x, y = logits.sigmoid(), mask
+    channels = x.shape[1]
+    stacked = torch.cat([x, y, x * x, y * y, x * y], dim=1).flatten(0, 1).unsqueeze(1)  # (B·5C, 1, H, W)
+    blurred = _blur(stacked).view(x.shape[0], 5, channels, *x.shape[2:])
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = blurred.unbind(dim=1)  # each (B, C, H, W)
+    luminance = (2 * mean_x * mean_y + _SSIM_C1) / (mean_x**2 + mean_y**2 + _SSIM_C1)
+    variances = (mean_xx - mean_x**2) + (mean_yy - mean_y**2)
+    structure = (2 * (mean_xy - mean_x * mean_y) + _SSIM_C2) / (variances + _SSIM_C2)
+    return (1 - luminance * structure).mean() / 2
+
+
+@full_precision
+def mae_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute difference of probability and mask."""
+    return (logits.sigmoid() - mask).abs().mean()
+
+
+@full_precision
+def mse_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared difference of probability and mask."""
+    return (logits.sigmoid() - mask).square().mean()
+
+
+@full_precision
+def binary_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """Mean of 2p(1 - p), which no mask enters: it is 0 where every pixel has decided (the original's ``reg``)."""
+    probability = logits.sigmoid()
+    return (2 * probability * (1 - probability)).mean()
+
+
+@full_precision
+def contour_loss(logits: Tensor, mask: Tensor, *, length_weight: float = 10.0) -> Tensor:
+    """Active-contour loss: length of the contour + what lies on its wrong side (the original's ``cnt``).
+
+    The length is the mean of √(∂y² + ∂x²), the vertical step taken one row and the horizontal step one column further
+    on than the pixel, as the original does.
+    """
+    p = logits.sigmoid()
+    step_y = (p[..., 2:, :-2] - p[..., 1:-1, :-2]).square()  # (B, 1, H - 2, W - 2)
+    step_x = (p[..., :-2, 2:] - p[..., :-2, 1:-1]).square()
+    length = (step_y + step_x + 1e-8).sqrt().mean()  # 1e-8 keeps the root's slope finite on flat ground
+    inside, outside = (p * (mask - 1).square()).mean(), ((1 - p) * mask.square()).mean()
+    return length_weight * length + inside + outside
+
+
+@full_precision
+def structure_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """Weighted BCE + weighted IoU, up to 6 times as heavy near the mask's edges (a 31x31 box around the pixel)."""
+    weight = 1 + 5 * (F.avg_pool2d(mask, 31, stride=1, padding=15) - mask).abs()
+    bce = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+    bce = (weight * bce).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))  # (B, 1)
+    probability = logits.sigmoid()
+    intersection = (weight * probability * mask).sum(dim=(2, 3))
+    union = (weight * (probability + mask)).sum(dim=(2, 3)) - intersection
+    return (bce + 1 - (intersection + 1) / (union + 1)).mean()
+
+
+@full_precision
+def structure_original_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """The original's structure loss: the sigmoid is applied twice, so that a perfect map costs about 1 and not 0."""
+    return structure_loss(logits.sigmoid(), mask)
+
+
+PIXEL_LOSSES: dict[str, PixelLossFunction] = {
+    "bce": bce_loss,
+    "iou": iou_loss,
+    "iou_sum": iou_sum_loss,
+    "iou_patch": iou_patch_loss,
+    "iou_patch_original": iou_patch_original_loss,
+    "ssim": ssim_loss,
+    "mae": mae_loss,
+    "mse": mse_loss,
+    "reg": binary_loss,
+    "cnt": contour_loss,
+    "structure": structure_loss,
+    "structure_original": structure_original_loss,
+}
+"""Every pixel loss by the name under which a weight is given for it. The original also lists a weight for ``triplet``,
+but has no code that would compute it, so there is none here."""
