@@ -1,0 +1,50 @@
+"""Backbones: (B, 3, H, W) to four maps, finest first.
+
+Each one knows its widths (`channels`) and the smallest image it takes (`min_size`, in pixels).
+"""
+
+from torch import nn
+
+from birefnet_lite.backbone.convnets import CONVNETS, build_convnet
+from birefnet_lite.backbone.swin import SWIN_VARIANTS, SwinTransformer
+from birefnet_lite.backbone.timm_models import DINOV3, PVTV2, build_dinov3, build_timm, imagenet_swin_weights
+
+__all__ = ["build_backbone"]
+
+
+def build_backbone(name: str, pretrained: bool = False) -> nn.Module:
+    """The backbone called `name`: one of `birefnet_lite.config.BACKBONES`, or `timm:NAME`.
+
+    `pretrained` takes ImageNet weights (for DINOv3, its own) through torchvision or timm, which download them once;
+    `ConnectionError` says what to do where there is no network. `ValueError` for a name that is not known.
+    """
+    if not pretrained:
+        return _build(name, pretrained=False)
+    try:
+        return _build(name, pretrained=True)
+    except (OSError, RuntimeError) as error:
+        raise ConnectionError(
+            f"The pretrained weights of {name} are not on this machine and could not be downloaded "
+            f"({type(error).__name__}: {error}). With a network connection, run once:\n"
+            f'  python -c "from birefnet_lite.backbone import build_backbone; build_backbone({name!r}, True)"\n'
+            "They are then kept in the cache. To go on without them, use bb_pretrained=False."
+        ) from error
+
+
+def _build(name: str, pretrained: bool) -> nn.Module:
+    if name in SWIN_VARIANTS:
+        backbone = SwinTransformer(**SWIN_VARIANTS[name])
+        if pretrained:
+            backbone.load_imagenet_weights(imagenet_swin_weights(name))
+        return backbone
+    if name in CONVNETS:
+        return build_convnet(name, pretrained)
+    if name in PVTV2:
+        return build_timm(name, pretrained)
+    if name in DINOV3:
+        return build_dinov3(name, pretrained)
+    if name.startswith("timm:"):
+        return build_timm(name.removeprefix("timm:"), pretrained)
+    raise ValueError(
+        f"There is no backbone {name!r}. birefnet_lite.config.BACKBONES names them; 'timm:NAME' takes others."
+    )

@@ -1,0 +1,129 @@
+"""Backbones from timm: PVTv2, DINOv3, and any other model that offers `features_only`."""
+
+import timm
+import torch
+from torch import Tensor, nn
+
+__all__ = ["DINOV3", "PVTV2", "TimmBackbone", "build_dinov3", "build_timm", "imagenet_swin_weights"]
+
+PVTV2 = ("pvt_v2_b0", "pvt_v2_b1", "pvt_v2_b2", "pvt_v2_b5")
+
+# timm's name, and the four blocks whose output is used.
+DINOV3: dict[str, tuple[str, tuple[int, int, int, int]]] = {
+    "dino_v3_s": ("vit_small_patch16_dinov3", (3, 5, 7, 11)),
+    "dino_v3_s_plus": ("vit_small_plus_patch16_dinov3", (3, 5, 7, 11)),
+    "dino_v3_b": ("vit_base_patch16_dinov3", (3, 5, 7, 11)),
+    "dino_v3_l": ("vit_large_patch16_dinov3", (5, 11, 17, 23)),
+    "dino_v3_h_plus": ("vit_huge_plus_patch16_dinov3", (7, 15, 23, 31)),
+    "dino_v3_7b": ("vit_7b_patch16_dinov3", (9, 19, 29, 39)),
+}
+
+# ImageNet weights of the Swin authors, ImageNet-22k first, as the original network starts from.
+_SWIN = {
+    "swin_v1_t": "swin_tiny_patch4_window7_224.ms_in22k_ft_in1k",
+    "swin_v1_s": "swin_small_patch4_window7_224.ms_in22k_ft_in1k",
+    "swin_v1_b": "swin_base_patch4_window12_384.ms_in22k_ft_in1k",
+    "swin_v1_l": "swin_large_patch4_window12_384.ms_in22k_ft_in1k",
+}
+
+_STRIDES = [4, 8, 16, 32]
+# Options that let a model take images of any size; each model knows some of them.
+_ANY_SIZE = (
+    {"dynamic_img_size": True, "dynamic_img_pad": True},
+    {"dynamic_img_size": True},
+    {"strict_img_size": False},
+)
+
+
+class TimmBackbone(nn.Module):
+    """A timm feature extractor as a backbone. (B, 3, H, W) to four maps (B, C_i, h_i, w_i).
+
+    `is_pyramid` says whether the maps have strides 4, 8, 16 and 32; otherwise they all have one stride, as in a plain
+    vision transformer, and a `PyramidNeck` makes a pyramid of them.
+    """
+
+    def __init__(self, net: nn.Module, min_size: int = 32) -> None:
+        super().__init__()
+        self.net = net
+        self.channels = tuple(net.feature_info.channels())
+        self.is_pyramid = list(net.feature_info.reduction()) == _STRIDES
+        self.min_size = min_size
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(
+            x if x.shape[1] == channels else x.permute(0, 3, 1, 2).contiguous()  # (B, C, H, W); some give (B, H, W, C)
+            for x, channels in zip(self.net(image), self.channels, strict=True)
+        )
+
+
+def build_dinov3(name: str, pretrained: bool = False) -> TimmBackbone:
+    """One of `DINOV3`. `dino_v3_7b` has 6.8 billion parameters: build it on the meta device."""
+    timm_name, blocks = DINOV3[name]
+    if name == "dino_v3_7b" and torch.empty(0).device.type != "meta":
+        raise ValueError(
+            "dino_v3_7b has 6.8 billion parameters, 27 GB in float32. Build it without memory, "
+            "`with torch.device('meta'): BiRefNet(...)`, and place its weights yourself."
+        )
+    net = timm.create_model(
+        timm_name, pretrained=pretrained, features_only=True, dynamic_img_size=True, out_indices=blocks
+    )
+    return TimmBackbone(net, min_size=16)
+
+
+def build_timm(name: str, pretrained: bool = False) -> TimmBackbone:
+    """The timm model `name`, four of its maps: strides 4, 8, 16 and 32, or four depths of a plain transformer.
+
+    Raises `ValueError` where timm does not know the name or the model has neither.
+    """
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        hint = f" Similar: {', '.join(close)}." if close else ""
+        raise ValueError(f"timm has no model {name!r}.{hint} timm.list_models() names them all.")
+    probe = _create(name)
+    strides = list(probe.feature_info.reduction())
+    if all(stride in strides for stride in _STRIDES):
+        # Where several maps have one stride, the deepest is the one to take.
+        indices = [len(strides) - 1 - strides[::-1].index(stride) for stride in _STRIDES]
+        chosen = [probe.feature_info.out_indices[i] for i in indices]
+    elif len(set(strides)) == 1 and hasattr(probe, "model") and hasattr(probe.model, "blocks"):
+        depth = len(probe.model.blocks)
+        chosen = [(i + 1) * depth // 4 - 1 for i in range(4)]
+    else:
+        raise ValueError(
+            f"The maps of timm's {name!r} have strides {strides}; a backbone needs maps at strides 4, 8, 16 and 32, "
+            "or a plain vision transformer whose blocks all have one stride."
+        )
+    net = _create(name, pretrained=pretrained, out_indices=tuple(chosen))
+    # PVTv2 reduces the keys of its first stage by 8, so that stride 4 needs 8 pixels.
+    return TimmBackbone(net)
+
+
+def imagenet_swin_weights(name: str) -> dict[str, Tensor]:
+    """ImageNet weights for `SwinTransformer`, by its own parameter names, without the norms of the outputs."""
+    return swin_weights_from_timm(timm.create_model(_SWIN[name], pretrained=True).state_dict())
+
+
+def swin_weights_from_timm(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """timm counts the way down to a stage as part of it; the Swin authors as the end of the stage before."""
+    weights = {}
+    for key, value in state_dict.items():
+        if key.startswith(("norm.", "head.")):
+            continue
+        parts = key.split(".")
+        if len(parts) > 2 and parts[2] == "downsample":
+            parts[1] = str(int(parts[1]) - 1)
+        weights[".".join(parts)] = value
+    return weights
+
+
+def _create(name: str, **options) -> nn.Module:
+    """timm's `features_only` model, for images of any size where it can."""
+    for any_size in (*_ANY_SIZE, {}):
+        try:
+            return timm.create_model(name, features_only=True, **any_size, **options)
+        except TypeError as error:
+            if not any_size:
+                raise ValueError(f"timm's {name!r} cannot be used as a backbone: {error}") from error
+        except (RuntimeError, AttributeError, NotImplementedError) as error:
+            raise ValueError(f"timm's {name!r} offers no feature maps: {error}") from error
+    raise AssertionError("unreachable")

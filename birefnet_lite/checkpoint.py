@@ -1,0 +1,234 @@
+"""Checkpoints: files in, files out, and the published ones by name."""
+
+import json
+import os
+import pickle
+import tempfile
+import warnings
+from importlib import resources
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from birefnet_lite.config import PRESETS, BiRefNetConfig
+from birefnet_lite.model import BiRefNet
+from birefnet_lite.official import CheckpointError, guess_config, load_official_state_dict, strip_prefixes
+
+__all__ = ["PUBLISHED", "CheckpointError", "Published", "best_device", "load", "save"]
+
+PatchOrder = Literal["new", "old"]
+
+
+class Published(NamedTuple):
+    """What one of the authors' checkpoints is."""
+
+    backbone: str
+    train_size: tuple[int, int]
+    """Height and width, in pixels."""
+    patch_order: PatchOrder
+    """Order of the image tiles' channels; it changed in November 2024, and older files were not converted."""
+
+
+_LARGE, _LITE = "swin_v1_l", "swin_v1_t"
+
+# By name on the Hugging Face hub. The order of BiRefNet_lite was verified by others, the rest follows from the dates.
+PUBLISHED: dict[str, Published] = {
+    "ZhengPeng7/BiRefNet": Published(_LARGE, (1024, 1024), "old"),
+    "ZhengPeng7/BiRefNet_lite": Published(_LITE, (1024, 1024), "old"),
+    "ZhengPeng7/BiRefNet_T": Published(_LITE, (1024, 1024), "old"),
+    "ZhengPeng7/BiRefNet_lite-2K": Published(_LITE, (1440, 2560), "old"),
+    "ZhengPeng7/BiRefNet-matting": Published(_LARGE, (1024, 1024), "old"),
+    "ZhengPeng7/BiRefNet-portrait": Published(_LARGE, (1024, 1024), "old"),
+    "ZhengPeng7/BiRefNet-DIS5K": Published(_LARGE, (1024, 1024), "old"),
+    "ZhengPeng7/BiRefNet-DIS5K-TR_TEs": Published(_LARGE, (1024, 1024), "old"),
+    "ZhengPeng7/BiRefNet-HRSOD": Published(_LARGE, (1024, 1024), "old"),
+    "ZhengPeng7/BiRefNet-COD": Published(_LARGE, (1024, 1024), "old"),
+    "ZhengPeng7/BiRefNet-legacy": Published(_LARGE, (1024, 1024), "old"),
+    "ZhengPeng7/BiRefNet-massive": Published(_LARGE, (1024, 1024), "old"),
+    "ZhengPeng7/BiRefNet_HR": Published(_LARGE, (2048, 2048), "new"),
+    "ZhengPeng7/BiRefNet_HR-matting": Published(_LARGE, (2048, 2048), "new"),
+    "ZhengPeng7/BiRefNet_dynamic": Published(_LARGE, (1024, 1024), "new"),
+    "ZhengPeng7/BiRefNet_dynamic-matting": Published(_LARGE, (1024, 1024), "new"),
+    "ZhengPeng7/BiRefNet_512x512": Published(_LARGE, (512, 512), "new"),
+    "ZhengPeng7/BiRefNet_lite-matting": Published(_LITE, (1024, 1024), "new"),
+}
+
+_FORMAT = "birefnet_lite"
+_HUB_FILE = "model.safetensors"
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+
+
+def best_device() -> torch.device:
+    """The accelerator that is there: `cuda`, `mps`, else `cpu`."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def load(
+    name_or_path: str | os.PathLike,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    patch_order: PatchOrder | None = None,
+    config: BiRefNetConfig | None = None,
+) -> BiRefNet:
+    """A trained BiRefNet, ready to use (in eval mode).
+
+    `name_or_path` is an existing `.safetensors` or `.pth` file, a preset whose weights ship with the package, or a
+    published checkpoint (`PUBLISHED`, downloaded once). `device=None` takes the accelerator that is there, `dtype=None`
+    leaves float32. A file in the original's format does not say which order its image tiles have (`patch_order`), and
+    its configuration is read from its shapes unless `config` is given.
+    Raises `CheckpointError`, which names the file and says what is wrong with it.
+    """
+    path = Path(name_or_path)
+    if path.exists():
+        model = _load_file(path, patch_order, config)
+    elif (shipped := _shipped(str(name_or_path))) is not None:
+        model = _load_file(shipped, patch_order, config)
+    elif (name := _published_name(str(name_or_path))) is not None:
+        published = PUBLISHED[name]
+        config = config or BiRefNetConfig(backbone=published.backbone, train_size=published.train_size)
+        model = _load_file(_download(name), patch_order or published.patch_order, config)
+    else:
+        raise CheckpointError(_not_found(str(name_or_path)))
+    device = best_device() if device is None else device
+    return model.to(device=device, dtype=dtype).eval()
+
+
+def save(model: BiRefNet, path: str | os.PathLike) -> None:
+    """Writes weights and configuration to one `.safetensors` file, whole or not at all."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"The file is called {path.name!r}; its name must end in '.safetensors'.")
+    metadata = {"format": _FORMAT, "config": json.dumps(model.config.to_dict())}
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(weights, temporary, metadata=metadata)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    # There is no way to read it but to set it.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _load_file(path: Path, patch_order: PatchOrder | None, config: BiRefNetConfig | None) -> BiRefNet:
+    try:
+        weights, metadata = _read(path)
+        if metadata.get("format") == _FORMAT:
+            return _native_model(weights, metadata)
+        if not weights:
+            raise CheckpointError("it holds no tensors.")
+        weights = strip_prefixes(weights)
+        model = BiRefNet(config or guess_config(weights))
+        if patch_order is None:
+            patch_order = "new"
+            if model.config.inward_reference and model.config.image_tiles:
+                warnings.warn(
+                    f"{path.name} does not say in which order its image tiles are; the order since November 2024 is "
+                    "assumed. For older weights give patch_order='old', or the masks will be worse.",
+                    stacklevel=3,
+                )
+        load_official_state_dict(model, weights, patch_order)
+        return model
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} cannot be loaded: {error}") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file and, for safetensors, its metadata. Nothing in the file is ever executed."""
+    if path.is_dir():
+        raise CheckpointError("it is a folder; give a .safetensors or .pth file in it.")
+    if path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
+        raise CheckpointError(f"a file of type {path.suffix or 'nothing'!r} is none of .safetensors, .pth, .pt, .bin.")
+    if path.stat().st_size == 0:
+        raise CheckpointError("it is empty.")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            "it is damaged, no PyTorch file, or holds more than tensors, which could run code and is refused "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"it is damaged, cut off or of another kind ({reason})") from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
+        raise CheckpointError("it does not hold a state dict, names with tensors.")
+    return content, {}
+
+
+def _native_model(weights: dict[str, Tensor], metadata: dict[str, str]) -> BiRefNet:
+    try:
+        config = BiRefNetConfig.from_dict(json.loads(metadata["config"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"its configuration is damaged ({error}).") from error
+    model = BiRefNet(config)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"its weights do not fit its configuration. {error}") from error
+    return model
+
+
+def _shipped(name: str) -> Path | None:
+    """The weights of a preset that come with the package."""
+    if name not in PRESETS:
+        return None
+    path = Path(str(resources.files("birefnet_lite") / "weights" / f"{name}.safetensors"))
+    return path if path.exists() else None
+
+
+def _published_name(name: str) -> str | None:
+    return next((full for full in PUBLISHED if name in (full, full.split("/")[1])), None)
+
+
+def _download(name: str) -> Path:
+    """The cached file of a published checkpoint; asks the hub only where there is none."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(name, _HUB_FILE)
+    if isinstance(cached, str):
+        return Path(cached)
+    try:
+        return Path(hf_hub_download(name, _HUB_FILE))
+    except Exception as error:  # the hub's client raises those of whatever HTTP library it uses
+        raise CheckpointError(
+            f"{name} is not on this machine and could not be downloaded ({type(error).__name__}). With a network "
+            f"connection, run once:\n  hf download {name} {_HUB_FILE}\nIt is then kept in the cache."
+        ) from error
+
+
+def _not_found(name: str) -> str:
+    if name in PRESETS:
+        published = {"lite": "ZhengPeng7/BiRefNet_lite", "large": "ZhengPeng7/BiRefNet"}.get(name)
+        return (
+            f"The preset {name!r} has no weights in this package. load({published!r}) takes the published ones; "
+            f"BiRefNet(BiRefNetConfig.preset({name!r})) builds the network untrained."
+        )
+    return (
+        f"{name!r} is neither a file, nor a preset ({', '.join(PRESETS)}), nor a published checkpoint "
+        f"({', '.join(PUBLISHED)})."
+    )

@@ -1,0 +1,260 @@
+"""One frozen, validated description of a network, and the presets."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+__all__ = ["BACKBONES", "BiRefNetConfig"]
+
+# Output widths of each backbone, finest (stride 4) first. A DINOv3 has one width and one stride throughout.
+BACKBONES: dict[str, tuple[int, int, int, int]] = {
+    "vgg16": (128, 256, 512, 512),
+    "vgg16bn": (128, 256, 512, 512),
+    "resnet50": (256, 512, 1024, 2048),
+    "swin_v1_t": (96, 192, 384, 768),
+    "swin_v1_s": (96, 192, 384, 768),
+    "swin_v1_b": (128, 256, 512, 1024),
+    "swin_v1_l": (192, 384, 768, 1536),
+    "pvt_v2_b0": (32, 64, 160, 256),
+    "pvt_v2_b1": (64, 128, 320, 512),
+    "pvt_v2_b2": (64, 128, 320, 512),
+    "pvt_v2_b5": (64, 128, 320, 512),
+    "dino_v3_s": (384,) * 4,
+    "dino_v3_s_plus": (384,) * 4,
+    "dino_v3_b": (768,) * 4,
+    "dino_v3_l": (1024,) * 4,
+    "dino_v3_h_plus": (1280,) * 4,
+    "dino_v3_7b": (4096,) * 4,
+}
+
+_CHOICES = {
+    "multi_scale_input": ("none", "add", "cat"),
+    "squeeze_block": ("none", "basic", "residual", "aspp", "deformable_aspp"),
+    "reconstruction_block": ("basic", "residual"),
+    "aspp": ("none", "plain", "deformable"),
+    "inter_width": ("fixed", "adaptive"),
+    "gradient_target": ("original", "masked"),
+}
+
+# The original's spelling of each choice; the rest of its flags are renamed in `from_official`.
+_OFFICIAL_CHOICES = {
+    "multi_scale_input": {"": "none", "add": "add", "cat": "cat"},
+    "aspp": {"": "none", "ASPP": "plain", "ASPPDeformable": "deformable"},
+    "squeeze_block": {
+        "": "none",
+        "BasicDecBlk": "basic",
+        "ResBlk": "residual",
+        "ASPP": "aspp",
+        "ASPPDeformable": "deformable_aspp",
+    },
+    "reconstruction_block": {"BasicDecBlk": "basic", "ResBlk": "residual"},
+    "inter_width": {"fixed": "fixed", "adap": "adaptive"},
+}
+
+
+@dataclass(frozen=True)
+class BiRefNetConfig:
+    """What a BiRefNet is made of. The default is the published `BiRefNet_lite`.
+
+    Every field is checked when the object is made, so that a configuration that exists can be built; `ValueError` or
+    `TypeError` says what was given and what is possible.
+    """
+
+    backbone: str = "swin_v1_t"
+    """One of `BACKBONES`, or `timm:NAME` for any timm model that offers `features_only`."""
+    multi_scale_input: str = "cat"
+    """How the features of the half-size image join those of the image: `"cat"`, `"add"` or `"none"`."""
+    context_scales: int = 3
+    """How many of the finer maps are concatenated to the deepest one (context feature fusion), 0 to 3."""
+    squeeze_block: str = "basic"
+    """`"none"`, `"basic"`, `"residual"`, `"aspp"` or `"deformable_aspp"`."""
+    squeeze_depth: int = 1
+    """How many squeeze blocks follow each other."""
+    reconstruction_block: str = "basic"
+    """The block of each decoder stage: `"basic"` or `"residual"`."""
+    aspp: str = "deformable"
+    """What sits in the middle of a block: `"none"`, `"plain"` or `"deformable"`."""
+    inter_width: str = "fixed"
+    """Width inside a block: `"fixed"` is `inter_channels`, `"adaptive"` a quarter of the block's input."""
+    inward_reference: bool = True
+    """Whether each decoder stage sees the image itself."""
+    image_tiles: bool = True
+    """Whether it sees the image cut into tiles (all pixels kept) or resized to the stage."""
+    outward_reference: bool = True
+    """Whether gradient attention weighs each stage's features. Needs `multi_stage_supervision`."""
+    gradient_target: str = "original"
+    """Target of the gradient heads: `"original"`, or `"masked"` as the paper describes it."""
+    multi_stage_supervision: bool = True
+    """Whether stages 4 to 2 have a side output."""
+    auxiliary_classification: bool = False
+    """Whether a class head is trained on the deepest features."""
+    batch_norm: bool = True
+    """False leaves out every batch norm of squeeze and decoder, as checkpoints trained with batches of one do."""
+    freeze_backbone: bool | None = None
+    """Whether the backbone's parameters are frozen. None: frozen for a DINOv3, trained otherwise."""
+    inter_channels: int = 64
+    """Width inside the blocks, with `inter_width="fixed"`."""
+    aspp_channels: int = 256
+    """Width of each branch of an ASPP."""
+    image_channels: int = 64
+    """Width between the two convolutions of an image branch."""
+    gradient_channels: int = 16
+    """Width of the features from which gradients and their attention are read."""
+    num_classes: int = 219
+    """Outputs of the class head; DIS5K's training set names 219 classes."""
+    train_size: tuple[int, int] = (1024, 1024)
+    """Height and width, in pixels, that the weights were trained at. `predict` resizes photos to it; the network
+    itself does not depend on it."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.name != "train_size":
+                _check_type(field.name, field.type, getattr(self, field.name))
+        _check_size(self.train_size)
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f"{name} is {value!r}; it can be {_either(choices)}.")
+        if self.backbone not in BACKBONES and not (self.backbone.startswith("timm:") and len(self.backbone) > 5):
+            raise ValueError(
+                f"backbone is {self.backbone!r}; it can be {_either(BACKBONES)}, "
+                "or 'timm:NAME' for any other timm model (timm.list_models() names them)."
+            )
+        if not 0 <= self.context_scales <= 3:
+            raise ValueError(f"context_scales is {self.context_scales}; the encoder has 0 to 3 finer maps to offer.")
+        for name in ("squeeze_depth", "inter_channels", "aspp_channels", "image_channels", "gradient_channels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.num_classes < 1:
+            raise ValueError(f"num_classes is {self.num_classes}; it must be at least 1.")
+        if self.outward_reference and not self.multi_stage_supervision:
+            raise ValueError(
+                "outward_reference=True needs multi_stage_supervision=True: the gradient target of a stage is cut out "
+                "by that stage's side output. Set outward_reference=False as well."
+            )
+
+    @property
+    def is_dino(self) -> bool:
+        """Whether the backbone is one of the DINOv3 family."""
+        return self.backbone.startswith("dino_v3")
+
+    @property
+    def backbone_is_frozen(self) -> bool:
+        """Whether the backbone's parameters take no gradient."""
+        return self.is_dino if self.freeze_backbone is None else self.freeze_backbone
+
+    @classmethod
+    def preset(cls, name: str) -> "BiRefNetConfig":
+        """`"lite"` (swin_v1_t, as published) or `"large"` (swin_v1_l, the paper's network)."""
+        if name not in PRESETS:
+            raise ValueError(f"There is no preset {name!r}; there are {_either(PRESETS)}.")
+        return PRESETS[name]
+
+    @classmethod
+    def from_official(
+        cls,
+        *,
+        bb: str = "swin_v1_l",
+        squeeze_block: str = "BasicDecBlk_x1",
+        dec_att: str = "ASPPDeformable",
+        dec_blk: str = "BasicDecBlk",
+        lat_blk: str = "BasicLatBlk",
+        mul_scl_ipt: str = "cat",
+        cxt_num: int = 3,
+        dec_ipt: bool = True,
+        dec_ipt_split: bool = True,
+        ms_supervision: bool = True,
+        out_ref: bool | None = None,
+        dec_channels_inter: str = "fixed",
+        auxiliary_classification: bool = False,
+        freeze_bb: bool | None = None,
+        batch_size: int = 8,
+    ) -> "BiRefNetConfig":
+        """The configuration that the original's flags describe, under the original's names and defaults.
+
+        `batch_size=1` stands for a checkpoint whose decoder has no batch norm. `out_ref=None` follows
+        `ms_supervision`, as the original's own default does. Raises `ValueError` for an illegal value.
+        """
+        if lat_blk != "BasicLatBlk":
+            raise ValueError(f"lat_blk is {lat_blk!r}; the original has one lateral block, 'BasicLatBlk'.")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size!r}; it must be a whole number of at least 1.")
+        block, depth = _split_squeeze_block(squeeze_block)
+        return cls(
+            backbone=bb,
+            multi_scale_input=_from_choice("multi_scale_input", "mul_scl_ipt", mul_scl_ipt),
+            context_scales=cxt_num,
+            squeeze_block=block,
+            squeeze_depth=depth,
+            reconstruction_block=_from_choice("reconstruction_block", "dec_blk", dec_blk),
+            aspp=_from_choice("aspp", "dec_att", dec_att),
+            inter_width=_from_choice("inter_width", "dec_channels_inter", dec_channels_inter),
+            inward_reference=dec_ipt,
+            image_tiles=dec_ipt_split,
+            outward_reference=ms_supervision if out_ref is None else out_ref,
+            multi_stage_supervision=ms_supervision,
+            auxiliary_classification=auxiliary_classification,
+            batch_norm=batch_size > 1,
+            freeze_backbone=freeze_bb,
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "BiRefNetConfig":
+        """The inverse of `to_dict`; `ValueError` names fields that do not exist."""
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"A configuration has no field {_either(unknown)}.")
+        if isinstance(values.get("train_size"), list):  # JSON has no tuples
+            values = {**values, "train_size": tuple(values["train_size"])}
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, ready for JSON."""
+        return asdict(self)
+
+    def replace(self, **changes: Any) -> "BiRefNetConfig":
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+
+def _either(names: Any) -> str:
+    """`'a', 'b' or 'c'`."""
+    quoted = [repr(name) for name in names]
+    return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
+
+
+def _check_type(name: str, wanted: Any, value: Any) -> None:
+    # bool is an int to Python, but `context_scales=True` is a mistake.
+    fits = isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
+    if not fits:
+        wanted_name = getattr(wanted, "__name__", str(wanted))
+        raise TypeError(f"{name} must be of type {wanted_name}, not {type(value).__name__} ({value!r}).")
+
+
+def _check_size(size: Any) -> None:
+    pair = isinstance(size, tuple) and len(size) == 2 and all(type(side) is int for side in size)
+    if not pair or any(side < 32 or side % 32 for side in size):
+        raise ValueError(f"train_size is {size!r}; it must be (height, width), two multiples of 32.")
+
+
+def _from_choice(field: str, flag: str, value: str) -> str:
+    choices = _OFFICIAL_CHOICES[field]
+    if value not in choices:
+        raise ValueError(f"{flag} is {value!r}; it can be {_either(choices)}.")
+    return choices[value]
+
+
+def _split_squeeze_block(flag: str) -> tuple[str, int]:
+    """`"ResBlk_x4"` is four residual blocks."""
+    if flag == "":
+        return "none", 1
+    name, _, depth = str(flag).rpartition("_x")
+    if name not in _OFFICIAL_CHOICES["squeeze_block"] or not depth.isdecimal() or int(depth) < 1:
+        names = [f"{name}_x1" for name in _OFFICIAL_CHOICES["squeeze_block"] if name]
+        raise ValueError(f"squeeze_block is {flag!r}; it can be '', {_either(names)}, with any depth after the x.")
+    return _OFFICIAL_CHOICES["squeeze_block"][name], int(depth)
+
+
+PRESETS: dict[str, BiRefNetConfig] = {
+    "lite": BiRefNetConfig(),
+    "large": BiRefNetConfig(backbone="swin_v1_l"),
+}

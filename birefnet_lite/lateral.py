@@ -1,0 +1,48 @@
+"""Lateral blocks: they bring the encoder's maps to the decoder."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["LateralBlock", "PyramidNeck", "resize"]
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resampling with aligned corners, as everywhere in BiRefNet: (B, C, h, w) to (B, C, *size)."""
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+class LateralBlock(nn.Module):
+    """A 1x1 convolution from an encoder map to the width of the decoder stage that adds it.
+
+    Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class PyramidNeck(nn.Module):
+    """Makes a pyramid of four maps of one stride, as a plain vision transformer gives them.
+
+    Each map is resampled to its place in the pyramid (strides 4, 8, 16 and 32 of the image) and brought to its width.
+    Shapes: four maps (B, in_channels[i], h, w), finest level first, to (B, out_channels[i], H / stride, W / stride).
+    """
+
+    strides = (4, 8, 16, 32)
+
+    def __init__(self, in_channels: tuple[int, ...], out_channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(
+            nn.Conv2d(narrow, wide, 1) for narrow, wide in zip(in_channels, out_channels, strict=True)
+        )
+
+    def forward(self, features: tuple[Tensor, ...], image_size: tuple[int, int]) -> tuple[Tensor, ...]:
+        height, width = image_size
+        return tuple(
+            project(resize(x, (height // stride, width // stride)))
+            for project, x, stride in zip(self.projections, features, self.strides, strict=True)
+        )

@@ -1,0 +1,136 @@
+"""Bilateral reference: inward to the image, outward to its gradients."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from birefnet_lite.aspp import batch_norm_or_identity
+from birefnet_lite.lateral import resize
+
+__all__ = [
+    "ImageBranch",
+    "InwardReference",
+    "OutwardReference",
+    "gradient_target",
+    "image_to_tiles",
+    "laplacian",
+    "masked_gradient_target",
+]
+
+
+def image_to_tiles(image: Tensor, grid: int) -> Tensor:
+    """Cuts an image into grid x grid tiles and stacks them on the channels: no pixel is lost, none is averaged.
+
+    The channel of the result is `(c * grid + row) * grid + column`: colour slowest, tile column fastest. (Until
+    November 2024 the original had column, row, colour in this order; `checkpoint.py` converts such weights.) Unlike
+    pixel unshuffling, a tile is a crop: neighbours in it are neighbours in the image.
+    Shapes: (B, C, H, W) to (B, C * grid * grid, H / grid, W / grid).
+    """
+    batch, channels, height, width = image.shape
+    if height % grid or width % grid:
+        raise ValueError(f"An image of {height} x {width} cannot be cut into {grid} x {grid} tiles of one size.")
+    tiles = image.reshape(batch, channels, grid, height // grid, grid, width // grid)  # (B, C, rows, h, columns, w)
+    tiles = tiles.permute(0, 1, 2, 4, 3, 5)  # (B, C, rows, columns, h, w)
+    return tiles.reshape(batch, channels * grid * grid, height // grid, width // grid)  # (B, C * rows * columns, h, w)
+
+
+class ImageBranch(nn.Module):
+    """Two 3x3 convolutions without an activation between them: one linear bank of 5x5 filters (paper Fig. 2, InRef).
+
+    Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, inter_channels: int = 64) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(in_channels, inter_channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(inter_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv_out(self.conv_in(x))
+
+
+class InwardReference(nn.Module):
+    """The image at the resolution of a decoder stage, all of its detail kept (paper, inward reference).
+
+    With `tiles`, the image is cut into grid x grid tiles stacked on the channels; without, it is resized, and detail
+    is lost. Shapes: (B, 3, H, W) to (B, out_channels, H / grid, W / grid).
+    """
+
+    def __init__(self, grid: int, out_channels: int, inter_channels: int = 64, tiles: bool = True) -> None:
+        super().__init__()
+        self.grid = grid
+        self.tiles = tiles
+        self.branch = ImageBranch(3 * grid * grid if tiles else 3, out_channels, inter_channels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if self.tiles:
+            return self.branch(image_to_tiles(image, self.grid))
+        height, width = image.shape[-2:]
+        return self.branch(resize(image, (height // self.grid, width // self.grid)))
+
+
+class OutwardReference(nn.Module):
+    """Gradient features, and the attention read from them (paper, outward reference).
+
+    Shapes: (B, in_channels, H, W) to the attention (B, 1, H, W) in 0 to 1 and the gradient logits (B, 1, H, W).
+    """
+
+    def __init__(self, in_channels: int, channels: int = 16, batch_norm: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.norm = batch_norm_or_identity(channels, batch_norm)
+        self.relu = nn.ReLU(inplace=True)
+        self.gradient_head = nn.Conv2d(channels, 1, 1)
+        self.attention_head = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.relu(self.norm(self.conv(x)))  # (B, 16, H, W)
+        return self.attention_head(features).sigmoid(), self.gradient_head(features)
+
+
+def laplacian(image: Tensor) -> Tensor:
+    """The 5x5 Laplacian of each channel, normalised: the mean of the 24 neighbours, less the centre, halved.
+
+    The border is reflected. Shapes: (B, C, H, W) to (B, C, H, W); the unit is that of the image.
+    """
+    channels = image.shape[1]
+    kernel = image.new_full((5, 5), 1 / 48)
+    kernel[2, 2] = -0.5
+    padded = F.pad(image, (2, 2, 2, 2), mode="reflect")
+    return F.conv2d(padded, kernel.expand(channels, 1, 5, 5), groups=channels)
+
+
+def gradient_target(image: Tensor, side_logits: Tensor) -> Tensor:
+    """What the original's gradient heads are trained towards: Laplacian of the image times the side output's logits.
+
+    Compared after a sigmoid, so that a background without edges is 0.5. The target is not detached: its gradient
+    reaches the side output. `masked_gradient_target` is what the paper describes.
+    Shapes: image (B, 3, H, W) as the network sees it, side_logits (B, 1, h, w), to (B, 1, H, W), unbounded.
+    """
+    edges = laplacian(image.mean(dim=1, keepdim=True))  # (B, 1, H, W)
+    return edges * resize(side_logits, image.shape[-2:])
+
+
+def masked_gradient_target(image: Tensor, side_logits: Tensor, percentile: float = 0.99) -> Tensor:
+    """The edges of the image near the object that a stage predicts, in 0 to 1 (paper, gradient supervision).
+
+    The absolute Laplacian is divided by its 99th percentile in each image and clipped. The mask is the side output as
+    a probability over 0.5, dilated by max(1, round(H / 128)) pixels and cut off from the gradient.
+    Shapes: image (B, 3, H, W), side_logits (B, 1, h, w), to (B, 1, H, W).
+    """
+    height, width = image.shape[-2:]
+    edges = laplacian(image.detach().mean(dim=1, keepdim=True)).abs()  # (B, 1, H, W)
+    scale = _percentile(edges.flatten(1), percentile).clamp_min(torch.finfo(edges.dtype).tiny)  # (B,)
+    edges = (edges / scale[:, None, None, None]).clamp(max=1)
+    mask = (resize(side_logits.detach(), (height, width)).sigmoid() > 0.5).to(edges.dtype)
+    radius = max(1, round(height / 128))
+    return edges * F.max_pool2d(mask, 2 * radius + 1, stride=1, padding=radius)
+
+
+def _percentile(rows: Tensor, fraction: float) -> Tensor:
+    """(B, N) to (B,), interpolated; `torch.quantile` refuses more than 16 million values."""
+    position = fraction * (rows.shape[1] - 1)
+    below = int(position)
+    low = rows.kthvalue(below + 1, dim=1).values
+    high = rows.kthvalue(min(below + 2, rows.shape[1]), dim=1).values
+    return torch.lerp(low, high, position - below)
