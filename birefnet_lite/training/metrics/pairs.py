@@ -1,0 +1,77 @@
+"""From whatever a prediction and a mask come as, to the pair of tensors that every metric takes."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+EPS = float(np.spacing(1))
+"""The smallest step above 1 in float64: the ε of the reference implementations, too small to move a score."""
+
+
+def _as_image(values: Tensor | np.ndarray, what: str) -> Tensor:
+    """(..., H, W) with leading ones -> (H, W); floating types become float64, on the CPU where a device has none."""
+    image = torch.as_tensor(values)
+    if image.ndim < 2 or image.shape[:-2].numel() != 1 or image.numel() == 0:
+        raise ValueError(
+            f"A {what} is one image, H x W or 1 x 1 x H x W, but this one has the shape {tuple(image.shape)}."
+        )
+    image = image.detach().reshape(image.shape[-2:])  # (H, W)
+    if image.is_floating_point():
+        return image.cpu().double() if image.device.type == "mps" else image.double()
+    return image
+
+
+def _as_fraction(image: Tensor, what: str) -> Tensor:
+    if image.dtype == torch.uint8:
+        image = image.cpu() if image.device.type == "mps" else image
+        return image.double() / 255
+    if image.dtype == torch.bool:
+        return image.cpu().double() if image.device.type == "mps" else image.double()
+    if not image.is_floating_point():
+        raise TypeError(f"A {what} is uint8 (0 to 255), bool or floating (0 to 1), not {image.dtype}.")
+    low, high = image.aminmax()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"A floating {what} is in [0, 1], but this one runs from {low:.4g} to {high:.4g}. Logits need a sigmoid."
+        )
+    return image
+
+
+def prepare(
+    prediction: Tensor | np.ndarray, mask: Tensor | np.ndarray, *, stretch: bool, binarise: bool = True
+) -> tuple[Tensor, Tensor]:
+    """One prediction and its mask, as the metrics want them: float64 (H, W) in [0, 1] and bool (H, W), on one device.
+
+    ``prediction`` and ``mask``: H x W with any leading ones; uint8 (0 to 255), bool or floating (0 to 1).
+    ``stretch``: whether to spread the prediction linearly over the whole of [0, 1], from its minimum to its maximum.
+    The benchmarks do, so published numbers need ``True``; but then a model that is never sure is scored as if it were,
+    and faint noise on an empty image becomes a loud false alarm. A constant prediction stays as it is.
+    ``binarise``: the benchmarks score against ``mask > 128`` of 255, soft masks too: the exact soft matte gets an
+    error above 0. With ``False`` the mask comes back as float64 in [0, 1], for :func:`mae` and :func:`mse` only.
+    Raises ValueError for shapes that differ or values out of range, TypeError for other types.
+    """
+    prediction = _as_fraction(_as_image(prediction, "prediction"), "prediction")
+    mask = _as_fraction(_as_image(mask, "mask"), "mask").to(prediction.device)
+    if prediction.shape != mask.shape:
+        raise ValueError(
+            f"The prediction is {tuple(prediction.shape)} and the mask {tuple(mask.shape)} (H, W). Resize the "
+            "prediction to the mask: the benchmarks score at the mask's size."
+        )
+    low, high = prediction.aminmax()
+    if stretch and high > low:
+        prediction = (prediction - low) / (high - low)
+    # Half a level above 128, so that 128/255 is background in any floating type.
+    return prediction, mask > 128.5 / 255 if binarise else mask
+
+
+def checked(prediction: Tensor, mask: Tensor, *, soft_mask: bool = False) -> tuple[Tensor, Tensor]:
+    """Hand a prepared pair through as float64 and bool; anything else raises an error that names :func:`prepare`."""
+    known_mask = mask.dtype == torch.bool or (soft_mask and mask.is_floating_point())
+    if prediction.shape != mask.shape or prediction.ndim != 2 or not prediction.is_floating_point() or not known_mask:
+        raise ValueError(
+            f"A metric wants a floating prediction in [0, 1] and a bool mask, both H x W; it was given "
+            f"{tuple(prediction.shape)} {prediction.dtype} and {tuple(mask.shape)} {mask.dtype}. prepare() makes them."
+        )
+    if prediction.device.type == "mps":  # it has no float64
+        prediction, mask = prediction.cpu(), mask.cpu()
+    return prediction.double(), mask if mask.dtype == torch.bool else mask.double()

@@ -1,0 +1,90 @@
+"""Metrics of a prediction cut at a threshold: F-measure, E-measure, IoU, at 256 thresholds at once or at one.
+
+A curve is (256,) float64; entry t is the score of the pixels whose level ⌊255·p⌋ is at least t. All 256 come from two
+histograms (levels in the mask, levels outside it) summed from the top, not from 256 passes over the image.
+"""
+
+import torch
+from torch import Tensor
+
+from birefnet_lite.training.metrics.pairs import EPS, checked
+
+
+def levels(prediction: Tensor) -> Tensor:
+    """(H, W) in [0, 1] -> int64 levels 0 to 255, rounded down as the reference implementations do."""
+    return (prediction * 255).long()
+
+
+def counts_above(level: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """How many pixels of ``level`` reach each threshold 0 to 255, in the mask and outside: (256,) float64 each."""
+    histogram = torch.bincount((level + 256 * mask).flatten(), minlength=512).view(2, 256).double()
+    outside, inside = histogram.flip(1).cumsum(1).flip(1)
+    return inside, outside
+
+
+def _adaptive_counts(prediction: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The same two counts at the adaptive threshold, twice the mean prediction (but at most 1)."""
+    chosen = prediction >= (2 * prediction.mean()).clamp(max=1)
+    return (chosen & mask).sum().double(), (chosen & ~mask).sum().double()
+
+
+def _f_measure(hits: Tensor, false_alarms: Tensor, mask: Tensor, beta_squared: float) -> Tensor:
+    precision = hits / (hits + false_alarms).clamp(min=1)
+    recall = hits / mask.sum().clamp(min=1)
+    # Where nothing is hit both are 0, and so is the score: any denominator will do.
+    denominator = torch.where(hits > 0, beta_squared * precision + recall, 1.0)
+    return (1 + beta_squared) * precision * recall / denominator
+
+
+def f_measure_curve(prediction: Tensor, mask: Tensor, *, beta_squared: float = 0.3) -> Tensor:
+    """F-measure at each threshold, (256,): precision counts more than recall with β² = 0.3 (Achanta et al. 2009)."""
+    prediction, mask = checked(prediction, mask)
+    return _f_measure(*counts_above(levels(prediction), mask), mask, beta_squared)
+
+
+def f_measure_adaptive(prediction: Tensor, mask: Tensor, *, beta_squared: float = 0.3) -> Tensor:
+    """F-measure at twice the mean prediction, scalar."""
+    prediction, mask = checked(prediction, mask)
+    return _f_measure(*_adaptive_counts(prediction, mask), mask, beta_squared)
+
+
+def _e_measure(hits: Tensor, false_alarms: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the enhanced alignment matrix. It has one value for each of the four cases of (chosen, in the mask)."""
+    total, foreground = mask.numel(), mask.sum().double()
+    chosen = hits + false_alarms
+    if foreground == 0:
+        return (total - chosen) / (total - 1 + EPS)
+    if foreground == total:
+        return chosen / (total - 1 + EPS)
+    misses = foreground - hits
+    rest = total - chosen - misses
+    mean_prediction, mean_mask = chosen / total, foreground / total
+    score = torch.zeros_like(hits)
+    for count, chosen_value, mask_value in ((hits, 1, 1), (false_alarms, 1, 0), (misses, 0, 1), (rest, 0, 0)):
+        p, m = chosen_value - mean_prediction, mask_value - mean_mask
+        alignment = 2 * p * m / (p**2 + m**2 + EPS)
+        score = score + count * (alignment + 1) ** 2 / 4
+    return score / (total - 1 + EPS)
+
+
+def e_measure_curve(prediction: Tensor, mask: Tensor) -> Tensor:
+    """E-measure at each threshold, (256,): do prediction and mask differ from their means alike? (Fan et al. 2018.)
+
+    The sum is divided by one pixel less than there are, as in the reference, so that it can pass 1 by that much.
+    """
+    prediction, mask = checked(prediction, mask)
+    return _e_measure(*counts_above(levels(prediction), mask), mask)
+
+
+def e_measure_adaptive(prediction: Tensor, mask: Tensor) -> Tensor:
+    """E-measure at twice the mean prediction, scalar."""
+    prediction, mask = checked(prediction, mask)
+    return _e_measure(*_adaptive_counts(prediction, mask), mask)
+
+
+def iou(prediction: Tensor, mask: Tensor, *, threshold: float = 0.5) -> Tensor:
+    """Intersection over union of ``prediction > threshold`` with the mask, scalar; 1 where both are empty."""
+    prediction, mask = checked(prediction, mask)
+    chosen = prediction > threshold
+    union = (chosen | mask).sum().double()
+    return (chosen & mask).sum() / union if union else torch.ones_like(union)
