@@ -36,9 +36,18 @@ def test_scores_are_those_of_the_reference_programs(cases, name, mode):
         np.testing.assert_allclose(found.curves[curve][::15].numpy(), values, rtol=1e-9, atol=1e-9, err_msg=curve)
 
 
+@pytest.mark.parametrize("name", REFERENCE)
+def test_effort_as_an_earlier_opencv_counts_it(cases, name):
+    pair = metrics.prepare(*cases[name], stretch=True)
+    expected = REFERENCE[name]["stretched"]["hce with OpenCV 4.12"]
+    assert metrics.human_correction_effort(*pair, distance_to="line") == expected
+
+
 def test_the_reference_covers_what_it_should():
     scored = [values for case in REFERENCE.values() for mode in MODES for values in [case[mode]["values"]]]
     assert len(scored) >= 50
+    stretched = [case["stretched"] for case in REFERENCE.values()]
+    assert sum(case["values"]["hce"] != case["hce with OpenCV 4.12"] for case in stretched) >= 3
     missing = {(metric, index) for index, values in enumerate(scored) for metric in values if values[metric] is None}
     assert {metric for metric, _ in missing} == {"mba", "s_measure"}
     assert sum(metric == "s_measure" for metric, _ in missing) == 2  # one case, both modes

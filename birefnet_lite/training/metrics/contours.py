@@ -1,6 +1,7 @@
 """Outlines of a mask as ordered pixels, and the number of corners a polygon needs to follow a line."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -94,12 +95,12 @@ def _follow(label: list[int], start: int, outside: int, number: int, steps: list
         here, direction = there, (direction + 4) % 8  # look on from where we came
 
 
-def count_corners(line: np.ndarray, tolerance: float) -> int:
+def count_corners(line: np.ndarray, tolerance: float, distance_to: Literal["chord", "line"] = "chord") -> int:
     """How many points are left of an open line (n, 2) when no dropped one may be farther than ``tolerance`` from it.
 
     Ramer, Douglas and Peucker's rule, then one pass that drops a corner where a slanting chord past it would be less
-    than tolerance / √2 off, as OpenCV does. (OpenCV once measured to the chord's whole straight line, not to the chord:
-    numbers made with an old version can be lower by a corner here and there.)
+    than tolerance / √2 off, as OpenCV does. OpenCV measures to the chord since 4.13, before that to the whole straight
+    line through its ends (``"line"``), which drops more where a path turns back.
     """
     line = line.astype(np.int64)
     corners, waiting = [0], [(0, len(line) - 1)]
@@ -112,9 +113,8 @@ def count_corners(line: np.ndarray, tolerance: float) -> int:
         to_the_side = (offsets[:, 1] * chord[0] - offsets[:, 0] * chord[1]) ** 2
         beyond = offsets - chord * (along > squared_length)[:, None]
         to_an_end = (beyond**2).sum(axis=1) * squared_length
-        distances = np.where(
-            (along < 0) | (along > squared_length), to_an_end, to_the_side
-        )  # squared, times squared_length
+        past_an_end = ((along < 0) | (along > squared_length)) & (distance_to == "chord")
+        distances = np.where(past_an_end, to_an_end, to_the_side)  # squared, times squared_length
         if len(distances) and distances.max() > tolerance**2 * squared_length:
             middle = first + 1 + int(distances.argmax())
             waiting += [(middle, last), (first, middle)]

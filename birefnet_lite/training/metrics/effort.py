@@ -1,5 +1,8 @@
 """Human correction effort: how many clicks would mend the mask (Qin et al. 2022)."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 import torch
 from scipy.ndimage import binary_dilation, binary_erosion
@@ -14,13 +17,23 @@ from birefnet_lite.training.metrics.pairs import checked
 
 
 def human_correction_effort(
-    prediction: Tensor, mask: Tensor, *, threshold: float = 0.5, relax: int = 5, tolerance: float = 2.0
+    prediction: Tensor,
+    mask: Tensor,
+    *,
+    threshold: float = 0.5,
+    relax: int = 5,
+    tolerance: float = 2.0,
+    distance_to: Literal["chord", "line"] = "chord",
 ) -> Tensor:
     """HCE, scalar, 0 or more: corners of polygons to draw + regions to click at, for all wrong pixels that matter.
 
     Errors within ``relax`` pixels of a right outline are forgiven, except where the mask's skeleton is missed;
     ``tolerance`` is the polygons', in pixels. Both are absolute, so the number depends on the image's size: compare at
     the masks' full resolution, as the benchmark does. Computed on the CPU; seconds for a large and ragged mask.
+
+    The same number as the reference's on OpenCV 4.13 or later. Published numbers up to 2025 were made with an earlier
+    one, whose polygons have fewer corners: ``distance_to="line"`` gives those (on 300 random pairs 18 % of the numbers
+    differ, their sum by 0.4 %).
     """
     prediction, mask = checked(prediction, mask)
     chosen, wanted = (prediction > threshold).cpu().numpy(), mask.cpu().numpy()
@@ -33,11 +46,14 @@ def human_correction_effort(
 
     extra = thick(false_alarms, ~wanted)
     lacking = thick(misses, ~chosen) | (skeletonize(wanted) & ~hits)
-    clicks = _clicks(extra, hits | lacking, tolerance) + _clicks(lacking, ~(hits | extra | lacking), tolerance)
+    clicks = sum(
+        _clicks(errors, other_side, lambda line: count_corners(line, tolerance, distance_to))
+        for errors, other_side in ((extra, hits | lacking), (lacking, ~(hits | extra | lacking)))
+    )
     return torch.tensor(float(clicks), dtype=torch.float64)
 
 
-def _clicks(errors: np.ndarray, other_side: np.ndarray, tolerance: float) -> int:
+def _clicks(errors: np.ndarray, other_side: np.ndarray, corners_of: Callable[[np.ndarray], int]) -> int:
     """Corners along the borders of ``errors`` that touch ``other_side`` + a click for each region that touches none."""
     touches = binary_dilation(other_side)
     regions = label(errors)  # 8-connected, as the borders are
@@ -49,7 +65,7 @@ def _clicks(errors: np.ndarray, other_side: np.ndarray, tolerance: float) -> int
         kept = touches[rows, columns] & ~taken[rows, columns] & _first_visits(rows * errors.shape[1] + columns)
         taken[rows[kept], columns[kept]] = True
         needs_line[regions[rows[kept], columns[kept]]] = True
-        corners += sum(count_corners(line, tolerance) for line in _runs(border, kept))
+        corners += sum(corners_of(line) for line in _runs(border, kept))
     return corners + int((~needs_line[1:]).sum())
 
 
