@@ -1,0 +1,195 @@
+"""Deformable convolution as a gather and a matrix product, in blocks of pixels that fit the cache.
+
+The formula (Dai et al. 2017, eq. 2, with the modulation of Zhu et al. 2019, eq. 1), for every output pixel p:
+
+    y(p) = sum over taps k of  w_k . m_k(p) . x(p + p_k + dp_k(p))
+
+p_k is the tap's place in an ordinary kernel, dp_k(p) the learned offset, m_k(p) the learned modulation, w_k an O x C
+matrix. The point p + p_k + dp_k lies between four pixels of x, so its value is a weighted sum of four rows of C
+numbers:
+
+1. `Sampler` finds the four rows of each point and their weights (m_k is one more factor in the weights).
+2. `_gather` adds them up. The result is one column, m_k(p) . x(p + p_k + dp_k).
+3. A matrix product takes the columns of all taps to the O outputs.
+
+torchvision first writes the columns of the whole image, k x k times the input. Here a block of them is enough, and
+stays in the cache. The backward makes the columns anew, block by block, and then takes the three steps the other way.
+
+Letters in the shapes: B images, P = H' * W' output pixels, T = kh * kw taps, G offset groups, n = B * P * T * G points.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from birefnet_lite.deformable_sampling import FRAME, Geometry, Points, Sampler
+
+__all__ = ["backward", "forward"]
+
+# Numbers in one block of columns: 4 MiB of float32, about the second-level cache of two cores.
+BLOCK_NUMBERS = 1 << 20
+
+SUM = 0  # the mode of embedding_bag: a weighted sum of rows
+
+
+def _table(x: Tensor, groups: int) -> Tensor:
+    """The framed input as a table of rows: (B, C, H, W) -> (B * (H+4) * (W+4) * G, C / G)."""
+    b, c, h, w = x.shape
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    table = torch.zeros(b, h + 2 * FRAME, w + 2 * FRAME, c, dtype=dtype, device=x.device)
+    table[:, FRAME:-FRAME, FRAME:-FRAME] = x.permute(0, 2, 3, 1)  # (B, H, W, C)
+    return table.view(-1, c // groups)
+
+
+def _untable(table: Tensor, like: Tensor) -> Tensor:
+    """The transpose of `_table`: without the frame, a table of rows -> (B, C, H, W)."""
+    b, c, h, w = like.shape
+    framed = table.view(b, h + 2 * FRAME, w + 2 * FRAME, c)
+    x = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+    return x.copy_(framed[:, FRAME:-FRAME, FRAME:-FRAME].permute(0, 3, 1, 2))
+
+
+def _gather(table: Tensor, points: Points) -> Tensor:
+    """The columns, each the weighted sum of four rows: (rows, C) -> (n, C)."""
+    if table.device.type != "cpu":
+        return (table[points.rows] * points.weights[..., None]).sum(1)
+    bags = torch.arange(0, points.rows.numel(), 4, dtype=torch.int32)
+    rows, weights = points.rows.view(-1), points.weights.view(-1)
+    return torch.embedding_bag(table, rows, bags, mode=SUM, per_sample_weights=weights)[0]
+
+
+def _products(columns: Tensor, table: Tensor, points: Points) -> Tensor:
+    """The scalar product of each column with each of its four rows: (n, C) -> (n, 4)."""
+    if table.device.type != "cpu":
+        return (table[points.rows] * columns[:, None]).sum(-1)
+    n = len(columns)
+    bags = torch.arange(0, 4 * n, 4, dtype=torch.int32)
+    bag_of = torch.arange(n, dtype=torch.int32).repeat_interleave(4)
+    products = torch.ops.aten._embedding_bag_per_sample_weights_backward
+    return products(columns, table, points.rows.view(-1), bags, bag_of, SUM, -1).view(n, 4)
+
+
+def _scatter(columns: Tensor, table: Tensor, points: Points) -> None:
+    """Adds each column, times its weights, to its four rows of the table: the transpose of `_gather`.
+
+    Sorted by row, the scatter is itself a gather (a row of the table is a bag of columns): no two threads write to one
+    row, and the order of the sums is always the same.
+    """
+    rows, weights = points.rows.view(-1), points.weights.view(-1)
+    if table.device.type != "cpu":
+        table.index_add_(0, rows, (columns[:, None] * weights.view(-1, 4, 1)).flatten(0, 1))
+        return
+    first, last = (int(row) for row in rows.aminmax())
+    rows = rows - first
+    if last - first < 1 << 16:  # numpy sorts keys of 16 bits by radix, twice as fast as torch
+        order = torch.from_numpy(np.argsort(rows.numpy().astype(np.uint16), kind="stable"))
+    else:
+        order = rows.sort(stable=True).indices
+    counts = rows.bincount(minlength=last - first + 1)
+    bags = counts.cumsum(0) - counts
+    sums = torch.embedding_bag(columns, order >> 2, bags, mode=SUM, per_sample_weights=weights[order])[0]
+    table[first : last + 1] += sums
+
+
+def _blocks(images: int, pixels: int, numbers_per_pixel: int) -> list[tuple[slice, slice]]:
+    """Cuts the work into slices (images, pixels) of BLOCK_NUMBERS or less: several images, or a part of one."""
+    fit = max(1, BLOCK_NUMBERS // numbers_per_pixel)
+    if fit >= pixels:
+        step = fit // pixels
+        return [(slice(i, min(i + step, images)), slice(0, pixels)) for i in range(0, images, step)]
+    step = -(-pixels // -(-pixels // fit))  # parts of about the same size
+    return [(slice(i, i + 1), slice(p, min(p + step, pixels))) for i in range(images) for p in range(0, pixels, step)]
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """The kernel as one matrix, in the order of the columns: (O, C, kh, kw) -> (O, T * C)."""
+    return weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
+
+
+def forward(
+    x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, geometry: Geometry
+) -> Tensor:
+    """The convolution, with the shapes of `birefnet_lite.deformable.deform_conv2d`, groups apart.
+
+    Half precision is sampled in float32; the matrix product runs in the dtype of x.
+    """
+    b, (h, w) = len(x), geometry.out_size
+    table, matrix = _table(x, geometry.offset_groups), _matrix(weight)
+    sampler = Sampler(x, offset, mask, geometry)
+    o, width = matrix.shape
+    y = torch.empty(b, o, h * w, dtype=x.dtype, device=x.device)
+    for images, pixels in _blocks(b, h * w, width):
+        out = y[images, :, pixels]
+        columns = _gather(table, sampler(images, pixels)).to(x.dtype).view(len(out), -1, width)  # (B, P, T * C)
+        torch.bmm(matrix.expand(len(out), -1, -1), columns.transpose(1, 2), out=out)
+    if bias is not None:
+        y += bias.view(-1, 1)
+    return y.view(b, o, h, w)
+
+
+def backward(
+    grad: Tensor,
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    geometry: Geometry,
+    needs: list[bool],
+) -> tuple[Tensor | None, ...]:
+    """Gradients for x, offset, mask and weight, each where `needs` asks for it, else None."""
+    need_x, need_offset, need_mask, need_weight = needs
+    table, matrix = _table(x, geometry.offset_groups), _matrix(weight)
+    sampler = Sampler(x, offset, mask, geometry)
+    o, width = matrix.shape
+    grad = grad.flatten(2)  # (B, O, P)
+    grad_table = torch.zeros_like(table) if need_x else None
+    grad_matrix = torch.zeros(matrix.shape, dtype=table.dtype, device=x.device) if need_weight else None
+    grad_offset = torch.empty(offset.shape, dtype=offset.dtype, device=x.device) if need_offset else None
+    grad_mask = torch.empty(mask.shape, dtype=mask.dtype, device=x.device) if need_mask else None
+    for images, pixels in _blocks(*grad.shape[::2], width):
+        points = sampler(images, pixels)
+        out = grad[images, :, pixels].transpose(1, 2).reshape(-1, o)  # (B * P, O)
+        if need_weight:
+            _add_product(grad_matrix, out, _gather(table, points).view(-1, width))
+        if not (need_x or need_offset or need_mask):
+            continue
+        columns = (out @ matrix).to(table.dtype).view(-1, table.shape[1])  # the columns' gradients, (n, C / G)
+        if need_x:
+            _scatter(columns, grad_table, points)
+        if need_offset or need_mask:
+            *shift, modulation = _point_gradients(_products(columns, table, points), points)
+            if need_offset:
+                for axis, view in enumerate(geometry.by_pixel(grad_offset)[:, images, pixels]):
+                    view.copy_(shift[axis].view(view.shape))
+            if need_mask:
+                view = geometry.by_pixel(grad_mask)[0, images, pixels]
+                view.copy_(modulation.view(view.shape))
+    grad_weight = None
+    if need_weight:
+        o, c, kh, kw = weight.shape
+        grad_weight = grad_matrix.view(o, kh, kw, c).permute(0, 3, 1, 2).to(weight.dtype).contiguous()
+    return _untable(grad_table, x) if need_x else None, grad_offset, grad_mask, grad_weight
+
+
+def _add_product(total: Tensor, out: Tensor, columns: Tensor) -> None:
+    """total += out^T @ columns, in the total's precision even where the factors are of half precision."""
+    if out.dtype == total.dtype:
+        total.addmm_(out.t(), columns)
+    else:
+        total += out.t() @ columns.to(out.dtype)
+
+
+def _point_gradients(products: Tensor, points: Points) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of dy, dx and modulation, (n,) each, from the products at the corners, (n, 4).
+
+    They are the derivatives of the bilinear interpolation: across, down, and its value.
+    """
+    below, right = points.fraction
+    top_left, top_right, bottom_left, bottom_right = products.t()
+    top, bottom = torch.lerp(top_left, top_right, right), torch.lerp(bottom_left, bottom_right, right)
+    dy = bottom - top
+    dx = torch.lerp(top_right - top_left, bottom_right - bottom_left, below)
+    if points.modulation is not None:
+        dy *= points.modulation
+        dx *= points.modulation
+    return dy, dx, torch.lerp(top, bottom, below)

@@ -1,0 +1,104 @@
+"""Deformable convolution as one operator: autograd, `torch.compile` and `torch.export` see it as a whole."""
+
+import torch
+from torch import Tensor
+
+from birefnet_lite import deformable_gather
+from birefnet_lite.deformable_sampling import Geometry
+
+__all__ = ["deform_conv2d"]
+
+
+def _geometry(offset: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int]) -> Geometry:
+    kh, kw = weight.shape[2:]
+    return Geometry(
+        kernel=(kh, kw),
+        stride=tuple(stride),
+        padding=tuple(padding),
+        dilation=tuple(dilation),
+        out_size=tuple(offset.shape[2:]),
+        offset_groups=offset.shape[1] // (2 * kh * kw),
+    )
+
+
+def _kernels(backend: str):
+    if backend == "triton":
+        from birefnet_lite import deformable_triton  # not on every machine
+
+        return deformable_triton
+    return deformable_gather
+
+
+@torch.library.custom_op("birefnet_lite::deform_conv2d", mutates_args=())
+def deform_conv2d(
+    input: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    backend: str,
+) -> Tensor:
+    """The operator behind `birefnet_lite.deformable.deform_conv2d`, which checks the arguments: call that one."""
+    geometry = _geometry(offset, weight, stride, padding, dilation)
+    with torch.autocast(input.device.type, enabled=False):
+        return _kernels(backend).forward(input, offset, mask, weight, bias, geometry)
+
+
+@torch.library.custom_op("birefnet_lite::deform_conv2d_backward", mutates_args=())
+def deform_conv2d_backward(
+    grad: Tensor,
+    input: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    backend: str,
+    needs: list[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients for input, offset, mask and weight. Those that `needs` does not ask for are empty."""
+    geometry = _geometry(offset, weight, stride, padding, dilation)
+    with torch.autocast(input.device.type, enabled=False):
+        grads = _kernels(backend).backward(grad, input, offset, mask, weight, geometry, needs)
+    return tuple(input.new_empty(0) if g is None else g for g in grads)
+
+
+@deform_conv2d.register_fake
+def _(input, offset, mask, weight, bias, stride, padding, dilation, backend):
+    return input.new_empty(input.shape[0], weight.shape[0], offset.shape[2], offset.shape[3])
+
+
+@deform_conv2d_backward.register_fake
+def _(grad, input, offset, mask, weight, stride, padding, dilation, backend, needs):
+    wanted = zip((input, offset, mask, weight), needs, strict=True)
+    return tuple(t.new_empty(t.shape) if need else input.new_empty(0) for t, need in wanted)
+
+
+def _save(ctx, inputs, output):
+    input, offset, mask, weight, _, *ctx.arguments = inputs
+    ctx.save_for_backward(input, offset, mask, weight)
+
+
+def _backward(ctx, grad):
+    needs = list(ctx.needs_input_grad)
+    grads = (None,) * 4
+    if any(needs[:4]):
+        results = deform_conv2d_backward(grad, *ctx.saved_tensors, *ctx.arguments, needs[:4])
+        grads = tuple(g if need else None for g, need in zip(results, needs, strict=False))
+    grad_bias = grad.sum((0, 2, 3)) if needs[4] else None
+    return *grads, grad_bias, None, None, None, None
+
+
+def _no_second_derivative(ctx, *grads):
+    raise NotImplementedError(
+        "deform_conv2d has first derivatives only, and a derivative of its gradient was asked for. "
+        "For second derivatives compute them by finite differences of the gradient."
+    )
+
+
+deform_conv2d.register_autograd(_backward, setup_context=_save)
+deform_conv2d_backward.register_autograd(_no_second_derivative)

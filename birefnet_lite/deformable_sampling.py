@@ -1,0 +1,101 @@
+"""Where a deformable convolution reads: from offsets and modulation to rows of a table and their weights.
+
+Letters in the shapes: B images, P = H' * W' output pixels, T = kh * kw taps, G offset groups, n = B * P * T * G points.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["FRAME", "Geometry", "Points", "Sampler"]
+
+# The input lies in a frame of zeros two pixels wide. A point is clamped to the frame, so that its four corners always
+# exist, and what is outside the picture counts as zero without a comparison. One pixel would do for the values, but a
+# point clamped from far away to -1 would still see pixel 0 in its gradient.
+FRAME = 2
+
+
+class Geometry(NamedTuple):
+    """Where the taps stand; pairs are (height, width)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    out_size: tuple[int, int]
+    offset_groups: int
+
+    def by_pixel(self, maps: Tensor) -> Tensor:
+        """Pixels before taps: a view (B, G * T * D, H', W') -> (D, B, P, T, G).
+
+        D is 2 for offsets (dy, dx) and 1 for modulation.
+        """
+        b, channels, h, w = maps.shape
+        taps = self.kernel[0] * self.kernel[1]
+        shape = (b, self.offset_groups, taps, channels // (self.offset_groups * taps), h * w)  # (B, G, T, D, P)
+        return maps.reshape(shape).permute(3, 0, 4, 2, 1)
+
+
+class Points(NamedTuple):
+    """Where the n columns of one block are read."""
+
+    rows: Tensor  # (n, 4) int32: the corners of each point, top left, top right, bottom left, bottom right
+    weights: Tensor  # (n, 4): bilinear weight times modulation
+    fraction: Tensor  # (2, n): how far the point lies below and to the right of its top left corner, in [0, 1)
+    modulation: Tensor | None  # (n,)
+
+
+class Sampler:
+    """Turns offsets and modulation into `Points`, one block at a time."""
+
+    def __init__(self, x: Tensor, offset: Tensor, mask: Tensor | None, geometry: Geometry):
+        b, _, h, w = x.shape
+        self.dtype, device = torch.promote_types(x.dtype, torch.float32), x.device
+        self.groups, self.pitch = geometry.offset_groups, w + 2 * FRAME
+        self.offset = geometry.by_pixel(offset)
+        self.mask = None if mask is None else geometry.by_pixel(mask)[0]
+
+        def grid(size: tuple[int, int], step: tuple[int, int], start: tuple[int, int]) -> Tensor:
+            y, x = (
+                torch.arange(n, dtype=self.dtype, device=device) * d + s
+                for n, d, s in zip(size, step, start, strict=True)
+            )
+            return torch.stack([y.repeat_interleave(len(x)), x.repeat(len(y))])  # (2, H * W)
+
+        start = (FRAME - geometry.padding[0], FRAME - geometry.padding[1])
+        self.pixel = grid(geometry.out_size, geometry.stride, start).view(2, 1, -1, 1, 1)
+        self.tap = grid(geometry.kernel, geometry.dilation, (0, 0)).view(2, 1, 1, -1, 1)
+        self.low = torch.zeros((), dtype=self.dtype, device=device)
+        self.high = torch.tensor([h + FRAME, w + FRAME], dtype=self.dtype, device=device).view(2, 1, 1, 1, 1)
+        image_rows = (h + 2 * FRAME) * self.pitch * self.groups
+        image = torch.arange(0, b * image_rows, image_rows, dtype=torch.int32, device=device)
+        self.first = image.view(-1, 1, 1, 1) + torch.arange(
+            self.groups, dtype=torch.int32, device=device
+        )  # (B, 1, 1, G)
+        self.last = b * image_rows - (self.pitch + 1) * self.groups - 1
+
+    def __call__(self, images: slice, pixels: slice) -> Points:
+        at = self._block(self.offset[:, images, pixels])
+        at += self.pixel[:, :, pixels] + self.tap  # (2, B, P, T, G)
+        at = torch.clamp(at, self.low, self.high)
+        corner = at.floor()
+        below, right = fraction = at.sub_(corner)
+        corner = corner.to(torch.int32)
+        row = torch.add(corner[1], corner[0], alpha=self.pitch).mul_(self.groups).add_(self.first[images])
+        row.clamp_(0, self.last)  # an offset of NaN has to give NaN, not a wrong address
+        modulation = None if self.mask is None else self._block(self.mask[images, pixels])
+        bottom = below if modulation is None else below * modulation
+        top = (1 if modulation is None else modulation) - bottom
+        rows = torch.empty(*row.shape, 4, dtype=torch.int32, device=row.device)
+        for corner, step in enumerate((0, 1, self.pitch, self.pitch + 1)):
+            torch.add(row, step * self.groups, out=rows[..., corner])
+        weights = torch.empty(rows.shape, dtype=self.dtype, device=row.device)
+        for corner, side in ((0, top), (2, bottom)):
+            torch.mul(side, right, out=weights[..., corner + 1])
+            torch.sub(side, weights[..., corner + 1], out=weights[..., corner])
+        modulation = None if modulation is None else modulation.view(-1)
+        return Points(rows.view(-1, 4), weights.view(-1, 4), fraction.view(2, -1), modulation)
+
+    def _block(self, maps: Tensor) -> Tensor:
+        return maps.to(self.dtype, copy=True, memory_format=torch.contiguous_format)
