@@ -106,6 +106,10 @@ def test_iou_mae_and_mse(pair):
     empty = torch.zeros(4, 4)
     assert metrics.iou(empty, empty.bool()) == 1
     assert metrics.iou(empty + 1, empty.bool()) == 0
+    ignore = torch.zeros_like(mask)
+    ignore[:, 10:] = True
+    left = metrics.iou(prediction[:, :10], mask[:, :10])
+    assert metrics.iou(prediction[~ignore][None], mask[~ignore][None]) == left
 
 
 def test_rim_by_looking_at_every_window():
@@ -222,7 +226,8 @@ def test_eight_bit_and_floating_masks_are_cut_at_the_same_level(dtype):
 def test_leading_ones_arrays_and_bools_are_taken(pair):
     prediction, mask = pair
     expected = metrics.measure(prediction, mask, stretch=True, names=("s_measure", "f_max"))
-    for given in [(prediction[None, None], mask[None]), (prediction.numpy(), mask.numpy())]:
+    flipped_twice = prediction.numpy()[:, ::-1].copy()[:, ::-1]
+    for given in [(prediction[None, None], mask[None]), (prediction.numpy(), mask.numpy()), (flipped_twice, mask)]:
         assert metrics.measure(*given, stretch=True, names=("s_measure", "f_max")).values == expected.values
 
 
@@ -243,6 +248,8 @@ def test_wrong_pairs(prediction, mask, error, said):
 
 
 def test_unknown_metric():
+    with pytest.raises(ValueError, match="'chord' or 'line'"):
+        metrics.human_correction_effort(torch.zeros(2, 2), torch.zeros(2, 2).bool(), distance_to="curve")
     with pytest.raises(ValueError, match="choose from s_measure"):
         metrics.measure(torch.zeros(2, 2), torch.zeros(2, 2), stretch=False, names=("dice",))
 

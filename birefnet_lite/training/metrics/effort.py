@@ -31,10 +31,12 @@ def human_correction_effort(
     ``tolerance`` is the polygons', in pixels. Both are absolute, so the number depends on the image's size: compare at
     the masks' full resolution, as the benchmark does. Computed on the CPU; seconds for a large and ragged mask.
 
-    The same number as the reference's on OpenCV 4.13 or later. Published numbers up to 2025 were made with an earlier
-    one, whose polygons have fewer corners: ``distance_to="line"`` gives those (on 300 random pairs 18 % of the numbers
-    differ, their sum by 0.4 %).
+    The same number as the reference's on OpenCV 4.13 or later. Older published numbers were made with an earlier one,
+    whose polygons have fewer corners: ``distance_to="line"`` gives those (on 300 random pairs 18 % of the numbers
+    differ, their sum by 0.4 %). Raises ValueError for any other ``distance_to``.
     """
+    if distance_to not in ("chord", "line"):
+        raise ValueError(f"The distance is measured to {distance_to!r}; choose 'chord' or 'line'.")
     prediction, mask = checked(prediction, mask)
     chosen, wanted = (prediction > threshold).cpu().numpy(), mask.cpu().numpy()
     hits, false_alarms, misses = chosen & wanted, chosen & ~wanted, wanted & ~chosen

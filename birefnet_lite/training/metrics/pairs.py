@@ -10,7 +10,8 @@ EPS = float(np.spacing(1))
 
 def _as_image(values: Tensor | np.ndarray, what: str) -> Tensor:
     """(..., H, W) with leading ones -> (H, W); floating types become float64, on the CPU where a device has none."""
-    image = torch.as_tensor(values)
+    # A copy, because PyTorch takes neither read-only nor flipped arrays.
+    image = torch.from_numpy(values.copy()) if isinstance(values, np.ndarray) else torch.as_tensor(values)
     if image.ndim < 2 or image.shape[:-2].numel() != 1 or image.numel() == 0:
         raise ValueError(
             f"A {what} is one image, H x W or 1 x 1 x H x W, but this one has the shape {tuple(image.shape)}."

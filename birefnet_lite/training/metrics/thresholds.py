@@ -83,7 +83,11 @@ def e_measure_adaptive(prediction: Tensor, mask: Tensor) -> Tensor:
 
 
 def iou(prediction: Tensor, mask: Tensor, *, threshold: float = 0.5) -> Tensor:
-    """Intersection over union of ``prediction > threshold`` with the mask, scalar; 1 where both are empty."""
+    """Intersection over union of ``prediction > threshold`` with the mask, scalar; 1 where both are empty.
+
+    To leave disputed pixels out, hand over the others in one row: ``iou(prediction[keep][None], mask[keep][None])``.
+    The same goes for the mean errors, but for no metric that looks at neighbours.
+    """
     prediction, mask = checked(prediction, mask)
     chosen = prediction > threshold
     union = (chosen | mask).sum().double()

@@ -1,0 +1,203 @@
+"""Score a model on images with masks: ``python -m birefnet_lite evaluate MODEL DATA``."""
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import isnan, nan
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from birefnet_lite.training.metrics import CURVES, METRICS, measure
+
+DEFAULT_METRICS = (
+    "s_measure",
+    "weighted_f",
+    "mae",
+    "iou",
+    "e_mean",
+    "e_max",
+    "f_mean",
+    "f_max",
+    "boundary_iou",
+    "hce",
+)
+LOWER_IS_BETTER = ("mae", "mse", "hce")
+
+
+class Pair(NamedTuple):
+    """One image to be scored, and its mask.
+
+    ``image`` is whatever ``predict.segment`` takes, ``mask`` a path, a PIL image, an array or a tensor of the
+    photograph's size (after EXIF rotation); ``metrics.prepare`` says in which ranges. ``group`` is a label by which
+    scores are also averaged, such as a family of synthetic shapes.
+    """
+
+    name: str
+    image: Any
+    mask: Any
+    group: str = ""
+
+
+class ImageScore(NamedTuple):
+    """One image's name, group, scores by name, and the curves over 256 thresholds behind them."""
+
+    name: str
+    group: str
+    values: dict[str, float]
+    curves: dict[str, Tensor]
+
+
+@dataclass
+class Scores:
+    """The scores of a data set: one :class:`ImageScore` for each image, in the order they were given."""
+
+    metrics: tuple[str, ...]
+    stretch: bool
+    images: list[ImageScore] = field(default_factory=list)
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups' names, in the order in which they first came."""
+        return list(dict.fromkeys(image.group for image in self.images))
+
+    def mean(self, group: str | None = None) -> dict[str, float]:
+        """The data set's scores (or one group's): means over the images, those without a value left out.
+
+        A ``_max`` is the highest point of the mean curve, so that one threshold serves all images, as in the
+        benchmarks; the mean of the single images' ``_max`` would be higher.
+        Raises ValueError for a group that no image is in.
+        """
+        chosen = [image for image in self.images if group in (None, image.group)]
+        if not chosen:
+            raise ValueError(f"No image is in the group {group!r}; the groups are {self.groups}.")
+        result = {}
+        for name in self.metrics:
+            curve, _, kind = name.rpartition("_")
+            if kind == "max" and curve in CURVES:
+                result[name] = float(torch.stack([image.curves[curve] for image in chosen]).mean(dim=0).max())
+            else:
+                values = [image.values[name] for image in chosen if not isnan(image.values[name])]
+                result[name] = sum(values) / len(values) if values else nan
+        return result
+
+    def worst(self, count: int, metric: str = "s_measure") -> list[ImageScore]:
+        """The ``count`` images with the worst ``metric``, the worst first; those without a value are left out."""
+        if metric not in self.metrics:
+            raise ValueError(f"{metric} was not measured; choose from {', '.join(self.metrics)}.")
+        scored = [image for image in self.images if not isnan(image.values[metric])]
+        return sorted(scored, key=lambda image: image.values[metric], reverse=metric in LOWER_IS_BETTER)[:count]
+
+    def _means(self) -> list[tuple[str, int, dict[str, float]]]:
+        """(label, number of images, means) for each group, where there are several, and for all images."""
+        groups = self.groups if len(self.groups) > 1 else []
+        sizes = {group: sum(image.group == group for image in self.images) for group in groups}
+        return [(group or "(no group)", sizes[group], self.mean(group)) for group in groups] + [
+            ("all", len(self.images), self.mean())
+        ]
+
+    def table(self) -> str:
+        """The means as plain text, one line for each group and one for all; ``-`` marks where less is better."""
+        heads = ["", "images", *(f"{name} -" if name in LOWER_IS_BETTER else name for name in self.metrics)]
+        lines = [heads]
+        for label, size, means in self._means():
+            lines.append([label, str(size), *(_number(name, means[name]) for name in self.metrics)])
+        widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+        text = [
+            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+            for line in lines
+        ]
+        how = "each stretched to 0 to 1, as the benchmarks do" if self.stretch else "as the model gives them"
+        return "\n".join([*text, f"(-: less is better; masks cut at 128 of 255; predictions {how})"])
+
+    def write_csv(self, path: str | os.PathLike) -> None:
+        """Write one line for each image: name, group, then the metrics, empty where there is no value."""
+        rows = [[image.name, image.group, *_cells(image.values, self.metrics)] for image in self.images]
+        _write_csv(path, ["name", "group", *self.metrics], rows)
+
+    def write_summary_csv(self, path: str | os.PathLike) -> None:
+        """Write the table's lines: group (``all`` last), number of images, then the metrics."""
+        rows = [[label, size, *_cells(means, self.metrics)] for label, size, means in self._means()]
+        _write_csv(path, ["group", "images", *self.metrics], rows)
+
+
+def _number(metric: str, value: float) -> str:
+    if isnan(value):
+        return "none"
+    return f"{value:.1f}" if metric == "hce" else f"{value:.4f}"
+
+
+def _cells(values: dict[str, float], metrics: Sequence[str]) -> list[str]:
+    return ["" if isnan(values[name]) else repr(values[name]) for name in metrics]
+
+
+def _write_csv(path: str | os.PathLike, heads: list[str], rows: list[list]) -> None:
+    """Write beside the file first and then move it there, so that nobody ever finds half a file."""
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([heads, *rows])
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _read_mask(mask: Any) -> Tensor | np.ndarray:
+    if isinstance(mask, str | os.PathLike):
+        with Image.open(mask) as file:
+            return _read_mask(file)
+    if isinstance(mask, Image.Image):
+        if mask.mode.startswith(("I", "F")):  # Pillow would cut these off at 255 without a word
+            raise ValueError(f"The mask has more than 8 bits a pixel (Pillow's mode {mask.mode}); save it with 8.")
+        return np.asarray(mask.convert("L"))
+    return mask
+
+
+def evaluate(
+    model: torch.nn.Module,
+    pairs: Iterable[Pair | tuple],
+    *,
+    size: int | tuple[int, int] | None = None,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    stretch: bool = True,
+    predict: Callable[[torch.nn.Module, Any], Any] | None = None,
+    progress: bool = True,
+) -> Scores:
+    """Segment each image and score it against its mask.
+
+    ``pairs``: :class:`Pair` or plain tuples (name, image, mask) or (name, image, mask, group).
+    ``size``: handed to ``predict.segment``; ``predict`` replaces that function: (model, image) -> H x W in [0, 1].
+    ``metrics``: names of ``metrics.METRICS``; HCE is the slow one. ``stretch``: see ``metrics.prepare``; published
+    numbers are made with it (and from predictions rounded to 8 bits, which is not done here).
+    Raises ValueError where there is nothing to score, for an unknown metric, and, with the image's name, where the
+    mask does not fit.
+    """
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown or not metrics:
+        raise ValueError(f"There is no metric {', '.join(unknown) or 'named'}; choose from {', '.join(METRICS)}.")
+    if predict is None:
+        from birefnet_lite.predict import segment
+
+        predict = partial(segment, size=size)
+    elif size is not None:
+        raise ValueError("size is for the standard prediction; with a predict function of your own, set it there.")
+    scores = Scores(tuple(metrics), stretch)
+    for item in tqdm(pairs, desc="evaluate", unit="image", disable=not progress):
+        pair = Pair(*item)
+        prediction = predict(model, pair.image)
+        try:
+            values, curves = measure(prediction, _read_mask(pair.mask), stretch=stretch, names=scores.metrics)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{pair.name} cannot be scored: {error}") from error
+        scores.images.append(ImageScore(pair.name, pair.group, values, curves))
+    if not scores.images:
+        raise ValueError("There is nothing to evaluate: no pair of an image and a mask was given.")
+    return scores
