@@ -1,0 +1,102 @@
+"""What a camera and a file do to a scene: blur, exposure, colour of light, vignette, noise, blocks of JPEG."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.training.synthetic.textures import soften
+
+LUMA_TABLE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+"""Annex K.1 of the JPEG standard: how coarsely each frequency of brightness is kept."""
+
+
+def photograph(draws: Draws, scene: Tensor, strength: float = 1.0) -> Tensor:
+    """A scene (n, 3, H, W) as a camera hands it over, in [0, 1]; strength 0 does little damage, 1 a good deal."""
+    picture = soften(
+        scene, ((draws.uniform(0, 1) ** 4) * (0.4 + 1.2 * strength) * min(scene.shape[-2:]) / 128)[:, None], levels=2
+    )
+    moving = some(draws, 0.1 * strength)
+    if moving:
+        picture[moving] = motion_blur(draws, picture[moving])
+    picture = picture.clamp(min=0)
+    picture = picture * (1 - draws.uniform(0, 0.35) * distance_from_centre(picture).square())[:, None]
+    warmth = draws.normal(0, 0.05 + 0.05 * strength)
+    tint = torch.stack((1 + warmth, 1 + draws.normal(0, 0.02), 1 - warmth), 1).view(-1, 3, 1, 1)
+    gain = (draws.normal(0, 0.12 + 0.13 * strength)).exp()[:, None]
+    gamma = draws.normal(0, 0.2).exp()[:, None]
+    picture = (picture * tint * gain + 1e-4).clamp(max=1.5) ** gamma
+    middle = picture.mean((1, 2, 3), keepdim=True)
+    picture = middle + (picture - middle) * draws.uniform(0.75, 1.35)[:, None]
+    grey = picture.mean(1, keepdim=True)
+    fade = torch.where(draws.coin(0.12) > 0, 1.0, draws.uniform(-0.25, 0.45))[:, None]  # 1 is black and white
+    picture = torch.lerp(picture, grey.expand_as(picture), fade)
+    haze = (draws.coin(0.12) * draws.uniform(0.05, 0.35))[:, None]
+    picture = picture * (1 - haze) + haze * draws.uniform(0.6, 1.0)[:, None]
+    # A roll-off instead of a hard limit: the brightest and darkest tones keep some shape.
+    over = (picture - 0.85).clamp(min=0)
+    picture = (picture.clamp(max=0.85) + over / (1 + 6 * over)).clamp(0, 1)
+    noise = draws.field(*picture.shape[1:])
+    level = (draws.uniform(0, 1) ** 2 * (0.01 + 0.05 * strength))[:, None]
+    picture = (picture + noise * level * (0.3 + picture)).clamp(0, 1)
+    filed = some(draws, 0.2 + 0.3 * strength)
+    if filed:
+        coarseness = draws.uniform(0.15, 1.2)[:, None] * (0.3 + strength)
+        picture[filed] = jpeg(picture[filed], coarseness[filed])
+    return picture
+
+
+def some(draws: Draws, chance: float) -> list[int]:
+    """The scenes to which something happens that is too dear to work out for all."""
+    return [i for i in range(draws.n) if draws.flag(chance)]
+
+
+def distance_from_centre(picture: Tensor) -> Tensor:
+    """(1, H, W): 0 in the middle, 1 in the corners."""
+    height, width = picture.shape[-2:]
+    rows = torch.linspace(-1, 1, height, device=picture.device)[:, None]
+    columns = torch.linspace(-1, 1, width, device=picture.device)[None]
+    return ((rows.square() + columns.square()) / 2).sqrt()[None]
+
+
+def motion_blur(draws: Draws, picture: Tensor) -> Tensor:
+    """Smear along one direction, the same for all the scenes given."""
+    reach = draws.structure.uniform(0.01, 0.03) * min(picture.shape[-2:])
+    angle = draws.structure.uniform(0, math.pi)
+    shifts = [(round(t * reach * math.sin(angle)), round(t * reach * math.cos(angle))) for t in (-1, -0.5, 0, 0.5, 1)]
+    border = max(max(abs(a), abs(b)) for a, b in shifts)
+    wide = F.pad(picture, (border,) * 4, mode="replicate")
+    height, width = picture.shape[-2:]
+    moved = [wide[:, :, border + a : border + a + height, border + b : border + b + width] for a, b in shifts]
+    return sum(moved) / len(moved)
+
+
+def jpeg(picture: Tensor, coarseness: Tensor) -> Tensor:
+    """The loss of JPEG: the frequencies of 8 by 8 blocks are rounded.
+
+    picture (n, 3, H, W) in [0, 1]; coarseness (n, 1, 1, 1), of which 1 is quality 50.
+    """
+    n, channels, height, width = picture.shape
+    padded = F.pad(picture, (0, -width % 8, 0, -height % 8), mode="replicate")
+    rows, columns = padded.shape[2] // 8, padded.shape[3] // 8
+    k = torch.arange(8, device=picture.device, dtype=picture.dtype)
+    dct = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16) / 2
+    dct[0] /= math.sqrt(2)
+    blocks = padded.reshape(n, channels, rows, 8, columns, 8).transpose(3, 4)  # (n, C, rows, columns, 8, 8)
+    waves = dct @ (blocks - 0.5) @ dct.T * 255
+    table = torch.tensor(LUMA_TABLE, device=picture.device, dtype=picture.dtype) * coarseness.view(-1, 1, 1, 1, 1, 1)
+    waves = (waves / table).round() * table
+    blocks = dct.T @ (waves / 255) @ dct + 0.5
+    whole = blocks.transpose(3, 4).reshape(n, channels, rows * 8, columns * 8)  # (n, C, H, W)
+    return whole[:, :, :height, :width].clamp(0, 1)

@@ -1,0 +1,261 @@
+"""The canvas: coordinates, light, materials and paint for a group of scenes drawn together."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from birefnet_lite.training.synthetic import distances as sd
+from birefnet_lite.training.synthetic.colours import colours, keep_apart
+from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.training.synthetic.textures import spectral_noise
+
+NOISES = {  # name: lowest and highest frequency over the shorter side, slope
+    "broad": (1.0, 6.0, 1.2),
+    "cloud": (1.5, 60.0, 1.6),
+    "mottle": (4.0, 24.0, 1.0),
+    "rough": (3.0, 200.0, 0.9),
+    "grain": (20.0, 400.0, 0.2),
+    "spots": (7.0, 11.0, -1.0),
+    "tufts": (8.0, 45.0, 0.8),
+}
+PATTERNS = ("plain", "mottled", "patches", "spots", "stripes", "checks", "streaks", "gradient")
+PATTERN_WEIGHTS = (6, 3, 2, 1, 1.5, 0.7, 2, 2)
+
+
+@dataclass
+class Material:
+    """How a part looks: two colours (n, 3, 1, 1), the pattern that mixes them, grain, gloss."""
+
+    base: Tensor
+    other: Tensor
+    pattern: str = "plain"
+    grain: float = 0.05
+    gloss: float = 0.0
+    scale: float = 1.0
+
+
+class Canvas:
+    """Pictures (n, 3, H, W) and the cover of what was painted (n, H, W), built part by part.
+
+    x, y (n, H, W) are the coordinates to draw in; `place` moves, turns and scales them. Before it the shorter
+    side of the frame spans -1 to 1. `pixel` is the size of a pixel in these coordinates. `hardness` from 0 to 1 lets
+    colours come close to `backdrop` (n, 3, 1, 1), the mean colour behind.
+    """
+
+    def __init__(self, draws: Draws, size: tuple[int, int], hardness: float = 0.5, backdrop: Tensor | None = None):
+        height, width = size
+        half = min(size) / 2
+        self.draws, self.size, self.hardness, self.backdrop = draws, size, hardness, backdrop
+        rows = (torch.arange(height, device=draws.device) + 0.5 - height / 2) / half
+        columns = (torch.arange(width, device=draws.device) + 0.5 - width / 2) / half
+        self.x = columns.expand(draws.n, height, width)
+        self.y = rows[:, None].expand(draws.n, height, width)
+        self.frame = (width / min(size), height / min(size))  # half extents
+        self.pixel = torch.full((draws.n, 1, 1), 1 / half, device=draws.device)
+        self.colour = torch.full((draws.n, 3, height, width), 0.5, device=draws.device)
+        self.alpha = torch.zeros(draws.n, height, width, device=draws.device)
+        direction = draws.normal(-math.pi / 2, 0.7)  # light falls mostly from above; y points down
+        height_of_light = draws.uniform(0.35, 1.1)
+        self.light = (
+            direction.cos() * height_of_light.cos(),
+            direction.sin() * height_of_light.cos(),
+            height_of_light.sin(),
+        )
+        self.ambient = draws.uniform(0.3, 0.75)
+        self.noises: dict[str, Tensor] = {}
+
+    # -- where ---------------------------------------------------------------------------------------------------------
+    def place(
+        self,
+        reach: tuple[float, float] = (0.45, 0.95),
+        turn: float = 0.15,
+        spread: float = 0.25,
+        at: tuple[float, float] = (0.0, 0.0),
+        squash: float = 0.15,
+        wobble: float = 0.03,
+        flip: bool = True,
+        slant: float = 0.1,
+    ) -> None:
+        """Put the unit circle of the object's own coordinates somewhere in the frame.
+
+        reach: its radius, in half shorter sides. turn: largest rotation. spread: how far from `at` (in half frames).
+        squash: log of the largest stretch of an axis. wobble: size of smooth bumps. slant: shear, perspective.
+        """
+        d = self.draws
+        scale = d.uniform(0, 1) ** 0.8 * (reach[1] - reach[0]) + reach[0]
+        x = self.x - (at[0] + d.uniform(-spread, spread)) * self.frame[0]
+        y = self.y - (at[1] + d.uniform(-spread, spread)) * self.frame[1]
+        x, y = sd.rotate(x / scale, y / scale, d.uniform(-turn, turn))
+        stretch = (d.uniform(-squash, squash)).exp()
+        x, y = x * stretch, y / stretch
+        if flip:
+            x = x * d.sign()
+        x = x * (1 + d.uniform(-slant, slant) * y) + d.uniform(-slant, slant) * y
+        if wobble:
+            bumps = self.noise("broad")
+            strength = d.uniform(0, wobble)
+            x, y = x + strength * bumps, y + strength * self.noise("broad")
+        self.x, self.y = x, y
+        self.pixel = self.pixel / scale
+
+    def noise(self, name: str) -> Tensor:
+        """(n, H, W) of one of NOISES with spread 1; the same field each time, rolled to another height."""
+        if name not in self.noises:
+            self.noises[name] = spectral_noise(self.draws, self.size, *NOISES[name])
+        field, k = self.noises[name], self.draws.integer(0, self.size[0] - 1)
+        return torch.cat((field[:, k:], field[:, :k]), 1)
+
+    # -- of what -------------------------------------------------------------------------------------------------------
+    def colour_of(self, tone: str | None = None, free: bool = False) -> Tensor:
+        """(n, 3, 1, 1) colours of a tone, kept apart from the backdrop unless free."""
+        colour = colours(self.draws, tone)
+        if self.backdrop is None or free:
+            return colour
+        return keep_apart(colour, self.backdrop, 0.42 - 0.36 * self.hardness)
+
+    def material(
+        self,
+        tone: str | None = None,
+        pattern: str | None = None,
+        grain: float | None = None,
+        gloss: float | None = None,
+        other: str | None = None,
+        free: bool | None = None,
+    ) -> Material:
+        """A material of this tone; what is not given is drawn. `free` ones may look like the backdrop."""
+        d = self.draws
+        free = d.flag(0.15 + 0.35 * self.hardness) if free is None else free
+        base = self.colour_of(tone, free)
+        second = (
+            self.colour_of(other or tone, True)
+            if other or d.flag(0.5)
+            else (base * d.uniform(0.55, 1.4)[:, None]).clamp(0, 1)
+        )
+        pattern = pattern or d.pick(PATTERNS, PATTERN_WEIGHTS)
+        grain = d.pick((0.0, 0.03, 0.06, 0.12, 0.2)) if grain is None else grain
+        gloss = d.pick((0.0, 0.0, 0.15, 0.4)) if gloss is None else gloss
+        return Material(base, second, pattern, grain, gloss, d.pick((0.5, 0.8, 1.0, 1.6)))
+
+    def mixing(self, material: Material) -> Tensor | None:
+        """(n, H, W) from 0 (base colour) to 1 (other colour), or None for one plain colour."""
+        d, kind, scale = self.draws, material.pattern, material.scale
+        if kind == "plain":
+            return None
+        if kind == "mottled":
+            return (self.noise("mottle") * 0.3 + 0.4).clamp(0, 1)
+        if kind == "patches":
+            return ((self.noise("broad") + d.uniform(-0.6, 0.6)) * 6 + 0.5).clamp(0, 1)
+        if kind == "spots":
+            return ((self.noise("spots") - d.uniform(0.4, 1.0)) * 5).clamp(0, 1)
+        if kind == "streaks":
+            name = f"streaks{d.integer(0, 1)}"
+            if name not in self.noises:
+                angle, stretch = math.pi / 8 * d.integer(0, 7), d.pick((3.0, 6.0))
+                self.noises[name] = spectral_noise(d, self.size, 3.0, 80.0, 0.8, angle, stretch)
+            return (self.noise(name) * 0.3 + 0.45).clamp(0, 1)
+        u, v = sd.rotate(self.x, self.y, d.uniform(0, math.pi))
+        if kind == "gradient":
+            return (u * 0.5 * d.uniform(0.5, 1.5) + 0.5).clamp(0, 1)
+        u = u + 0.06 * self.noise("broad") * d.uniform(0, 1)
+        period = 0.22 * scale * d.uniform(0.6, 1.6)
+        waves = ((u * (2 * math.pi / period)).sin() * 3 + d.uniform(-1.5, 1.5) + 0.5).clamp(0, 1)
+        if kind == "stripes":
+            return waves
+        if kind == "checks":
+            return 0.5 * waves + 0.5 * ((v * (2 * math.pi / period)).sin() * 3 + 0.5).clamp(0, 1)
+        raise ValueError(f"no pattern {kind!r}; choose one of {', '.join(PATTERNS)}")
+
+    # -- painting ------------------------------------------------------------------------------------------------------
+    def lit(self, distance: Tensor, roundness: Tensor | float) -> tuple[Tensor, Tensor]:
+        """How bright a body with this outline is (n, H, W), and where it shines; it bulges over
+        `roundness` from the edge.
+
+        Worked out on a coarse grid: cheaper, and the creases of a distance along its middle lines are smoothed away.
+        """
+        coarse = max(1, min(self.size) // 64)
+        small = F.avg_pool2d(distance[:, None], coarse) if coarse > 1 else distance[:, None]
+        small = F.avg_pool2d(small, 3, 1, 1, count_include_pad=False)[:, 0]
+        if isinstance(roundness, Tensor) and roundness.shape[-1] > 1:
+            roundness = F.avg_pool2d(roundness[:, None], coarse)[:, 0]
+        step = 2 * coarse * self.pixel
+        gx = F.pad(small[:, :, 2:] - small[:, :, :-2], (1, 1)) / step
+        gy = F.pad(small[:, 2:] - small[:, :-2], (0, 0, 1, 1)) / step
+        size = (gx * gx + gy * gy + 1.0).sqrt() * 0.71  # about 1 on a true distance, and never large on a false one
+        rim = (1 + small / roundness).clamp(0, 1) / size
+        up = (1 - rim * rim).clamp(min=0).sqrt()
+        facing = ((gx * self.light[0] + gy * self.light[1]) * rim + up * self.light[2]).clamp(min=0)
+        light = torch.stack((self.ambient + (1.25 - self.ambient) * facing, facing.square().square().square()), 1)
+        if light.shape[-2:] != tuple(self.size):
+            light = F.interpolate(light, size=self.size, mode="bilinear", align_corners=False)
+        return light[:, 0], light[:, 1]
+
+    def surface(self, material: Material, distance: Tensor | None = None, roundness: Tensor | float = 0.3) -> Tensor:
+        """Colours (n, 3, H, W) of a material, lit as a body if its distance is given."""
+        mix = self.mixing(material)
+        colour = material.base
+        if mix is not None:
+            colour = colour + (material.other - colour) * mix[:, None]
+        tone = None
+        if material.grain:
+            tone = 1 + material.grain * self.noise(self.draws.pick(("rough", "grain", "cloud")))
+        if distance is not None:
+            light, shine = self.lit(distance, roundness)
+            tone = light if tone is None else tone * light
+        if tone is not None:
+            colour = colour * tone[:, None]
+        if distance is not None and material.gloss:
+            colour = colour + material.gloss * shine[:, None]
+        return colour
+
+    def paint(
+        self,
+        distance: Tensor,
+        material: Material,
+        roundness: Tensor | float = 0.3,
+        shaded: bool = True,
+        visible: Tensor | None = None,
+        soft: float = 1.0,
+        contact: float = 0.3,
+        fuzz: float = 0.0,
+    ) -> None:
+        """Lay a part over what is there.
+
+        The edge is as wide as `soft` pixels, so that the cover is a soft mask. `visible` (n, 1, 1) switches the part
+        per scene. `contact` darkens what lies just behind it. `fuzz`: how far tufts of fur reach over the outline.
+        """
+        outline = distance
+        if fuzz:
+            outline = distance + fuzz * self.draws.uniform(0.1, 1) * self.noise("tufts")
+        cover = (0.5 - outline / (self.pixel * soft)).clamp(0, 1)
+        if visible is not None:
+            cover = cover * visible
+        if contact:
+            near = (1 - distance.clamp(min=0) * (1 / 0.07)).clamp(min=0) * contact
+            if visible is not None:
+                near = near * visible
+            self.colour = self.colour * (1 - near * self.alpha)[:, None]
+        colour = self.surface(material, distance if shaded else None, roundness)
+        self.colour = torch.lerp(self.colour, colour.expand_as(self.colour), cover[:, None])
+        self.alpha = self.alpha + cover * (1 - self.alpha)
+
+    def mark(self, distance: Tensor, material: Material, soft: float = 1.0, visible: Tensor | None = None) -> None:
+        """Colour what is already there, inside the distance only: eyes, windows, printing. The cover does not grow."""
+        cover = (0.5 - distance / (self.pixel * soft)).clamp(0, 1) * self.alpha
+        if visible is not None:
+            cover = cover * visible
+        self.colour = torch.lerp(self.colour, self.surface(material).expand_as(self.colour), cover[:, None])
+
+    def cover(self, colour: Tensor, where: Tensor | float = 1.0) -> None:
+        """Colour the ground where a soft field (n, H, W) says so; the cover of the object does not grow."""
+        if isinstance(where, Tensor):
+            where = where[:, None]
+        self.colour = torch.lerp(
+            self.colour, colour.expand_as(self.colour), torch.as_tensor(where, device=colour.device)
+        )
+
+    def cut(self, distance: Tensor) -> None:
+        """Open a hole through everything painted so far."""
+        self.alpha = self.alpha * (0.5 + distance / self.pixel).clamp(0, 1)

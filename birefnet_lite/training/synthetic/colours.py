@@ -1,0 +1,55 @@
+"""Colours that things have, in sRGB from 0 to 1."""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from birefnet_lite.training.synthetic.draws import Draws
+
+TONES = {
+    "skin": "edc7ad dba88a b88263 80543d 573829",
+    "hair": "120f0d 302117 5c3d21 a37d47 94918c 75331a",
+    "fur": "1f1c1a 54402e 8c6b47 b8946b ded4c4 807d78 ad6b38",
+    "wood": "9e7045 734a2b 4c301f bf996b 856b57 994c26",
+    "metal": "bfc2c7 808287 383b40 141417 9e9480 b2854c",
+    "plant": "385c21 5c7a33 859447 243d1c 99732e 6b704c",
+    "stone": "99948c 6b6966 bdb5a8 4c4745 8c7561",
+    "wall": "e0dbd1 c2bdb2 9ea8ad ccb899 808580 ad9ea3 59575c",
+    "sky": "8cb2de 598ccc ccdbeb b8bdc4 edcca8 29385c",
+    "cloth": "1a1a1f edebe6 29335c 9e1f1f d9661f e6c240 336642 476b9e 808085 8c6b4c bf808f 6b335c c7bfa6",
+    "paint": "bf1a14 141417 ebebeb 1f408c e6ad1a 266640 999ea3 d95914 595c61 73141f 4c99bf",
+    "food": "bf331f e69926 d9cc59 739933 73401f e6d1a8 66264c",
+    "dark": "0d0d0f 1a1714 292626 141a24",
+    "light": "f2f2f0 e6e0d6 dbe0e6 f7f0db",
+}
+"""Colours in hexadecimal, by what they are the colours of."""
+
+
+@cache
+def tone_table(tone: str | None, device: torch.device) -> Tensor:
+    """(k, 3) colours of a tone on a device."""
+    names = TONES[tone] if tone else " ".join(TONES.values())
+    return torch.tensor([list(bytes.fromhex(name)) for name in names.split()], device=device) / 255
+
+
+def colours(draws: Draws, tone: str | None = None) -> Tensor:
+    """(n, 3, 1, 1) colours of a tone, each a little its own; without a tone, of anything, one in eight of them loud."""
+    table = tone_table(tone, draws.device)
+    index = torch.randint(len(table), (draws.n,), generator=draws.generator, device=draws.device)
+    colour = table[index][:, :, None, None]  # (n, 3, 1, 1)
+    if tone is None:
+        loud = torch.rand(draws.n, 3, 1, 1, generator=draws.generator, device=draws.device)
+        colour = torch.where(draws.coin(0.12)[:, None] > 0, loud, colour)
+    bright = draws.uniform(0.75, 1.2)[:, None]
+    return (colour * bright + 0.035 * draws.field(3, 1, 1)).clamp(0.01, 0.99)
+
+
+def keep_apart(colour: Tensor, other: Tensor, least: Tensor | float) -> Tensor:
+    """Move colours (n, 3, 1, 1) away from others, by lightness, until they differ by `least` (RMS)."""
+    gap = colour - other
+    distance = gap.square().mean(1, keepdim=True).sqrt()
+    short = (least - distance).clamp(min=0)
+    # There is more room on the far side of middle grey; a colour already lighter or darker keeps its side if it can.
+    lighter = torch.where(gap.mean(1, keepdim=True) + (0.5 - other.mean(1, keepdim=True)) * 0.7 > 0, 1.0, -1.0)
+    return (colour + lighter * short * 1.3).clamp(0.01, 0.99)

@@ -1,0 +1,228 @@
+"""Endless scenes with one main object: image, soft mask, class label, in batches."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from birefnet_lite.training.synthetic.backgrounds import BACKGROUNDS
+from birefnet_lite.training.synthetic.camera import photograph, some
+from birefnet_lite.training.synthetic.canvas import Canvas
+from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.training.synthetic.shapes import FAMILIES
+from birefnet_lite.training.synthetic.textures import soften
+
+LEAST_AREA, MOST_AREA, ATTEMPTS = 0.015, 0.85, 3
+GROUP = 4  # scenes of one family drawn together share what is drawn per group, such as the number of spokes
+
+
+class Batch(NamedTuple):
+    """A batch of scenes.
+
+    images (n, 3, H, W) in [0, 1]; masks (n, 1, H, W) in [0, 1], soft at edges; labels (n,) int64, indices into
+    `family_names()`; families and backgrounds, n names each.
+    """
+
+    images: Tensor
+    masks: Tensor
+    labels: Tensor
+    families: tuple[str, ...]
+    backgrounds: tuple[str, ...]
+
+
+def family_names() -> tuple[str, ...]:
+    """Names of all families of shapes; a class label is an index into it."""
+    return tuple(family.name for family in FAMILIES)
+
+
+def background_names() -> tuple[str, ...]:
+    """Names of all families of backgrounds."""
+    return tuple(background.name for background in BACKGROUNDS)
+
+
+def chosen(wanted: str | Iterable[str], table: tuple, what: str) -> list[int]:
+    """Indices into a table of families for "train", "held_out", "all" or names."""
+    if isinstance(wanted, str) and wanted in ("train", "held_out", "all"):
+        return [i for i, entry in enumerate(table) if wanted == "all" or entry.held_out == (wanted == "held_out")]
+    names = [entry.name for entry in table]
+    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+    unknown = [name for name in wanted if name not in names]
+    if unknown or not wanted:
+        raise ValueError(
+            f"no {what} {unknown if unknown else 'given'}; wanted 'train', 'held_out', 'all' or some of "
+            + ", ".join(names)
+        )
+    return [names.index(name) for name in wanted]
+
+
+class SyntheticScenes:
+    """An endless source of synthetic photographs with the mask of their main object.
+
+    size: (height, width) in pixels, at least 32 each. seed: any whole number; `batch` depends on it, on the step and on
+    nothing that went before. difficulty: from 0 (few families, strong contrast, plain ground) to 1 (all of them,
+    camouflage, thin parts, distractors, damage). families, backgrounds: "train" (all but the two held-out families of
+    each), "held_out", "all", or names. device: where everything is computed. The numbers of one seed are the same on
+    every machine with the same kind of device and version of PyTorch.
+
+    Raises ValueError for a size, difficulty or name that is out of range.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] = (256, 256),
+        seed: int = 0,
+        difficulty: float = 0.5,
+        families: str | Iterable[str] = "train",
+        backgrounds: str | Iterable[str] = "train",
+        device: torch.device | str = "cpu",
+    ):
+        if len(size) != 2 or min(size) < 32:
+            raise ValueError(f"size {tuple(size)} given; wanted (height, width) of at least 32 pixels each")
+        self.size = (int(size[0]), int(size[1]))
+        self.seed = seed
+        self.difficulty = checked_difficulty(difficulty)
+        self.family_indices = chosen(families, FAMILIES, "family of shapes")
+        self.background_indices = chosen(backgrounds, BACKGROUNDS, "family of backgrounds")
+        self.device = torch.device(device)
+        self.num_classes = len(FAMILIES)
+
+    @torch.no_grad()
+    def batch(self, n: int, step: int, difficulty: float | None = None) -> Batch:
+        """The batch of n scenes at this step; a difficulty given here replaces the one of the source."""
+        if n < 1:
+            raise ValueError(f"a batch of {n} scenes was asked for; wanted at least 1")
+        hardness = self.difficulty if difficulty is None else checked_difficulty(difficulty)
+        draws = Draws(n, (self.seed, step, "scene"), self.device)
+        families = pick_many(draws, self.family_indices, FAMILIES, n, hardness)
+        backgrounds = pick_many(draws, self.background_indices, BACKGROUNDS, n, hardness)
+        ground = self.draw_grounds(backgrounds, step, hardness)
+        objects, masks = self.draw_objects(families, step, hardness, ground)
+        scene = arrange(draws, ground, objects, masks, [BACKGROUNDS[i].camouflage for i in backgrounds], hardness)
+        images = photograph(draws, scene, hardness)
+        return Batch(
+            images,
+            masks[:, None],
+            torch.tensor(families, device=self.device),
+            tuple(FAMILIES[i].name for i in families),
+            tuple(BACKGROUNDS[i].name for i in backgrounds),
+        )
+
+    def draw_grounds(self, kinds: list[int], step: int, hardness: float) -> Tensor:
+        """Backgrounds (n, 3, H, W); those of one kind are drawn together."""
+        ground = torch.empty(len(kinds), 3, *self.size, device=self.device)
+        for kind, rows in groups(kinds, range(len(kinds))):
+            canvas = Canvas(Draws(len(rows), (self.seed, step, "ground", rows), self.device), self.size, hardness)
+            BACKGROUNDS[kind].draw(canvas)
+            ground[rows] = canvas.colour
+        return ground.clamp(0, 1.5)
+
+    def draw_objects(self, kinds: list[int], step: int, hardness: float, ground: Tensor) -> tuple[Tensor, Tensor]:
+        """Colours (n, 3, H, W) and covers (n, H, W) of objects; what came out too small or large is drawn anew."""
+        colours, masks = torch.empty_like(ground), torch.empty_like(ground[:, 0])
+        backdrop = ground.mean((2, 3), keepdim=True)
+        waiting = list(range(len(kinds)))
+        for attempt in range(ATTEMPTS):
+            for kind, rows in groups(kinds, waiting):
+                draws = Draws(len(rows), (self.seed, step, "object", rows, attempt), self.device)
+                canvas = Canvas(draws, self.size, hardness, backdrop[rows])
+                FAMILIES[kind].draw(canvas)
+                colours[rows], masks[rows] = canvas.colour, canvas.alpha
+            area = masks.mean((1, 2))
+            waiting = ((area < LEAST_AREA) | (area > MOST_AREA)).nonzero()[:, 0].tolist()
+            if not waiting:
+                break
+        return colours.clamp(0, 1.5), masks.clamp(0, 1)
+
+
+def groups(kinds: list[int], rows: Iterable[int]) -> list[tuple[int, list[int]]]:
+    """(kind, rows of that kind), at most GROUP rows each."""
+    by_kind = {}
+    for i in rows:
+        by_kind.setdefault(kinds[i], []).append(i)
+    return [(kind, same[i : i + GROUP]) for kind, same in by_kind.items() for i in range(0, len(same), GROUP)]
+
+
+def checked_difficulty(difficulty: float) -> float:
+    """The difficulty, or ValueError."""
+    if not 0 <= difficulty <= 1:
+        raise ValueError(f"difficulty {difficulty} given; wanted a number from 0 (easy) to 1 (hard)")
+    return float(difficulty)
+
+
+def pick_many(draws: Draws, indices: list[int], table: tuple, n: int, hardness: float) -> list[int]:
+    """n indices; entries whose level lies above the difficulty are rare, though never quite absent."""
+    weights = [table[i].weight * (0.01 + 1 / (1 + math.exp((table[i].level - hardness - 0.1) / 0.05))) for i in indices]
+    return draws.structure.choices(indices, weights, k=n)
+
+
+def arrange(
+    draws: Draws, ground: Tensor, objects: Tensor, masks: Tensor, camouflage: list[bool], hardness: float
+) -> Tensor:
+    """Put the objects before their grounds: distractors, depth of field, shadow, common light; (n, 3, H, W)."""
+    height, width = ground.shape[-2:]
+    short = min(height, width)
+    ground = scatter_distractors(draws, ground, objects, masks, hardness)
+    near = some(draws, 0.65)  # near enough that what is behind lies out of focus
+    if near:
+        blur = draws.uniform(0, 1) ** 1.5 * draws.uniform(0.01, 0.06 - 0.03 * hardness) * short
+        ground[near] = soften(ground[near], blur[near][:, None])
+    if any(camouflage):
+        hidden = torch.tensor(camouflage, device=ground.device).view(-1, 1, 1, 1).float()
+        shift = (draws.integer(height // 5, height // 2), draws.integer(width // 5, width // 2))
+        tone = objects.mean(1, keepdim=True)
+        inside = masks[:, None]
+        tone = tone / ((tone * inside).sum((2, 3), keepdim=True) / (inside.sum((2, 3), keepdim=True) + 1e-6) + 1e-3)
+        likeness = draws.uniform(0.5, 0.85)[:, None] * hidden
+        objects = torch.lerp(objects, ground.roll(shift, (2, 3)) * tone.clamp(0.4, 1.6), likeness)
+    ground = ground * (1 - cast_shadow(draws, masks))[:, None]
+    tint = ground.mean((2, 3), keepdim=True)
+    tint = tint / (tint.mean(1, keepdim=True) + 1e-3)
+    objects = objects * (1 + (tint - 1) * draws.uniform(0, 0.35)[:, None])
+    return torch.lerp(ground, objects, masks[:, None])
+
+
+def warp(layer: Tensor, matrix: Tensor) -> Tensor:
+    """Layers (n, C, H, W) seen through affine maps (n, 2, 3); empty outside."""
+    grid = F.affine_grid(matrix, list(layer.shape), align_corners=False)
+    return F.grid_sample(layer, grid, align_corners=False)
+
+
+def scatter_distractors(draws: Draws, ground: Tensor, objects: Tensor, masks: Tensor, hardness: float) -> Tensor:
+    """Smaller, paler or cut copies of the neighbours' objects behind the main one."""
+    for k in range(2):
+        rows = some(draws, (0.08 + 0.42 * hardness) / (1 + k))
+        if not rows:
+            continue
+        others = [(i + 1 + k) % draws.n for i in rows]
+        layer = torch.cat((objects[others], masks[others, None]), 1)
+        scale, zero = draws.uniform(0.18, 0.42), draws.uniform(0, 0)
+        x, y = draws.sign() * draws.uniform(0.45, 1.05), draws.uniform(-0.7, 0.8)
+        side = draws.sign()
+        matrix = torch.cat((side / scale, zero, -x * side / scale, zero, 1 / scale, -y / scale), 1)[rows].view(-1, 2, 3)
+        small = warp(soften(layer, 1.0, 1), matrix)
+        cover = small[:, 3:] * draws.uniform(0.5, 1)[rows][:, None]
+        ground[rows] = torch.lerp(ground[rows], small[:, :3], cover)
+    return ground
+
+
+def cast_shadow(draws: Draws, masks: Tensor) -> Tensor:
+    """(n, H, W), 0 to 1: how much light the objects take from what is behind or below them."""
+    height, width = masks.shape[-2:]
+    rows = torch.linspace(-1, 1, height, device=masks.device)
+    foot = torch.where(masks.amax(2) > 0.5, rows, -1.0).amax(1).view(-1, 1, 1)  # lowest row that is covered
+    lying = draws.coin(0.5)  # else the shadow falls on a wall close behind
+    flat = torch.where(lying > 0, draws.uniform(2.0, 5.0), draws.uniform(0.95, 1.05))
+    lean = torch.where(lying > 0, draws.uniform(-2.5, 2.5), draws.uniform(-0.05, 0.05))
+    shift = torch.where(lying > 0, foot, draws.uniform(-0.12, 0.12))
+    sideways = (1 - lying) * draws.uniform(-0.15, 0.15)
+    one = torch.ones_like(foot)
+    # A point (x, y) of the shadow looks at the object at (x + lean (y - foot), foot + flat (y - foot)).
+    offset = torch.where(lying > 0, foot - flat * foot, -shift)
+    matrix = torch.cat((one, lean, -lean * foot * lying - sideways, 0 * one, flat, offset), 1).view(-1, 2, 3)
+    shadow = warp(masks[:, None], matrix)
+    shadow = soften(shadow, (draws.uniform(0.01, 0.08) * min(height, width))[:, None])
+    contact = soften(masks[:, None], 0.04 * min(height, width)) * draws.uniform(0, 0.4)[:, None]
+    return (shadow * (draws.coin(0.65) * draws.uniform(0.15, 0.7))[:, None] + contact).clamp(0, 0.85)[:, 0]

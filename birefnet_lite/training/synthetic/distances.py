@@ -1,0 +1,180 @@
+"""Signed distances: negative inside a shape, positive outside, about one per unit of length.
+
+Every function takes coordinates x, y of shape (n, H, W), x to the right and y downwards, and numbers that broadcast
+with them, (n, 1, 1) or plain floats. It returns (n, H, W). Some are exact, some only close to exact near the outline,
+which is where a soft edge and the shading look.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Number = Tensor | float
+MOST_ELEMENTS = 1 << 18  # strokes are evaluated together up to this many numbers, so that a group stays in the cache
+
+
+def rotate(x: Tensor, y: Tensor, angle: Number) -> tuple[Tensor, Tensor]:
+    """Coordinates in a frame turned by `angle` radians."""
+    angle = torch.as_tensor(angle, device=x.device)
+    c, s = angle.cos(), angle.sin()
+    return x * c + y * s, y * c - x * s
+
+
+def length(x: Tensor, y: Tensor) -> Tensor:
+    """Euclidean length, away from zero so that it can divide."""
+    return (x * x + y * y + 1e-12).sqrt()
+
+
+def union(first: Tensor, *others: Tensor) -> Tensor:
+    """Inside where any shape is."""
+    for other in others:
+        first = torch.minimum(first, other)
+    return first
+
+
+def both(a: Tensor, b: Tensor) -> Tensor:
+    """Inside where both shapes are."""
+    return torch.maximum(a, b)
+
+
+def without(a: Tensor, b: Tensor) -> Tensor:
+    """The first shape with the second cut out."""
+    return torch.maximum(a, -b)
+
+
+def melt(a: Tensor, b: Tensor, width: Number) -> Tensor:
+    """Union with a rounded joint of this width, as flesh has."""
+    h = (0.5 + 0.5 * (b - a) / width).clamp(0, 1)
+    return torch.lerp(b, a, h) - width * h * (1 - h)
+
+
+def circle(x: Tensor, y: Tensor, radius: Number) -> Tensor:
+    return length(x, y) - radius
+
+
+def ellipse(x: Tensor, y: Tensor, rx: Number, ry: Number) -> Tensor:
+    """First-order distance: value over the length of its gradient."""
+    u, v = x / rx, y / ry
+    k = length(u, v)
+    return k * (k - 1) / length(u / rx, v / ry)
+
+
+def superellipse(x: Tensor, y: Tensor, rx: Number, ry: Number, power: Number) -> Tensor:
+    """|x/rx|^p + |y/ry|^p = 1: a diamond at p = 1, an ellipse at 2, nearly a box at 8."""
+    u, v = (x / rx).abs() + 1e-6, (y / ry).abs() + 1e-6
+    k = (u**power + v**power) ** (1 / power)
+    return (k - 1) * length(x, y) / k
+
+
+def box(x: Tensor, y: Tensor, half_width: Number, half_height: Number, corner: Number = 0.0) -> Tensor:
+    """Exact rectangle with rounded corners."""
+    u, v = x.abs() - (half_width - corner), y.abs() - (half_height - corner)
+    return length(u.clamp(min=0), v.clamp(min=0)) + torch.maximum(u, v).clamp(max=0) - corner
+
+
+def capsule(
+    x: Tensor, y: Tensor, a: Sequence[Number], b: Sequence[Number], ra: Number, rb: Number | None = None
+) -> Tensor:
+    """A limb: a segment from point a to point b whose radius goes from ra to rb."""
+    rb = ra if rb is None else rb
+    dx, dy = b[0] - a[0], b[1] - a[1]
+    px, py = x - a[0], y - a[1]
+    h = ((px * dx + py * dy) / (dx * dx + dy * dy + 1e-8)).clamp(0, 1)
+    return length(px - h * dx, py - h * dy) - (ra + (rb - ra) * h)
+
+
+def polyline(x: Tensor, y: Tensor, points: Sequence[Sequence[Number]], widths: Sequence[Number]) -> Tensor:
+    """Limbs through the points, with a radius at each."""
+    pairs = zip(points, points[1:], widths, widths[1:], strict=False)
+    return union(*[capsule(x, y, a, b, ra, rb) for a, b, ra, rb in pairs])
+
+
+def strokes(
+    x: Tensor,
+    y: Tensor,
+    ax: Tensor,
+    ay: Tensor,
+    bx: Tensor,
+    by: Tensor,
+    ra: Tensor,
+    rb: Tensor,
+    bend: Tensor | None = None,
+) -> Tensor:
+    """Union of many bent, tapered strokes; parameters are (n, P, 1, 1), bend is the sagitta over the length."""
+    count = ax.shape[1]
+    px, py = x[:, None], y[:, None]
+    step = max(1, MOST_ELEMENTS // (x.shape[0] * x.shape[1] * x.shape[2]))
+    best = None
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        dx, dy = bx[:, part] - ax[:, part], by[:, part] - ay[:, part]
+        size = length(dx, dy)
+        dx, dy = dx / size, dy / size
+        qx, qy = px - ax[:, part], py - ay[:, part]
+        along = qx * dx + qy * dy  # (n, p, H, W)
+        across = qy * dx - qx * dy
+        held = torch.minimum(along.clamp(min=0), size)
+        share = held / size
+        if bend is not None:
+            across = across - 4 * bend[:, part] * held * (1 - share)
+        reach = length(along - held, across) - (ra[:, part] + (rb[:, part] - ra[:, part]) * share)
+        nearest = reach.amin(1)  # (n, H, W)
+        best = nearest if best is None else torch.minimum(best, nearest)
+    return best
+
+
+def leaves(x: Tensor, y: Tensor, cx: Tensor, cy: Tensor, angle: Tensor, long: Tensor, wide: Tensor) -> Tensor:
+    """Union of many pointed leaves; parameters are (n, P, 1, 1)."""
+    count = cx.shape[1]
+    px, py = x[:, None], y[:, None]
+    step = max(1, MOST_ELEMENTS // (x.shape[0] * x.shape[1] * x.shape[2]))
+    best = None
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        u, v = rotate(px - cx[:, part], py - cy[:, part], angle[:, part])
+        share = (u / long[:, part]).clamp(-1, 1)
+        reach = length(u.abs() - u.abs().minimum(long[:, part]), v.abs() - wide[:, part] * (1 - share * share))
+        inside = v.abs() - wide[:, part] * (1 - share * share)
+        reach = torch.where((inside < 0) & (u.abs() < long[:, part]), inside, reach)
+        nearest = reach.amin(1)  # (n, H, W)
+        best = nearest if best is None else torch.minimum(best, nearest)
+    return best
+
+
+def convex(x: Tensor, y: Tensor, points: Sequence[Sequence[Number]], corner: Number = 0.0) -> Tensor:
+    """A convex polygon from its corners in order, either way round."""
+    corners = [[torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in point] for point in points]
+    edges = list(zip(corners, [*corners[1:], corners[0]], strict=True))
+    turning = sum(ax * by - bx * ay for (ax, ay), (bx, by) in edges).sign()
+    worst = None
+    for (ax, ay), (bx, by) in edges:
+        dx, dy = bx - ax, by - ay
+        size = turning / (dx * dx + dy * dy + 1e-12).sqrt()
+        side = (x - ax) * (dy * size) - (y - ay) * (dx * size)
+        worst = side if worst is None else torch.maximum(worst, side)
+    return worst - corner
+
+
+def radial(x: Tensor, y: Tensor, harmonics: Sequence[tuple[int, Number, Number]], radius: Number = 1.0) -> Tensor:
+    """A closed outline around the centre: radius times 1 + the sum of amplitude · cos(k θ + phase)."""
+    theta = torch.atan2(y, x)
+    outline = 1.0
+    for k, amplitude, phase in harmonics:
+        outline = outline + amplitude * (k * theta + phase).cos()
+    return (length(x, y) - radius * outline) * 0.85  # the outline is slanted, so the true distance is shorter
+
+
+def sector(x: Tensor, y: Tensor, count: Number) -> tuple[Tensor, Tensor]:
+    """Fold the plane into one of `count` equal sectors around the x axis: draw one spoke, get them all."""
+    theta = torch.atan2(y, x)
+    step = 2 * math.pi / count
+    theta = torch.remainder(theta + step / 2, step) - step / 2
+    r = length(x, y)
+    return r * theta.cos(), r * theta.sin()
+
+
+def bars(x: Tensor, spacing: Number, half_width: Number) -> Tensor:
+    """Endless parallel bars across x, one at every multiple of the spacing."""
+    return (torch.remainder(x + spacing / 2, spacing) - spacing / 2).abs() - half_width

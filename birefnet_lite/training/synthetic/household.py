@@ -1,0 +1,192 @@
+"""Things of the house, of several parts and materials. Each function draws one family on a canvas."""
+
+import math
+
+import torch
+
+from birefnet_lite.training.synthetic import distances as sd
+from birefnet_lite.training.synthetic.canvas import Canvas
+from birefnet_lite.training.synthetic.solid import decorate
+
+
+def cup(c: Canvas) -> None:
+    """A cup, mug or pot from the side, with handle, rim and perhaps a saucer."""
+    c.place((0.5, 0.95), turn=0.12, squash=0.25)
+    d = c.draws
+    m = c.material(d.pick(("light", "paint", "cloth", "stone")), gloss=d.pick((0.0, 0.3)))
+    zero = d.uniform(0, 0)
+    top, bottom, high = d.uniform(0.4, 0.6), d.uniform(0.25, 0.55), d.uniform(0.4, 0.7)
+    tilt = d.uniform(0.08, 0.3)
+    if d.flag(0.5):
+        saucer = sd.ellipse(c.x, c.y - high, d.uniform(0.7, 1.0), tilt * 0.8 + 0.05)
+        c.paint(saucer, m if d.flag(0.6) else c.material(), roundness=0.15)
+    handle = (sd.ellipse(c.x - (top + bottom) / 2 - 0.05, c.y + 0.02, 0.25, high * 0.55)).abs() - d.uniform(0.04, 0.09)
+    c.paint(handle, m, roundness=0.07, visible=d.coin(0.85))
+    wall = sd.convex(c.x, c.y, [(-top, -high), (top, -high), (bottom, high), (-bottom, high)])
+    body = sd.union(wall, sd.ellipse(c.x, c.y - high, bottom, tilt * bottom))
+    c.paint(body, m, roundness=0.5)
+    if d.flag(0.6):
+        decorate(c, body, 3)
+    rim = sd.ellipse(c.x, c.y + high, top, tilt * top)
+    c.paint(rim, m, roundness=0.03)
+    c.mark(rim + 0.05, c.material(d.pick(("food", "dark", "wood")), "gradient", free=True))
+    if d.flag(0.3):  # something stands in it
+        for _ in range(d.integer(1, 5)):
+            tip = (d.uniform(-0.6, 0.6), -high - d.uniform(0.3, 0.6))
+            c.paint(
+                sd.capsule(c.x, c.y, (d.uniform(-0.2, 0.2), zero - high), tip, 0.03, d.uniform(0.02, 0.1)), c.material()
+            )
+
+
+def tableware(c: Canvas) -> None:
+    """Cup on saucer, bowl or plate seen from above at a slant, with food and cutlery."""
+    c.place((0.6, 1.05), turn=math.pi, squash=0.05, wobble=0.005)
+    d = c.draws
+    tilt = d.uniform(0.5, 1.0)
+    x, y = c.x, c.y / tilt
+    china = c.material(d.pick(("light", "light", "paint", "stone")), d.pick(("plain", "plain", "gradient")), 0.02)
+    plate = d.uniform(0.65, 0.9)
+    c.paint(sd.circle(x, y, plate), china, roundness=0.12)
+    c.mark((sd.circle(x, y, plate * 0.93)).abs() - 0.015, c.material(free=True), visible=d.coin(0.5))
+    c.mark((sd.circle(x, y, plate * 0.7)).abs() - 0.01, c.material("stone", "plain", free=True))
+    if d.flag(0.7):
+        lift = d.uniform(0.05, 0.3)
+        inner = plate * d.uniform(0.45, 0.68)
+        angle = d.uniform(-math.pi, math.pi)
+        u, v = sd.rotate(x, y + lift * 0.6, angle)
+        handle = sd.box((u - inner - 0.1), v, 0.16, 0.1, 0.08)
+        c.paint(sd.without(handle, sd.box(u - inner - 0.07, v, 0.1, 0.05, 0.04)), china, roundness=0.07)
+        c.paint(
+            sd.capsule(x, y, (0.0 * lift, 0.0 * lift), (0.0 * lift, -lift), inner * 0.75, inner), china, roundness=0.25
+        )
+        mouth = sd.circle(x, y + lift, inner)
+        c.paint(mouth, china, roundness=0.04, contact=0)
+        c.mark(mouth + inner * 0.1, c.material("food", "plain", free=True))
+        drink = sd.circle(x, y + lift - 0.03, inner * 0.86)
+        c.mark(
+            sd.both(drink, mouth + inner * 0.12),
+            c.material(
+                d.pick(("wood", "dark", "food")),
+                d.pick(("mottled", "patches")),
+                other=d.pick(("light", "wood")),
+                free=True,
+            ),
+        )
+    else:
+        for _ in range(d.integer(1, 7)):
+            u, v = sd.rotate(x - d.uniform(-0.35, 0.35), y - d.uniform(-0.35, 0.35), d.uniform(0, 3))
+            c.paint(
+                sd.superellipse(u, v, d.uniform(0.08, 0.3), d.uniform(0.06, 0.25), 2.5),
+                c.material("food", free=True),
+                roundness=0.15,
+            )
+    if d.flag(0.6):
+        u, v = sd.rotate(c.x - d.uniform(-0.1, 0.3), c.y - d.uniform(0.2, 0.6) * plate, d.uniform(-0.6, 0.6))
+        metal = c.material("metal", "plain", 0.02, 0.5)
+        c.paint(sd.capsule(u, v, (-0.25, 0.0), (0.75, 0.0), 0.025, 0.035), metal, roundness=0.04)
+        c.paint(sd.ellipse(u + 0.35, v, 0.17, 0.1), metal, roundness=0.1)
+
+
+def plant(c: Canvas) -> None:
+    """A plant or bunch of flowers in a pot or vase."""
+    c.place((0.65, 1.05), turn=0.1, squash=0.2)
+    d = c.draws
+    zero = d.uniform(0, 0)
+    for _ in range(d.integer(1, 3)):
+        count = d.integer(5, 11)
+        angle = -math.pi / 2 + d.many(count, -1.3, 1.3)
+        size = d.many(count, 0.5, 1.25)
+        tip = (size * angle.cos() * 0.8, 0.3 + size * angle.sin())
+        base = torch.zeros_like(angle)
+        width = torch.full_like(angle, 0.016)
+        stems = sd.strokes(c.x, c.y, base, base + 0.35, *tip, width, width, d.many(count, -0.15, 0.15))
+        c.paint(stems, c.material("plant"), roundness=0.03)
+        long = d.many(1, 0.15, 0.4) * d.many(count, 0.7, 1.2)
+        turn = angle + d.many(count, -0.7, 0.7)
+        c.paint(
+            sd.leaves(c.x, c.y, *tip, turn, long, long * d.many(1, 0.2, 0.6)),
+            c.material(d.pick(("plant", "plant", None))),
+            roundness=0.1,
+        )
+    top, bottom = d.uniform(0.2, 0.42), d.uniform(0.15, 0.32)
+    pot = sd.convex(
+        c.x, c.y, [(-top, 0.3 + zero), (top, 0.3 + zero), (bottom, 0.98 + zero), (-bottom, 0.98 + zero)], 0.02
+    )
+    m = c.material(d.pick(("wood", "stone", "paint", "light")))
+    c.paint(pot, m, roundness=0.35)
+    c.paint(sd.box(c.x, c.y - 0.33, top + 0.04, 0.06, 0.01), m, roundness=0.1, visible=d.coin(0.5))
+
+
+def bag(c: Canvas) -> None:
+    """A bag, case or backpack: body, flap, handle, straps, buckles."""
+    c.place((0.55, 1.0), turn=0.2, squash=0.2)
+    d = c.draws
+    m = c.material(d.pick(("cloth", "wood", "paint", None)))
+    half = (d.uniform(0.45, 0.8), d.uniform(0.4, 0.65))
+    strap = c.material(d.pick(("dark", "wood", "cloth")))
+    arch = sd.ellipse(c.x, c.y + half[1] - 0.2, half[0] * d.uniform(0.4, 0.8), d.uniform(0.25, 0.55)).abs() - d.uniform(
+        0.025, 0.06
+    )
+    c.paint(arch, strap, roundness=0.05)
+    body = sd.box(c.x * (1 + 0.15 * d.uniform(-1, 1) * c.y), c.y - 0.2, half[0], half[1], d.uniform(0.05, 0.3))
+    c.paint(body, m, roundness=d.uniform(0.1, 0.4))
+    flap = sd.both(body + 0.02, c.y - d.uniform(-0.1, 0.25))
+    c.paint(flap, m if d.flag(0.5) else c.material(), roundness=0.15, visible=d.coin(0.7))
+    pocket = sd.box(c.x - d.uniform(-0.2, 0.2), c.y - 0.45, d.uniform(0.15, 0.4), 0.17, 0.04)
+    c.mark(sd.both(pocket, body + 0.04), c.material("cloth", free=True), visible=d.coin(0.6))
+    for side in (-1, 1):
+        c.mark(sd.both((c.x - side * half[0] * 0.5).abs() - d.uniform(0.02, 0.07), body), strap, visible=d.coin(0.6))
+        c.mark(
+            sd.box(c.x - side * half[0] * 0.5, c.y - 0.3, 0.06, 0.05),
+            c.material("metal", free=True),
+            visible=d.coin(0.5),
+        )
+
+
+def lamp(c: Canvas) -> None:
+    """A lamp on a jointed arm or a stand, with foot and shade."""
+    c.place((0.6, 0.98), turn=0.12, spread=0.2)
+    d = c.draws
+    zero = d.uniform(0, 0)
+    metal = c.material(d.pick(("metal", "paint", "dark")))
+    bar = d.uniform(0.025, 0.045)
+    elbow = (d.uniform(-0.5, -0.1), d.uniform(-0.2, 0.1))
+    head = (d.uniform(-0.05, 0.4), d.uniform(-0.75, -0.45))
+    c.paint(sd.polyline(c.x, c.y, [(zero, 0.9 + zero), elbow, head], [bar, bar, bar]), metal, roundness=0.04)
+    c.paint(sd.circle(c.x - elbow[0], c.y - elbow[1], 0.06), metal, roundness=0.05)
+    c.paint(sd.ellipse(c.x, c.y - 0.92, d.uniform(0.25, 0.45), 0.08), metal, roundness=0.08)
+    u, v = sd.rotate(c.x - head[0], c.y - head[1], d.uniform(-0.9, 0.3))
+    top, bottom, high = d.uniform(0.06, 0.2), d.uniform(0.25, 0.4), d.uniform(0.12, 0.22)
+    shade = sd.convex(u, v, [(-top, -high), (top, -high), (bottom, high), (-bottom, high)], 0.02)
+    c.paint(shade, c.material(d.pick(("paint", "cloth", "light", "metal"))), roundness=0.3)
+    c.mark(sd.ellipse(u, v - high, bottom * 0.9, 0.05), c.material("light", "plain", 0.0, free=True))
+
+
+def tripod(c: Canvas) -> None:
+    """An instrument on three legs: camera, telescope, easel, lamp."""
+    c.place((0.65, 1.0), turn=0.12, spread=0.25)
+    d = c.draws
+    zero = d.uniform(0, 0)
+    leg = d.uniform(0.018, 0.04) * (1.6 - c.hardness)
+    m = c.material(d.pick(("wood", "metal", "dark")))
+    top = -0.25 + zero
+    for px in (-0.45, 0.05, 0.5):
+        c.paint(
+            sd.capsule(c.x, c.y, (px * 0.1 + zero, top), (px + d.uniform(-0.12, 0.12), 1.0 + zero), leg * 1.3, leg),
+            m,
+            roundness=0.04,
+        )
+    c.paint(sd.box(c.x, c.y - top, 0.1, 0.08, 0.03), m, roundness=0.06)
+    half = (d.uniform(0.2, 0.42), d.uniform(0.15, 0.3))
+    head = sd.box(*sd.rotate(c.x, c.y - top + half[1], d.uniform(-0.15, 0.15)), *half, 0.04)
+    c.paint(head, c.material(d.pick(("dark", "metal", "paint"))), roundness=0.12)
+    barrel = d.uniform(0.08, 0.16)
+    reach = half[0] + d.uniform(0.05, 0.4)
+    c.paint(
+        sd.capsule(
+            c.x, c.y, (half[0], top - half[1]), (reach, top - half[1] - d.uniform(-0.1, 0.1)), barrel * 0.8, barrel
+        ),
+        c.material("dark"),
+        roundness=0.1,
+    )
+    decorate(c, head, 2)

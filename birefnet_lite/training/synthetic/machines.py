@@ -1,0 +1,103 @@
+"""Tools, and machines that nobody has seen. Each function draws one family on a canvas."""
+
+import math
+
+from birefnet_lite.training.synthetic import distances as sd
+from birefnet_lite.training.synthetic.canvas import Canvas
+from birefnet_lite.training.synthetic.solid import decorate
+
+
+def tool(c: Canvas) -> None:
+    """A handle with a head: hammer, spoon, brush, knife, racket, guitar."""
+    c.place((0.6, 1.05), turn=math.pi, squash=0.1, spread=0.15)
+    d = c.draws
+    zero = d.uniform(0, 0)
+    handle = sd.capsule(
+        c.x, c.y, (zero, -0.35 + zero), (zero, 0.98 + zero), d.uniform(0.03, 0.07), d.uniform(0.04, 0.11)
+    )
+    c.paint(handle, c.material(d.pick(("wood", "paint", "dark"))), roundness=0.1)
+    head = c.material(d.pick(("metal", "wood", "paint", None)))
+    kind = d.pick(("block", "oval", "blade", "body", "fork", "hoop"))
+    if kind == "block":
+        shape = sd.box(c.x - d.uniform(-0.15, 0.15), c.y + 0.55, d.uniform(0.25, 0.5), d.uniform(0.1, 0.22), 0.04)
+    elif kind == "oval":
+        shape = sd.ellipse(c.x, c.y + 0.6, d.uniform(0.18, 0.4), d.uniform(0.28, 0.4))
+    elif kind == "blade":
+        shape = sd.convex(
+            c.x,
+            c.y,
+            [
+                (-0.1 + zero, -0.3 + zero),
+                (-0.08 + zero, -0.95 + zero),
+                (d.uniform(0.0, 0.3), -0.9 + zero),
+                (0.12 + zero, -0.3 + zero),
+            ],
+            0.01,
+        )
+    elif kind == "body":
+        shape = sd.melt(
+            sd.circle(c.x, c.y + 0.6, d.uniform(0.28, 0.42)), sd.circle(c.x, c.y + 0.15, d.uniform(0.2, 0.34)), 0.1
+        )
+    elif kind == "fork":
+        shape = sd.both(sd.bars(c.x, 0.14, 0.03), sd.box(c.x, c.y + 0.65, 0.3, 0.33, 0.02))
+        shape = sd.union(shape, sd.box(c.x, c.y + 0.36, 0.3, 0.06, 0.02))
+    else:
+        hoop = sd.ellipse(c.x, c.y + 0.6, 0.3 + zero, 0.4 + zero)
+        strings = sd.both(sd.union(sd.bars(c.x, 0.09, 0.008), sd.bars(c.y, 0.09, 0.008)), hoop)
+        c.paint(strings, c.material("light"), roundness=0.02)
+        shape = hoop.abs() - 0.035
+    c.paint(shape, head, roundness=d.uniform(0.08, 0.25))
+    if kind in ("body", "oval", "block"):
+        decorate(c, shape, 2)
+
+
+def assembly(c: Canvas) -> None:
+    """A machine nobody has seen: many parts of many materials, often mirrored, all touching."""
+    c.place((0.55, 1.05), turn=math.pi, squash=0.3)
+    build(c, c.draws.integer(3, 9))
+
+
+def build(c: Canvas, count: int) -> None:
+    """Grow an object: each part is put on the rim of an earlier one, so that all hang together."""
+    d = c.draws
+    mirrored = d.flag(0.5)
+    materials = [c.material() for _ in range(d.integer(2, 4))]
+    centres = [(d.uniform(-0.1, 0.1) + 0.0, d.uniform(-0.1, 0.1))]
+    for k in range(count):
+        x = c.x.abs() if mirrored and k else c.x
+        if k:
+            angle, base = d.uniform(-math.pi, math.pi), centres[d.integer(0, len(centres) - 1)]
+            step = d.uniform(0.2, 0.45)
+            centres.append(
+                ((base[0] + step * angle.cos()).clamp(-0.75, 0.75), (base[1] + step * angle.sin()).clamp(-0.75, 0.75))
+            )
+        cx, cy = centres[-1]
+        u, v = sd.rotate(x - cx, c.y - cy, d.uniform(-math.pi, math.pi))
+        size = 0.42 if k == 0 else 0.32
+        kind = d.pick(("box", "oval", "bar", "ring", "lump", "wedge"))
+        if kind == "box":
+            part = sd.box(u, v, d.uniform(0.3, 1) * size, d.uniform(0.3, 1) * size, 0.03)
+        elif kind == "oval":
+            part = sd.ellipse(u, v, d.uniform(0.4, 1.1) * size, d.uniform(0.4, 1) * size)
+        elif kind == "bar":
+            part = sd.capsule(u, v, (-size * 1.3, 0.0), (size * 1.3, 0.0), d.uniform(0.03, 0.13), d.uniform(0.03, 0.13))
+        elif kind == "ring":
+            part = (sd.ellipse(u, v, size, size * d.uniform(0.6, 1))).abs() - d.uniform(0.04, 0.12)
+        elif kind == "lump":
+            part = sd.radial(
+                u, v, [(2, d.uniform(0, 0.25), d.uniform(0, 6)), (3, d.uniform(0, 0.15), d.uniform(0, 6))], size
+            )
+        else:
+            part = sd.convex(
+                u,
+                v,
+                [
+                    (-size, -size * 0.7),
+                    (size, -size * d.uniform(0.1, 0.7)),
+                    (size * d.uniform(0.3, 1), size),
+                    (-size * 0.6, size),
+                ],
+            )
+        if d.flag(0.12):
+            part = sd.without(part, sd.circle(u, v, size * 0.35))
+        c.paint(part, d.pick(materials), roundness=d.uniform(0.05, 0.35))

@@ -1,0 +1,149 @@
+"""Grounds with depth: rooms, landscapes, streets, heaps. Each function fills the picture of a canvas."""
+
+import math
+
+import torch
+
+from birefnet_lite.training.synthetic import distances as sd
+from birefnet_lite.training.synthetic.canvas import Canvas
+from birefnet_lite.training.synthetic.surfaces import fractal, light_up, step, tiled
+from birefnet_lite.training.synthetic.textures import surface
+
+
+def far_things(c: Canvas, count: int, low: float, high: float, tones: tuple) -> None:
+    """Boxes and lumps standing between two heights: furniture, sheds, cars, bushes."""
+    d = c.draws
+    for _ in range(count):
+        x, foot = c.x - d.uniform(-1.2, 1.2), d.uniform(low, high)
+        wide, tall = d.uniform(0.06, 0.45), d.uniform(0.08, 0.7)
+        y = c.y - foot + tall
+        shape = sd.box(x, y, wide, tall, 0.03) if d.flag(0.65) else sd.ellipse(x, y, wide, tall)
+        colour = c.colour_of(d.pick(tones))
+        shade = 1 + d.uniform(-0.3, 0.3) * (x / wide).clamp(-1, 1) + 0.08 * c.noise("rough")
+        c.colour = torch.lerp(c.colour, colour * shade[:, None], step(shape, c.pixel, 1.5)[:, None])
+        if d.flag(0.4):
+            inner = sd.both(sd.bars(y, d.uniform(0.1, 0.4), d.uniform(0.02, 0.1)), shape + 0.03)
+            c.cover(c.colour_of(), step(inner, c.pixel) * d.uniform(0.2, 1))
+
+
+def indoor(c: Canvas) -> None:
+    """A room: wall, floor or table top, pictures, a window, a lamp, furniture."""
+    d = c.draws
+    horizon = d.uniform(-0.35, 0.75)
+    c.cover(c.colour_of(d.pick(("wall", "wall", "cloth", "wood"))))
+    paper = d.pick(("plain", "plain", "stripes", "checks"))
+    if paper != "plain":
+        c.cover(c.colour_of("wall"), c.mixing(c.material("wall", paper, free=True)) * d.uniform(0.1, 0.5))
+    corner = c.x - d.uniform(-1.2, 1.2) - 0.1 * c.y
+    shade = 1 - d.uniform(0, 0.3) * step(corner, c.pixel)
+    c.colour = c.colour * shade[:, None]
+    for _ in range(d.integer(0, 3)):  # pictures, doors, shelves, a window
+        x, y = c.x - d.uniform(-1.1, 1.1), c.y - d.uniform(-1.0, 0.0)
+        frame = sd.box(x, y, d.uniform(0.1, 0.45), d.uniform(0.1, 0.5))
+        c.cover(c.colour_of(d.pick(("wood", "light", "dark"))), step(frame, c.pixel))
+        c.cover(
+            c.colour_of(d.pick(("sky", "light", None))),
+            step(frame + 0.04, c.pixel) * (0.8 + 0.2 * c.noise("cloud")).clamp(0, 1),
+        )
+        if d.flag(0.3):
+            c.cover(c.colour_of("wood"), step(sd.both(sd.union(x.abs() - 0.012, y.abs() - 0.012), frame), c.pixel))
+    far_things(c, d.integer(0, 4), 0.1, 0.5, ("wood", "cloth", "paint", "dark", "wall"))
+    below = c.y - horizon + d.uniform(-0.1, 0.1) * c.x
+    depth = (below + 0.25).clamp(min=0.05)
+    kind = d.pick(("boards", "tiles", "carpet", "smooth"))
+    if kind in ("boards", "tiles"):
+        u, v = (c.x - d.uniform(-0.5, 0.5)) / depth * d.uniform(0.5, 1.5), 1 / depth * (0.25 if kind == "boards" else 1)
+        floor = tiled(
+            c, u * (2 if kind == "boards" else 1) + 16, v + 16, d.pick(("wood", "stone")), kind == "boards", 0.04
+        )
+    else:
+        floor = (
+            c.colour_of(d.pick(("cloth", "wood", "wall", "stone")))
+            * (1 + d.uniform(0, 0.15) * c.noise("rough" if kind == "carpet" else "cloud"))[:, None]
+        )
+    c.colour = torch.lerp(c.colour, floor, step(-below, c.pixel, 2.0)[:, None])
+    far_things(c, d.integer(0, 2), 0.6, 1.2, ("wood", "cloth", "paint", "dark"))
+    light_up(c, 0.5)
+
+
+def outdoor(c: Canvas) -> None:
+    """Sky, hills or trees far away, ground that gets finer towards the horizon."""
+    d = c.draws
+    horizon = d.uniform(-0.5, 0.7)
+    tall = (c.y + 1) / 2
+    c.cover(c.colour_of("sky"))
+    c.cover(c.colour_of("sky"), tall.clamp(0, 1) * d.uniform(0, 1))
+    if d.flag(0.6):
+        clouds = ((c.noise("cloud") - d.uniform(-0.2, 1.2)) * 1.5).clamp(0, 1) * d.uniform(0.2, 1)
+        c.cover(c.colour_of("light"), clouds)
+    for k in range(d.integer(0, 3)):
+        ridge = c.noise("broad" if d.flag(0.5) else "mottle")[:, :1] * d.uniform(0.02, 0.2)  # one row makes a skyline
+        hill = horizon - d.uniform(0.0, 0.4) * (1 - k / 3) + ridge - c.y
+        tone = c.colour_of(d.pick(("plant", "stone", "wood"))) * (1 + 0.15 * c.noise("rough"))[:, None]
+        haze = c.colour_of("sky")
+        c.colour = torch.lerp(
+            c.colour, torch.lerp(tone, haze.expand_as(tone), (0.6 - 0.25 * k)), step(hill, c.pixel, 1.5)[:, None]
+        )
+    far_things(c, d.integer(0, 3), -0.1, 0.4, ("plant", "stone", "wall", "wood", "dark"))
+    below = c.y - horizon
+    depth = below.clamp(min=0.0) + 0.12
+    tone = d.pick(("plant", "plant", "stone", "wood", "sky"))
+    ground = torch.lerp(c.colour_of(tone), c.colour_of(tone), (0.5 + 0.3 * c.noise("cloud")).clamp(0, 1)[:, None])
+    if d.flag(0.5):
+        texture = surface(d, c.x / depth * 0.7, 1.2 / depth, d.pick(("grass", "gravel"))) * 1.6 - 0.3
+        ground = ground * (0.5 + texture)[:, None]
+    else:
+        ground = ground * (1 + d.uniform(0.05, 0.3) * c.noise("rough") * (depth.clamp(0, 1)))[:, None]
+    c.colour = torch.lerp(c.colour, ground, step(-below, c.pixel, 2.0)[:, None])
+    light_up(c, 0.3)
+
+
+def street(c: Canvas) -> None:
+    """Houses with rows of windows, a pavement, a strip of sky."""
+    d = c.draws
+    outdoor(c)
+    foot = d.uniform(0.1, 0.7)
+    for _ in range(d.integer(1, 4)):
+        x, y = c.x - d.uniform(-1.2, 1.2), c.y - foot
+        wide, tall = d.uniform(0.25, 0.8), d.uniform(0.5, 1.8)
+        house = sd.box(x, y + tall / 2, wide, tall / 2)
+        wall = c.colour_of(d.pick(("wall", "stone", "wood", "cloth"))) * (1 + 0.07 * c.noise("rough"))[:, None]
+        c.colour = torch.lerp(c.colour, wall, step(house, c.pixel)[:, None])
+        across, up = d.uniform(0.12, 0.4), d.uniform(0.15, 0.45)
+        panes = sd.both(sd.bars(x, across, across * d.uniform(0.2, 0.35)), sd.bars(y, up, up * d.uniform(0.2, 0.38)))
+        c.cover(c.colour_of(d.pick(("dark", "sky", "light"))), step(sd.both(panes, house + 0.05), c.pixel))
+    light_up(c)
+
+
+def foliage(c: Canvas) -> None:
+    """Leaves and grass of all sizes, from dark depth to lit front."""
+    d = c.draws
+    c.cover(c.colour_of("plant") * 0.4)
+    c.colour = c.colour * (1 + 0.3 * c.noise("mottle"))[:, None]
+    for k in range(5):
+        count = d.integer(8, 16)
+        long = d.many(1, 0.08, 0.4) * d.many(count, 0.6, 1.3)
+        place = d.many(count, -1.3, 1.3), d.many(count, -1.2, 1.2)
+        turn = d.many(1, 0, 6.3) + d.many(count, -1.2, 1.2)
+        cluster = sd.leaves(c.x, c.y, *place, turn, long, long * d.many(1, 0.1, 0.5))
+        colour = c.colour_of("plant" if d.flag(0.85) else None) * (0.45 + 0.15 * k)
+        c.colour = torch.lerp(c.colour, colour * (1 + 0.2 * c.noise("cloud"))[:, None], step(cluster, c.pixel)[:, None])
+    light_up(c)
+
+
+def clutter(c: Canvas) -> None:
+    """Dead leaves: overlapping things of all sizes, as the world has; none of them is whole or in front."""
+    d = c.draws
+    fractal(c)
+    tone = d.pick((None, None, "stone", "cloth", "wood", "plant"))
+    boxes = d.pick((0.2, 0.5, 0.9))
+    for k in range(d.integer(10, 28)):
+        size = 0.9 / (1 + 0.35 * k)  # large ones first, small ones over them
+        x, y = sd.rotate(c.x - d.uniform(-1.2, 1.2), c.y - d.uniform(-1.2, 1.2), d.uniform(0, math.pi))
+        wide, tall = size * d.uniform(0.3, 1.1), size * d.uniform(0.3, 1.1)
+        shape = sd.box(x, y, wide, tall, 0.02) if d.flag(boxes) else sd.ellipse(x, y, wide, tall)
+        colour = c.colour_of(tone) * (1 + d.uniform(-0.35, 0.35) * (x / size).clamp(-1, 1))[:, None]
+        if d.flag(0.5):
+            colour = colour * (1 + d.uniform(0, 0.25) * c.noise(d.pick(("rough", "mottle", "grain"))))[:, None]
+        c.colour = torch.lerp(c.colour, colour.expand_as(c.colour), step(shape, c.pixel)[:, None])
+    light_up(c)
