@@ -107,7 +107,7 @@ class BiRefNetConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if field.name != "train_size":
+            if field.name != "train_size" and field.name not in _CHOICES:
                 _check_type(field.name, field.type, getattr(self, field.name))
         _check_size(self.train_size)
         for name, choices in _CHOICES.items():
@@ -119,6 +119,10 @@ class BiRefNetConfig:
                 f"backbone is {self.backbone!r}; it can be {_either(BACKBONES)}, "
                 "or 'timm:NAME' for any other timm model (timm.list_models() names them)."
             )
+        if self.backbone.startswith("timm:"):
+            from birefnet_lite.backbone.timm_models import check_timm_name  # a slow import, for few
+
+            check_timm_name(self.backbone.removeprefix("timm:"))
         if not 0 <= self.context_scales <= 3:
             raise ValueError(f"context_scales is {self.context_scales}; the encoder has 0 to 3 finer maps to offer.")
         for name in ("squeeze_depth", "inter_channels", "aspp_channels", "image_channels", "gradient_channels"):

@@ -120,7 +120,8 @@ def masked_gradient_target(image: Tensor, side_logits: Tensor, percentile: float
     """
     height, width = image.shape[-2:]
     edges = laplacian(image.detach().mean(dim=1, keepdim=True)).abs()  # (B, 1, H, W)
-    scale = _percentile(edges.flatten(1), percentile).clamp_min(torch.finfo(edges.dtype).tiny)  # (B,)
+    # One grey level is an edge of about 0.01; below this floor there is only rounding.
+    scale = _percentile(edges.flatten(1), percentile).clamp_min(1e-4)  # (B,)
     edges = (edges / scale[:, None, None, None]).clamp(max=1)
     mask = (resize(side_logits.detach(), (height, width)).sigmoid() > 0.5).to(edges.dtype)
     radius = max(1, round(height / 128))

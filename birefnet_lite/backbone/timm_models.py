@@ -4,7 +4,16 @@ import timm
 import torch
 from torch import Tensor, nn
 
-__all__ = ["DINOV3", "PVTV2", "TimmBackbone", "build_dinov3", "build_timm", "imagenet_swin_weights"]
+__all__ = [
+    "DINOV3",
+    "PVTV2",
+    "TimmBackbone",
+    "build_dinov3",
+    "build_timm",
+    "check_timm_name",
+    "imagenet_swin_weights",
+    "swin_weights_from_timm",
+]
 
 PVTV2 = ("pvt_v2_b0", "pvt_v2_b1", "pvt_v2_b2", "pvt_v2_b5")
 
@@ -42,7 +51,7 @@ class TimmBackbone(nn.Module):
     vision transformer, and a `PyramidNeck` makes a pyramid of them.
     """
 
-    def __init__(self, net: nn.Module, min_size: int = 32) -> None:
+    def __init__(self, net: nn.Module, min_size: int) -> None:
         super().__init__()
         self.net = net
         self.channels = tuple(net.feature_info.channels())
@@ -75,10 +84,7 @@ def build_timm(name: str, pretrained: bool = False) -> TimmBackbone:
 
     Raises `ValueError` where timm does not know the name or the model has neither.
     """
-    if not timm.is_model(name):
-        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
-        hint = f" Similar: {', '.join(close)}." if close else ""
-        raise ValueError(f"timm has no model {name!r}.{hint} timm.list_models() names them all.")
+    check_timm_name(name)
     probe = _create(name)
     strides = list(probe.feature_info.reduction())
     if all(stride in strides for stride in _STRIDES):
@@ -93,9 +99,33 @@ def build_timm(name: str, pretrained: bool = False) -> TimmBackbone:
             f"The maps of timm's {name!r} have strides {strides}; a backbone needs maps at strides 4, 8, 16 and 32, "
             "or a plain vision transformer whose blocks all have one stride."
         )
-    net = _create(name, pretrained=pretrained, out_indices=tuple(chosen))
-    # PVTv2 reduces the keys of its first stage by 8, so that stride 4 needs 8 pixels.
-    return TimmBackbone(net)
+    # 32 pixels at the least: PVTv2 reduces the keys of its stride-4 stage by 8, others halve five times.
+    backbone = TimmBackbone(_create(name, pretrained=pretrained, out_indices=tuple(chosen)), min_size=32)
+    _check_any_size(name, backbone)
+    return backbone
+
+
+def check_timm_name(name: str) -> None:
+    """`ValueError` with similar names where timm knows no model `name`."""
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        hint = f" Similar: {', '.join(close)}." if close else ""
+        raise ValueError(f"timm has no model {name!r}.{hint} timm.list_models() names them all.")
+
+
+def _check_any_size(name: str, backbone: TimmBackbone) -> None:
+    """Some models take only the size they were trained at; the half of a legal image is a multiple of 16."""
+    device = next(backbone.parameters()).device
+    training = backbone.training
+    try:
+        with torch.no_grad():
+            backbone.eval()(torch.zeros(1, 3, 48, 80, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(
+            f"timm's {name!r} cannot be a backbone: it must take images of any size, and refuses 48 x 80 ({error})."
+        ) from error
+    finally:
+        backbone.train(training)
 
 
 def imagenet_swin_weights(name: str) -> dict[str, Tensor]:

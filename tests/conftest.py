@@ -1,0 +1,33 @@
+"""What all tests share."""
+
+import pytest
+import torch
+
+from birefnet_lite.checkpoint import best_device
+
+
+def pytest_collection_modifyitems(items):
+    if best_device().type == "cpu":
+        skip = pytest.mark.skip(reason="there is no accelerator on this machine")
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Random weights and inputs are the same in each run."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Fails a test that opens a connection."""
+    import socket
+
+    def refuse(*args, **kwargs):
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
