@@ -40,7 +40,7 @@ def random_pair(height=24, width=20, batch=2, seed=0, soft=False):
 
 
 def test_pixel_and_gradient_loss_are_the_originals(reference):
-    total, parts = BiRefNetLoss(dict(RECIPES["DIS5K"].weights))(reference["output"], reference["mask"])
+    total, parts = BiRefNetLoss(RECIPES["DIS5K"].weights)(reference["output"], reference["mask"])
     torch.testing.assert_close(parts["pixel"], reference["pixel_loss"], rtol=1e-6, atol=0)
     torch.testing.assert_close(parts["bce"], reference["pixel_loss_bce"], rtol=1e-6, atol=0)
     torch.testing.assert_close(parts["iou_sum"], reference["pixel_loss_iou"], rtol=1e-6, atol=0)
@@ -148,6 +148,13 @@ def test_ssim_matches_scikit_image_away_from_the_border():
     whole = ssim_map(logits.sigmoid(), mask)
     np.testing.assert_allclose(whole[0, 0, border:-border, border:-border].numpy(), expected, rtol=1e-9)
     assert ssim_loss(logits, mask).item() == pytest.approx((1 - whole.mean().item()) / 2, rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (6, 12)])
+def test_ssim_of_images_smaller_than_its_window(shape):
+    logits, mask = random_pair(*shape)
+    expected = (1 - ssim_map(logits.sigmoid(), mask).mean()) / 2
+    torch.testing.assert_close(ssim_loss(logits, mask), expected)
 
 
 def ssim_map(x, y):
@@ -316,7 +323,7 @@ def test_compounding_schedule_decays_as_measured_on_the_original():
 
 def test_fixed_schedule_is_applied_once_and_stays():
     recipe = RECIPES["General"]
-    assert weights_at(recipe, 1, epochs=30, schedule="fixed") == dict(recipe.weights)
+    assert weights_at(recipe, 1, epochs=30, schedule="fixed") == recipe.weights
     expected = {"bce": 0.0, "iou_sum": 0.25, "ssim": 10.0, "mae": 90.0}
     for epoch in (11, 30):
         assert weights_at(recipe, epoch, epochs=30, schedule="fixed") == pytest.approx(expected)

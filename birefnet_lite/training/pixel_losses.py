@@ -7,6 +7,7 @@ a bfloat16 has 8 bits, too few for SSIM's E[x²] - E[x]² and for sums over a mi
 
 from collections.abc import Callable
 from functools import wraps
+from math import exp
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,8 @@ from torch import Tensor
 
 PixelLossFunction = Callable[[Tensor, Tensor], Tensor]
 
-_SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5
+_HALF_WINDOW = [exp(-(step**2) / (2 * 1.5**2)) for step in range(6)]
+_SSIM_WINDOW = [weight / (2 * sum(_HALF_WINDOW) - 1) for weight in _HALF_WINDOW]  # the centre, then 5 to each side
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 
 
@@ -95,26 +97,36 @@ def iou_patch_loss(logits: Tensor, mask: Tensor, *, patch: int = 64, eps: float 
     return (1 - (intersection + eps) / (union + eps)).mean()
 
 
-def _blur(x: Tensor) -> Tensor:
-    """Gaussian blur with zeros outside the image; two passes of one dimension, the same as the 11x11 window."""
-    distance = torch.arange(_SSIM_WINDOW, device=x.device, dtype=x.dtype) - _SSIM_WINDOW // 2
-    window = torch.exp(-(distance**2) / (2 * _SSIM_SIGMA**2))
-    window = window / window.sum()
-    x = F.conv2d(x, window.view(1, 1, -1, 1), padding=(_SSIM_WINDOW // 2, 0))
-    return F.conv2d(x, window.view(1, 1, 1, -1), padding=(0, _SSIM_WINDOW // 2))
+class _GaussianBlur(torch.autograd.Function):
+    """Blur (..., H, W) with the 11x11 window, zeros outside the image.
+
+    Sums of shifted images and not a convolution: on a GPU a convolution may round its input to 10 bits (TF32), which
+    is too coarse for the variances. The window is symmetric, so the gradient is blurred by the same sums.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        for dim in (-1, -2):
+            length = x.shape[dim]
+            blurred = _SSIM_WINDOW[0] * x
+            for step, weight in enumerate(_SSIM_WINDOW[1:length], start=1):
+                for to, source in ((0, step), (step, 0)):
+                    there, here = blurred.narrow(dim, to, length - step), x.narrow(dim, source, length - step)
+                    there.add_(here, alpha=weight)
+            x = blurred
+        return x
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _GaussianBlur.apply(gradient)
 
 
 @full_precision
 def ssim_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """(1 - SSIM) / 2, the mean over pixels: Gaussian window 11x11, sigma 1.5 (paper: L_SSIM = 1 - SSIM, twice this).
-
-    The window is made on the spot in the right type and place: eleven numbers need no buffer.
-    """
+    """(1 - SSIM) / 2, the mean over pixels: Gaussian window 11x11, sigma 1.5 (paper: L_SSIM = 1 - SSIM, twice this)."""
     x, y = logits.sigmoid(), mask
-    channels = x.shape[1]
-    stacked = torch.cat([x, y, x * x, y * y, x * y], dim=1).flatten(0, 1).unsqueeze(1)  # (B·5C, 1, H, W)
-    blurred = _blur(stacked).view(x.shape[0], 5, channels, *x.shape[2:])
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = blurred.unbind(dim=1)  # each (B, C, H, W)
+    blurred = _GaussianBlur.apply(torch.stack([x, y, x * x, y * y, x * y]))  # (5, B, 1, H, W)
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = blurred
     luminance = (2 * mean_x * mean_y + _SSIM_C1) / (mean_x**2 + mean_y**2 + _SSIM_C1)
     variances = (mean_xx - mean_x**2) + (mean_yy - mean_y**2)
     structure = (2 * (mean_xy - mean_x * mean_y) + _SSIM_C2) / (variances + _SSIM_C2)

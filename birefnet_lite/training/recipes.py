@@ -1,8 +1,8 @@
 """The loss weights and schedules under which the published models were trained, as data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import sqrt
-from types import MappingProxyType
 from typing import Literal
 
 _DIS = {"bce": 30.0, "iou_sum": 0.5, "ssim": 10.0}
@@ -18,10 +18,10 @@ class Recipe:
     for a batch of four (AdamW, weight decay 0.01, constant, no warm-up and no clipping).
     """
 
-    weights: MappingProxyType
+    weights: Mapping[str, float]
     epochs: int
     finetune_epochs: int
-    finetune_factors: MappingProxyType = field(default_factory=lambda: MappingProxyType(_REGION_PHASE))
+    finetune_factors: Mapping[str, float] = field(default_factory=_REGION_PHASE.copy)
     base_learning_rate: float = 1e-5
 
     def learning_rate(self, batch_size: int) -> float:
@@ -31,28 +31,24 @@ class Recipe:
         return self.base_learning_rate * sqrt(batch_size / 4)
 
 
-def _recipe(weights: dict[str, float], *args, **kwargs) -> Recipe:
-    return Recipe(MappingProxyType(weights), *args, **kwargs)
-
-
 RECIPES: dict[str, Recipe] = {
-    "DIS5K": _recipe(_DIS, epochs=500, finetune_epochs=40, base_learning_rate=1e-4),
-    "COD": _recipe(_DIS, epochs=150, finetune_epochs=20),
-    "HRSOD": _recipe(_DIS, epochs=150, finetune_epochs=20),
-    "General": _recipe(_DIS | {"mae": 100.0}, epochs=200, finetune_epochs=20),
-    "General-2K": _recipe(_DIS | {"mae": 100.0}, epochs=250, finetune_epochs=20),
-    "Matting": _recipe(
+    "DIS5K": Recipe(_DIS.copy(), epochs=500, finetune_epochs=40, base_learning_rate=1e-4),
+    "COD": Recipe(_DIS.copy(), epochs=150, finetune_epochs=20),
+    "HRSOD": Recipe(_DIS.copy(), epochs=150, finetune_epochs=20),
+    "General": Recipe(_DIS | {"mae": 100.0}, epochs=200, finetune_epochs=20),
+    "General-2K": Recipe(_DIS | {"mae": 100.0}, epochs=250, finetune_epochs=20),
+    "Matting": Recipe(
         {"bce": 30.0, "ssim": 10.0, "mae": 100.0},
         epochs=150,
         finetune_epochs=10,
-        finetune_factors=MappingProxyType(_MATTING_PHASE),
+        finetune_factors=_MATTING_PHASE,
     ),
 }
 """The published recipes by the original's task names. Each can be trained with the repaired ``iou`` instead: see
 :func:`repaired`."""
 
 
-def repaired(weights: dict[str, float] | MappingProxyType, batch_size: int = 4) -> dict[str, float]:
+def repaired(weights: Mapping[str, float], batch_size: int = 4) -> dict[str, float]:
     """The same weights with each original loss replaced by its repair (``iou_sum`` → ``iou`` and so on).
 
     ``iou`` is a mean where ``iou_sum`` adds up the batch, so its weight is multiplied by ``batch_size``, the batch that
