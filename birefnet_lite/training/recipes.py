@@ -56,7 +56,11 @@ def repaired(weights: Mapping[str, float], batch_size: int = 4) -> dict[str, flo
     """
     names = {"iou_sum": "iou", "iou_patch_original": "iou_patch", "structure_original": "structure"}
     factors = {"iou_sum": batch_size, "iou_patch_original": batch_size}
-    return {names.get(name, name): weight * factors.get(name, 1) for name, weight in weights.items()}
+    result: dict[str, float] = {}
+    for name, weight in weights.items():
+        repair = names.get(name, name)
+        result[repair] = result.get(repair, 0.0) + weight * factors.get(name, 1)
+    return result
 
 
 def weights_at(
