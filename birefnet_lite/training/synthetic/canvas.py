@@ -16,8 +16,8 @@ NOISES = {  # name: lowest and highest frequency over the shorter side, slope
     "broad": (1.0, 6.0, 1.2),
     "cloud": (1.5, 60.0, 1.6),
     "mottle": (4.0, 24.0, 1.0),
-    "rough": (3.0, 200.0, 0.9),
-    "grain": (20.0, 400.0, 0.2),
+    "rough": (3.0, 200.0, 1.0),
+    "grain": (30.0, 400.0, 0.4),
     "spots": (7.0, 11.0, -1.0),
     "tufts": (8.0, 45.0, 0.8),
 }
@@ -51,8 +51,9 @@ class Canvas:
         self.draws, self.size, self.hardness, self.backdrop = draws, size, hardness, backdrop
         rows = (torch.arange(height, device=draws.device) + 0.5 - height / 2) / half
         columns = (torch.arange(width, device=draws.device) + 0.5 - width / 2) / half
-        self.x = columns.expand(draws.n, height, width)
-        self.y = rows[:, None].expand(draws.n, height, width)
+        self.x = self.frame_x = columns.expand(draws.n, height, width)
+        self.y = self.frame_y = rows[:, None].expand(draws.n, height, width)
+        self.within: tuple[float, float, float] = (0.0, 0.0, 1.0)  # centre and zoom of the part of the frame to draw in
         self.frame = (width / min(size), height / min(size))  # half extents
         self.pixel = torch.full((draws.n, 1, 1), 1 / half, device=draws.device)
         self.colour = torch.full((draws.n, 3, height, width), 0.5, device=draws.device)
@@ -85,9 +86,10 @@ class Canvas:
         squash: log of the largest stretch of an axis. wobble: size of smooth bumps. slant: shear, perspective.
         """
         d = self.draws
-        scale = d.uniform(0, 1) ** 0.8 * (reach[1] - reach[0]) + reach[0]
-        x = self.x - (at[0] + d.uniform(-spread, spread)) * self.frame[0]
-        y = self.y - (at[1] + d.uniform(-spread, spread)) * self.frame[1]
+        left, top, zoom = self.within
+        scale = zoom * (d.uniform(0, 1) ** 0.7 * (reach[1] - reach[0]) + reach[0])
+        x = self.frame_x - (left + (at[0] + d.uniform(-spread, spread)) * zoom) * self.frame[0]
+        y = self.frame_y - (top + (at[1] + d.uniform(-spread, spread)) * zoom) * self.frame[1]
         x, y = sd.rotate(x / scale, y / scale, d.uniform(-turn, turn))
         stretch = (d.uniform(-squash, squash)).exp()
         x, y = x * stretch, y / stretch
@@ -99,7 +101,7 @@ class Canvas:
             strength = d.uniform(0, wobble)
             x, y = x + strength * bumps, y + strength * self.noise("broad")
         self.x, self.y = x, y
-        self.pixel = self.pixel / scale
+        self.pixel = 2 / min(self.size) / scale
 
     def noise(self, name: str) -> Tensor:
         """(n, H, W) of one of NOISES with spread 1; the same field each time, rolled to another height."""
@@ -177,7 +179,7 @@ class Canvas:
         """
         coarse = max(1, min(self.size) // 64)
         small = F.avg_pool2d(distance[:, None], coarse) if coarse > 1 else distance[:, None]
-        small = F.avg_pool2d(small, 3, 1, 1, count_include_pad=False)[:, 0]
+        small = F.avg_pool2d(small, 5, 1, 2, count_include_pad=False)[:, 0]
         if isinstance(roundness, Tensor) and roundness.shape[-1] > 1:
             roundness = F.avg_pool2d(roundness[:, None], coarse)[:, 0]
         step = 2 * coarse * self.pixel
@@ -200,7 +202,7 @@ class Canvas:
             colour = colour + (material.other - colour) * mix[:, None]
         tone = None
         if material.grain:
-            tone = 1 + material.grain * self.noise(self.draws.pick(("rough", "grain", "cloud")))
+            tone = 1 + material.grain * self.noise(self.draws.pick(("rough", "rough", "grain", "cloud")))
         if distance is not None:
             light, shine = self.lit(distance, roundness)
             tone = light if tone is None else tone * light
@@ -220,11 +222,13 @@ class Canvas:
         soft: float = 1.0,
         contact: float = 0.3,
         fuzz: float = 0.0,
+        relief: Tensor | None = None,
     ) -> None:
         """Lay a part over what is there.
 
         The edge is as wide as `soft` pixels, so that the cover is a soft mask. `visible` (n, 1, 1) switches the part
         per scene. `contact` darkens what lies just behind it. `fuzz`: how far tufts of fur reach over the outline.
+        `relief` (n, H, W) is the distance to light the part by, where that is not the distance to its outline.
         """
         outline = distance
         if fuzz:
@@ -237,7 +241,8 @@ class Canvas:
             if visible is not None:
                 near = near * visible
             self.colour = self.colour * (1 - near * self.alpha)[:, None]
-        colour = self.surface(material, distance if shaded else None, roundness)
+        body = distance if relief is None else relief
+        colour = self.surface(material, body if shaded else None, roundness)
         self.colour = torch.lerp(self.colour, colour.expand_as(self.colour), cover[:, None])
         self.alpha = self.alpha + cover * (1 - self.alpha)
 

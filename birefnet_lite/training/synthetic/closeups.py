@@ -18,8 +18,8 @@ def portrait(c: Canvas) -> None:
     hair = c.material("hair", "streaks", 0.1, free=d.flag(0.5))
     clothes, second = c.material("cloth"), c.material("cloth")
     head = (d.uniform(-0.08, 0.08), d.uniform(-0.5, -0.35))
-    face = (d.uniform(0.2, 0.26), d.uniform(0.28, 0.35))
-    shoulder_y, wide = d.uniform(0.16, 0.32), d.uniform(0.5, 0.85)
+    face = (d.uniform(0.21, 0.32), d.uniform(0.3, 0.42))
+    shoulder_y, wide = head[1] + face[1] + d.uniform(0.02, 0.2), d.uniform(0.5, 0.95)
     long = d.uniform(0.25, 0.6)
     style = d.pick(("short", "short", "long", "bun", "hat", "bald", "curly"))
     if style == "long":
@@ -237,3 +237,27 @@ def big_body(c: Canvas) -> None:
     if d.flag(0.5):
         part = sd.ellipse(c.x - tip[0], c.y - tip[1] + 0.25, d.uniform(0.15, 0.35), d.uniform(0.15, 0.4))
         c.paint(part, c.material(), roundness=0.25)
+
+
+def blossom(c: Canvas) -> None:
+    """A flower head from near: rings of many petals, a heart, perhaps a stalk."""
+    c.place((0.5, 1.25), turn=math.pi, squash=0.25, spread=0.25)
+    d = c.draws
+    tone = d.pick(("food", "paint", "light", "cloth", None))
+    m = c.material(tone, d.pick(("plain", "streaks", "gradient")), 0.06)
+    zero = d.uniform(0, 0)
+    if d.flag(0.5):
+        stalk = sd.capsule(c.x, c.y, (zero, zero), (d.uniform(-0.5, 0.5), 2.5 + zero), d.uniform(0.04, 0.1))
+        c.paint(stalk, c.material("plant"), roundness=0.08)
+    rings, count = d.integer(2, 5), d.integer(7, 16)
+    fat = d.uniform(0.9, 1.8)
+    for k in range(rings):
+        share = 1 - k / rings
+        x, y = sd.rotate(c.x, c.y, d.uniform(0, math.pi))
+        u, v = sd.sector(x, y, count)
+        wide = share * math.pi / count * fat
+        petal = sd.ellipse(u - share * 0.55, v + 0.02 * c.noise("broad"), share * 0.42, wide)
+        light = m.base * (0.75 + 0.35 * share)
+        c.paint(petal, type(m)(light, m.other, m.pattern, m.grain), roundness=0.12, contact=0.7)
+    heart = sd.circle(c.x, c.y, d.uniform(0.08, 0.3))
+    c.paint(heart, c.material(d.pick(("food", "dark", "wood", tone)), "spots"), roundness=0.2, contact=0.5)

@@ -24,7 +24,8 @@ def cup(c: Canvas) -> None:
     c.paint(handle, m, roundness=0.07, visible=d.coin(0.85))
     wall = sd.convex(c.x, c.y, [(-top, -high), (top, -high), (bottom, high), (-bottom, high)])
     body = sd.union(wall, sd.ellipse(c.x, c.y - high, bottom, tilt * bottom))
-    c.paint(body, m, roundness=0.5)
+    half = (top + bottom) / 2 + (bottom - top) / 2 * c.y / high
+    c.paint(body, m, roundness=half, relief=c.x.abs() - half)
     if d.flag(0.6):
         decorate(c, body, 3)
     rim = sd.ellipse(c.x, c.y + high, top, tilt * top)
@@ -113,7 +114,7 @@ def plant(c: Canvas) -> None:
         c.x, c.y, [(-top, 0.3 + zero), (top, 0.3 + zero), (bottom, 0.98 + zero), (-bottom, 0.98 + zero)], 0.02
     )
     m = c.material(d.pick(("wood", "stone", "paint", "light")))
-    c.paint(pot, m, roundness=0.35)
+    c.paint(pot, m, roundness=0.35, relief=c.x.abs() - (top + bottom) / 2)
     c.paint(sd.box(c.x, c.y - 0.33, top + 0.04, 0.06, 0.01), m, roundness=0.1, visible=d.coin(0.5))
 
 
@@ -190,3 +191,44 @@ def tripod(c: Canvas) -> None:
         roundness=0.1,
     )
     decorate(c, head, 2)
+
+
+def sofa(c: Canvas) -> None:
+    """A sofa, armchair or bed: seat, back, arms, cushions, feet."""
+    c.place((0.65, 1.1), turn=0.08, squash=0.25, spread=0.2)
+    d = c.draws
+    m = c.material(d.pick(("cloth", "wood", "paint")))
+    zero = d.uniform(0, 0)
+    wide, high = d.uniform(0.55, 0.95), d.uniform(0.3, 0.6)
+    for side in (-1, 1):
+        foot = sd.capsule(c.x, c.y, (side * wide * 0.85, 0.4 + zero), (side * wide * 0.88, 0.62 + zero), 0.035)
+        c.paint(foot, c.material("wood"), roundness=0.04)
+    c.paint(sd.box(c.x, c.y + high * 0.4, wide * 0.92, high * 0.75, 0.1), m, roundness=0.2)
+    c.paint(sd.box(c.x, c.y - 0.28, wide * 0.95, 0.2, 0.06), m, roundness=0.12, contact=0.5)
+    seats = d.integer(1, 3)
+    for k in range(seats):
+        x = c.x - wide * 0.8 * (2 * (k + 0.5) / seats - 1)
+        c.paint(sd.box(x, c.y - 0.1, wide * 0.78 / seats, 0.09, 0.05), m, roundness=0.1, contact=0.5)
+        if d.flag(0.4):
+            u, v = sd.rotate(x, c.y + 0.12, d.uniform(-0.6, 0.6))
+            c.paint(sd.superellipse(u, v, 0.17, 0.15, 3.0), c.material("cloth"), roundness=0.15, contact=0.5)
+    for side in (-1, 1):
+        arm = sd.box(c.x - side * wide, c.y - 0.12, d.uniform(0.08, 0.15), d.uniform(0.25, 0.36), 0.08)
+        c.paint(arm, m, roundness=0.12, contact=0.5)
+
+
+def glasses(c: Canvas) -> None:
+    """Spectacles, goggles or scissors: two rings and what joins them."""
+    c.place((0.6, 1.0), turn=0.8, squash=0.35, slant=0.2)
+    d = c.draws
+    m = c.material(d.pick(("dark", "metal", "paint", None)))
+    thin = d.uniform(0.02, 0.06) * (1.5 - c.hardness)
+    half, zero = d.uniform(0.3, 0.4), d.uniform(0, 0)
+    lens = sd.superellipse(c.x.abs() - 0.48, c.y, half, half * d.uniform(0.6, 1), d.uniform(1.8, 4))
+    if d.flag(0.4):
+        c.paint(lens, c.material(d.pick(("dark", "sky"))), roundness=0.3)
+    c.paint(lens.abs() - thin, m, roundness=0.05)
+    bridge = sd.capsule(c.x.abs(), c.y, (zero, zero - 0.1), (0.5 - half, zero), thin)
+    c.paint(bridge, m, roundness=0.05)
+    away = (0.48 + half + d.uniform(-0.3, 0.2), -d.uniform(0.3, 0.9))
+    c.paint(sd.capsule(c.x.abs(), c.y, (0.46 + half, zero), away, thin, thin * 0.8), m, roundness=0.05)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from birefnet_lite.training.synthetic import closeups, figures, household, machines, solid, thin, vehicles
+from birefnet_lite.training.synthetic import closeups, figures, household, machines, scenery, solid, thin, vehicles
 from birefnet_lite.training.synthetic.canvas import Canvas
 
 
@@ -62,6 +62,12 @@ FAMILIES = (
     Family(closeups.animal_face, 0.2, 2.6),
     Family(closeups.big_machine, 0.3, 1.4),
     Family(closeups.big_body, 0.2, 1.6),
+    Family(closeups.blossom, 0.2, 1.4),
+    Family(household.sofa, 0.2),
+    Family(household.glasses, 0.3, 0.8),
+    Family(scenery.building, 0.3, 1.4),
+    Family(scenery.tree, 0.3, 1.0),
+    Family(scenery.group, 0.4, 2.2),
     Family(solid.gear, held_out=True),
     Family(household.lamp, held_out=True),
 )

@@ -232,8 +232,8 @@ def turned(c: Canvas) -> None:
     wide = profile[rows, low] * (1 - share) + profile[rows, low + 1] * share  # (n, H, W)
     body = sd.both((c.x.abs() - wide) * 0.85, c.y.abs() - 0.95)
     m = c.material(d.pick(("stone", "wood", "paint", "metal", None)))
-    c.paint(body, m, roundness=wide)
+    c.paint(body, m, roundness=wide, relief=(c.x.abs() - wide) * 0.95)
     for _ in range(d.integer(0, 4)):
         low_edge = d.uniform(-0.9, 0.8)
         band = sd.both((c.y + 0.15 * c.x * c.x - low_edge).abs() - d.uniform(0.03, 0.25), body + 0.003)
-        c.paint(band, c.material(free=True), roundness=wide, contact=0)
+        c.paint(band, c.material(free=True), roundness=wide, contact=0, relief=c.x.abs() - wide)
