@@ -13,7 +13,6 @@ def portrait(c: Canvas) -> None:
     """Head and shoulders: hair, face, neck, clothes with collar, badges and straps; the frame cuts the body."""
     c.place((0.8, 1.35), turn=0.12, at=(0.0, 0.2), spread=0.3, squash=0.12, slant=0.06)
     d = c.draws
-    zero = d.uniform(0, 0)
     skin = c.material("skin", d.pick(("plain", "gradient")), 0.03, 0.1, free=True)
     hair = c.material("hair", "streaks", 0.1, free=d.flag(0.5))
     clothes, second = c.material("cloth"), c.material("cloth")
@@ -36,18 +35,18 @@ def portrait(c: Canvas) -> None:
             roundness=0.3,
             fuzz=0.05,
         )
-    neck = sd.capsule(c.x, c.y, (head[0], head[1] + 0.15), (zero, shoulder_y), 0.12)
+    neck = sd.capsule(c.x, c.y, (head[0], head[1] + 0.15), (0.0, shoulder_y), 0.12)
     c.paint(neck, skin, roundness=0.2)
     slope = shoulder_y + d.uniform(0.08, 0.2)
     trunk = sd.convex(
         c.x,
         c.y,
         [
-            (-0.16 + zero, shoulder_y),
-            (0.16 + zero, shoulder_y),
+            (-0.16, shoulder_y),
+            (0.16, shoulder_y),
             (wide, slope),
-            (wide + 0.08, 3 + zero),
-            (-wide - 0.08, 3 + zero),
+            (wide + 0.08, 3),
+            (-wide - 0.08, 3),
             (-wide, slope),
         ],
         0.06,
@@ -62,7 +61,7 @@ def portrait(c: Canvas) -> None:
     lapel = sd.convex(
         c.x,
         c.y,
-        [(-opening, shoulder_y - 0.05), (opening, shoulder_y - 0.05), (0.0 + zero, shoulder_y + d.uniform(0.2, 0.9))],
+        [(-opening, shoulder_y - 0.05), (opening, shoulder_y - 0.05), (0.0, shoulder_y + d.uniform(0.2, 0.9))],
     )
     c.mark(sd.both(lapel, trunk), second if d.flag(0.7) else skin)
     collar = (sd.ellipse(c.x, c.y - shoulder_y - 0.02, d.uniform(0.16, 0.32), d.uniform(0.06, 0.13))).abs() - d.uniform(
@@ -144,7 +143,6 @@ def animal_face(c: Canvas) -> None:
     """The head of a cat, dog, bear, cow or owl before its body; it fills the frame."""
     c.place((0.8, 1.5), turn=0.3, at=(0.0, 0.08), spread=0.3, squash=0.15, slant=0.06)
     d = c.draws
-    zero = d.uniform(0, 0)
     fur = c.material("fur", d.pick(("streaks", "stripes", "mottled", "plain", "patches")), 0.15, 0.0, "fur")
     pale = c.material("fur", "streaks", 0.12, 0.0, "light", free=True)
     dark = c.material("dark", "plain", 0.05, 0.4, free=True)
@@ -195,8 +193,8 @@ def animal_face(c: Canvas) -> None:
         sd.ellipse(c.x, c.y - nose_y, d.uniform(0.07, 0.14), 0.06),
         c.material(d.pick(("dark", "skin")), "plain", 0.0, free=True),
     )
-    c.mark(sd.capsule(x, c.y, (zero, nose_y), (zero, nose_y + 0.16), 0.012), dark)
-    c.mark(sd.capsule(x, c.y, (zero, nose_y + 0.16), (0.14 + zero, nose_y + 0.2), 0.012), dark)
+    c.mark(sd.capsule(x, c.y, (0.0, nose_y), (0.0, nose_y + 0.16), 0.012), dark)
+    c.mark(sd.capsule(x, c.y, (0.0, nose_y + 0.16), (0.14, nose_y + 0.2), 0.012), dark)
 
 
 def big_machine(c: Canvas) -> None:
@@ -209,9 +207,8 @@ def big_body(c: Canvas) -> None:
     """A large soft body that enters from the frame's edge: an arm, a trunk, a shoulder, a dune of cloth."""
     d = c.draws
     c.place((1.0, 1.6), turn=math.pi, at=(0.0, 0.0), spread=0.2, squash=0.3)
-    zero = d.uniform(0, 0)
     tip = (d.uniform(-0.2, 0.2), d.uniform(-0.5, 0.0))
-    trunk = sd.capsule(c.x, c.y, (d.uniform(-0.5, 0.5), 2.2 + zero), tip, d.uniform(0.5, 0.9), d.uniform(0.3, 0.5))
+    trunk = sd.capsule(c.x, c.y, (d.uniform(-0.5, 0.5), 2.2), tip, d.uniform(0.5, 0.9), d.uniform(0.3, 0.5))
     main = c.material(d.pick(("cloth", "fur", "skin", None)))
     if d.flag(0.5):
         lump = sd.ellipse(
@@ -245,9 +242,8 @@ def blossom(c: Canvas) -> None:
     d = c.draws
     tone = d.pick(("food", "paint", "light", "cloth", None))
     m = c.material(tone, d.pick(("plain", "streaks", "gradient")), 0.06)
-    zero = d.uniform(0, 0)
     if d.flag(0.5):
-        stalk = sd.capsule(c.x, c.y, (zero, zero), (d.uniform(-0.5, 0.5), 2.5 + zero), d.uniform(0.04, 0.1))
+        stalk = sd.capsule(c.x, c.y, (0.0, 0.0), (d.uniform(-0.5, 0.5), 2.5), d.uniform(0.04, 0.1))
         c.paint(stalk, c.material("plant"), roundness=0.08)
     rings, count = d.integer(2, 5), d.integer(7, 16)
     fat = d.uniform(0.9, 1.8)

@@ -13,8 +13,7 @@ def person(c: Canvas) -> None:
     skin = c.material("skin", "plain", 0.03, 0.0, free=True)
     shirt, trousers = c.material("cloth"), c.material("cloth")
     shoes, hair = c.material(d.pick(("dark", "cloth"))), c.material("hair", "streaks", free=True)
-    zero = d.uniform(0, 0)
-    hip, shoulder = zero + 0.08, zero - 0.52
+    hip, shoulder = 0.08, -0.52
     wide = d.uniform(0.16, 0.27)
     stride = d.uniform(0, 0.28)
     leg = d.uniform(0.065, 0.1)
@@ -37,9 +36,9 @@ def person(c: Canvas) -> None:
         arm(-1)
     for side in (-1, 1):
         knee = (side * (0.09 + stride * 0.5), hip + 0.42)
-        foot = (side * (0.09 + stride), zero + 0.93)
+        foot = (side * (0.09 + stride), 0.93)
         c.paint(
-            sd.polyline(c.x, c.y, [(side * 0.08 + zero, hip), knee, foot], [leg * 1.35, leg, leg * 0.75]),
+            sd.polyline(c.x, c.y, [(side * 0.08, hip), knee, foot], [leg * 1.35, leg, leg * 0.75]),
             trousers,
             roundness=0.1,
         )
@@ -53,7 +52,7 @@ def person(c: Canvas) -> None:
             c.x, c.y, [(-waist, hip - 0.2), (waist, hip - 0.2), (hem, hip + hem * 1.4), (-hem, hip + hem * 1.4)], 0.03
         )
         c.paint(coat, shirt if d.flag(0.5) else c.material("cloth"), roundness=0.2)
-    c.paint(sd.capsule(c.x, c.y, (zero, shoulder), (zero, shoulder - 0.12), 0.06), skin, roundness=0.08)
+    c.paint(sd.capsule(c.x, c.y, (0.0, shoulder), (0.0, shoulder - 0.12), 0.06), skin, roundness=0.08)
     c.paint(torso, shirt, roundness=0.2)
     if d.flag(0.4):
         c.mark(sd.both(c.x.abs() - d.uniform(0.02, 0.1), torso), c.material("cloth", free=True))
@@ -76,9 +75,8 @@ def four_legged(c: Canvas) -> None:
     d = c.draws
     fur = c.material("fur", d.pick(("plain", "mottled", "patches", "streaks", "spots", "stripes")), other="fur")
     long, deep = d.uniform(0.38, 0.55), d.uniform(0.16, 0.28)
-    zero = d.uniform(0, 0)
     leg_length, leg = d.uniform(0.35, 0.62), d.uniform(0.035, 0.08)
-    back = zero - 0.12
+    back = -0.12
     far = type(fur)(fur.base * 0.65, fur.other * 0.65, fur.pattern, fur.grain, 0.0, fur.scale)
     for shade, shift in ((far, 0.12), (fur, 0.0)):
         for px in (-long, long * 0.9):
@@ -121,28 +119,27 @@ def bird(c: Canvas) -> None:
     d = c.draws
     plumage = c.material(d.pick(("fur", "paint", None)), d.pick(("plain", "mottled", "gradient", "streaks")))
     wing_colour = c.material(d.pick(("fur", None)), "streaks")
-    zero = d.uniform(0, 0)
     bony = c.material(d.pick(("dark", "wood", "food")), "plain")
     if d.flag(0.6):
         for px in (-0.05, 0.12):
-            foot = (px + d.uniform(-0.1, 0.1), zero + d.uniform(0.6, 0.95))
-            c.paint(sd.capsule(c.x, c.y, (px + zero, 0.2 + zero), foot, 0.02), bony, roundness=0.03)
+            foot = (px + d.uniform(-0.1, 0.1), d.uniform(0.6, 0.95))
+            c.paint(sd.capsule(c.x, c.y, (px, 0.2), foot, 0.02), bony, roundness=0.03)
             c.paint(sd.capsule(c.x, c.y, foot, (foot[0] + 0.12, foot[1] + 0.03), 0.018), bony, roundness=0.03)
     tail = [
-        (-0.35 + zero, -0.02 + zero),
-        (-0.9 + zero, d.uniform(-0.2, 0.15)),
-        (-0.85 + zero, d.uniform(0.2, 0.4)),
-        (-0.3 + zero, 0.2 + zero),
+        (-0.35, -0.02),
+        (-0.9, d.uniform(-0.2, 0.15)),
+        (-0.85, d.uniform(0.2, 0.4)),
+        (-0.3, 0.2),
     ]
     c.paint(sd.convex(c.x, c.y, tail), wing_colour, roundness=0.1)
     head = (0.38 + d.uniform(0, 0.2), -0.35 - d.uniform(0, 0.3))
     body = sd.ellipse(*sd.rotate(c.x, c.y - 0.05, -0.3), 0.48, d.uniform(0.25, 0.36))
-    neck = sd.capsule(c.x, c.y, (0.25 + zero, -0.1 + zero), head, 0.17, 0.12)
+    neck = sd.capsule(c.x, c.y, (0.25, -0.1), head, 0.17, 0.12)
     beak_tip = (head[0] + d.uniform(0.2, 0.45), head[1] + d.uniform(-0.02, 0.12))
     c.paint(sd.capsule(c.x, c.y, head, beak_tip, 0.07, 0.01), bony, roundness=0.06)
     flying = d.flag(0.35)
     if flying:
-        far = [(-0.15 + zero, zero - 0.1), (-0.3 + d.uniform(-0.3, 0.2), zero - 1.0), (0.25 + zero, zero - 0.1)]
+        far = [(-0.15, -0.1), (-0.3 + d.uniform(-0.3, 0.2), -1.0), (0.25, -0.1)]
         c.paint(sd.convex(c.x, c.y, far, 0.04), wing_colour, roundness=0.15)
     c.paint(sd.melt(body, neck, 0.12), plumage, roundness=0.3, fuzz=0.01)
     c.paint(
@@ -153,10 +150,10 @@ def bird(c: Canvas) -> None:
     )
     if flying:
         near = [
-            (-0.25 + zero, zero),
-            (-0.1 + d.uniform(-0.5, 0.3), zero - 1.05),
-            (0.3 + zero, zero + 0.02),
-            (0.0 + zero, zero + 0.15),
+            (-0.25, 0.0),
+            (-0.1 + d.uniform(-0.5, 0.3), -1.05),
+            (0.3, 0.02),
+            (0.0, 0.15),
         ]
         c.paint(sd.convex(c.x, c.y, near, 0.04), wing_colour, roundness=0.2)
     else:
@@ -174,14 +171,13 @@ def fish(c: Canvas) -> None:
     d = c.draws
     m = c.material(d.pick(("paint", "metal", "food", None)), gloss=0.3)
     fin = c.material(d.pick((None, "paint")), "streaks")
-    zero = d.uniform(0, 0)
     deep = d.uniform(0.2, 0.42)
     tail = d.uniform(0.2, 0.42)
     c.paint(
         sd.convex(
             c.x,
             c.y,
-            [(-0.5 + zero, -0.04 + zero), (-0.95 + zero, -tail), (-0.82 + zero, zero), (-0.5 + zero, 0.06 + zero)],
+            [(-0.5, -0.04), (-0.95, -tail), (-0.82, 0.0), (-0.5, 0.06)],
         ),
         fin,
         roundness=0.1,
@@ -190,13 +186,13 @@ def fish(c: Canvas) -> None:
         sd.convex(
             c.x,
             c.y,
-            [(-0.5 + zero, -0.04 + zero), (-0.82 + zero, zero), (-0.95 + zero, tail), (-0.5 + zero, 0.06 + zero)],
+            [(-0.5, -0.04), (-0.82, 0.0), (-0.95, tail), (-0.5, 0.06)],
         ),
         fin,
         roundness=0.1,
     )
     for side in (-1, 1):
-        top = [(-0.2 + zero, side * deep * 0.6), (-0.3 + zero, side * (deep + 0.25)), (0.25 + zero, side * deep * 0.8)]
+        top = [(-0.2, side * deep * 0.6), (-0.3, side * (deep + 0.25)), (0.25, side * deep * 0.8)]
         c.paint(sd.convex(c.x, c.y, top if side < 0 else top[::-1], 0.02), fin, roundness=0.1, visible=d.coin(0.8))
     body = sd.both(
         sd.ellipse(c.x - 0.1, c.y - 0.25 * deep, 0.75, deep * 1.25),

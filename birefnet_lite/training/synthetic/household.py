@@ -14,7 +14,6 @@ def cup(c: Canvas) -> None:
     c.place((0.5, 0.95), turn=0.12, squash=0.25)
     d = c.draws
     m = c.material(d.pick(("light", "paint", "cloth", "stone")), gloss=d.pick((0.0, 0.3)))
-    zero = d.uniform(0, 0)
     top, bottom, high = d.uniform(0.4, 0.6), d.uniform(0.25, 0.55), d.uniform(0.4, 0.7)
     tilt = d.uniform(0.08, 0.3)
     if d.flag(0.5):
@@ -34,9 +33,7 @@ def cup(c: Canvas) -> None:
     if d.flag(0.3):  # something stands in it
         for _ in range(d.integer(1, 5)):
             tip = (d.uniform(-0.6, 0.6), -high - d.uniform(0.3, 0.6))
-            c.paint(
-                sd.capsule(c.x, c.y, (d.uniform(-0.2, 0.2), zero - high), tip, 0.03, d.uniform(0.02, 0.1)), c.material()
-            )
+            c.paint(sd.capsule(c.x, c.y, (d.uniform(-0.2, 0.2), -high), tip, 0.03, d.uniform(0.02, 0.1)), c.material())
 
 
 def tableware(c: Canvas) -> None:
@@ -57,9 +54,7 @@ def tableware(c: Canvas) -> None:
         u, v = sd.rotate(x, y + lift * 0.6, angle)
         handle = sd.box((u - inner - 0.1), v, 0.16, 0.1, 0.08)
         c.paint(sd.without(handle, sd.box(u - inner - 0.07, v, 0.1, 0.05, 0.04)), china, roundness=0.07)
-        c.paint(
-            sd.capsule(x, y, (0.0 * lift, 0.0 * lift), (0.0 * lift, -lift), inner * 0.75, inner), china, roundness=0.25
-        )
+        c.paint(sd.capsule(x, y, (0.0, 0.0), (0.0, -lift), inner * 0.75, inner), china, roundness=0.25)
         mouth = sd.circle(x, y + lift, inner)
         c.paint(mouth, china, roundness=0.04, contact=0)
         c.mark(mouth + inner * 0.1, c.material("food", "plain", free=True))
@@ -92,7 +87,6 @@ def plant(c: Canvas) -> None:
     """A plant or bunch of flowers in a pot or vase."""
     c.place((0.65, 1.05), turn=0.1, squash=0.2)
     d = c.draws
-    zero = d.uniform(0, 0)
     for _ in range(d.integer(1, 3)):
         count = d.integer(5, 11)
         angle = -math.pi / 2 + d.many(count, -1.3, 1.3)
@@ -110,9 +104,7 @@ def plant(c: Canvas) -> None:
             roundness=0.1,
         )
     top, bottom = d.uniform(0.2, 0.42), d.uniform(0.15, 0.32)
-    pot = sd.convex(
-        c.x, c.y, [(-top, 0.3 + zero), (top, 0.3 + zero), (bottom, 0.98 + zero), (-bottom, 0.98 + zero)], 0.02
-    )
+    pot = sd.convex(c.x, c.y, [(-top, 0.3), (top, 0.3), (bottom, 0.98), (-bottom, 0.98)], 0.02)
     m = c.material(d.pick(("wood", "stone", "paint", "light")))
     c.paint(pot, m, roundness=0.35, relief=c.x.abs() - (top + bottom) / 2)
     c.paint(sd.box(c.x, c.y - 0.33, top + 0.04, 0.06, 0.01), m, roundness=0.1, visible=d.coin(0.5))
@@ -148,12 +140,11 @@ def lamp(c: Canvas) -> None:
     """A lamp on a jointed arm or a stand, with foot and shade."""
     c.place((0.6, 0.98), turn=0.12, spread=0.2)
     d = c.draws
-    zero = d.uniform(0, 0)
     metal = c.material(d.pick(("metal", "paint", "dark")))
     bar = d.uniform(0.025, 0.045)
     elbow = (d.uniform(-0.5, -0.1), d.uniform(-0.2, 0.1))
     head = (d.uniform(-0.05, 0.4), d.uniform(-0.75, -0.45))
-    c.paint(sd.polyline(c.x, c.y, [(zero, 0.9 + zero), elbow, head], [bar, bar, bar]), metal, roundness=0.04)
+    c.paint(sd.polyline(c.x, c.y, [(0.0, 0.9), elbow, head], [bar, bar, bar]), metal, roundness=0.04)
     c.paint(sd.circle(c.x - elbow[0], c.y - elbow[1], 0.06), metal, roundness=0.05)
     c.paint(sd.ellipse(c.x, c.y - 0.92, d.uniform(0.25, 0.45), 0.08), metal, roundness=0.08)
     u, v = sd.rotate(c.x - head[0], c.y - head[1], d.uniform(-0.9, 0.3))
@@ -167,13 +158,12 @@ def tripod(c: Canvas) -> None:
     """An instrument on three legs: camera, telescope, easel, lamp."""
     c.place((0.65, 1.0), turn=0.12, spread=0.25)
     d = c.draws
-    zero = d.uniform(0, 0)
     leg = d.uniform(0.018, 0.04) * (1.6 - c.hardness)
     m = c.material(d.pick(("wood", "metal", "dark")))
-    top = -0.25 + zero
+    top = -0.25
     for px in (-0.45, 0.05, 0.5):
         c.paint(
-            sd.capsule(c.x, c.y, (px * 0.1 + zero, top), (px + d.uniform(-0.12, 0.12), 1.0 + zero), leg * 1.3, leg),
+            sd.capsule(c.x, c.y, (px * 0.1, top), (px + d.uniform(-0.12, 0.12), 1.0), leg * 1.3, leg),
             m,
             roundness=0.04,
         )
@@ -198,10 +188,9 @@ def sofa(c: Canvas) -> None:
     c.place((0.65, 1.1), turn=0.08, squash=0.25, spread=0.2)
     d = c.draws
     m = c.material(d.pick(("cloth", "wood", "paint")))
-    zero = d.uniform(0, 0)
     wide, high = d.uniform(0.55, 0.95), d.uniform(0.3, 0.6)
     for side in (-1, 1):
-        foot = sd.capsule(c.x, c.y, (side * wide * 0.85, 0.4 + zero), (side * wide * 0.88, 0.62 + zero), 0.035)
+        foot = sd.capsule(c.x, c.y, (side * wide * 0.85, 0.4), (side * wide * 0.88, 0.62), 0.035)
         c.paint(foot, c.material("wood"), roundness=0.04)
     c.paint(sd.box(c.x, c.y + high * 0.4, wide * 0.92, high * 0.75, 0.1), m, roundness=0.2)
     c.paint(sd.box(c.x, c.y - 0.28, wide * 0.95, 0.2, 0.06), m, roundness=0.12, contact=0.5)
@@ -223,12 +212,12 @@ def glasses(c: Canvas) -> None:
     d = c.draws
     m = c.material(d.pick(("dark", "metal", "paint", None)))
     thin = d.uniform(0.02, 0.06) * (1.5 - c.hardness)
-    half, zero = d.uniform(0.3, 0.4), d.uniform(0, 0)
+    half = d.uniform(0.3, 0.4)
     lens = sd.superellipse(c.x.abs() - 0.48, c.y, half, half * d.uniform(0.6, 1), d.uniform(1.8, 4))
     if d.flag(0.4):
         c.paint(lens, c.material(d.pick(("dark", "sky"))), roundness=0.3)
     c.paint(lens.abs() - thin, m, roundness=0.05)
-    bridge = sd.capsule(c.x.abs(), c.y, (zero, zero - 0.1), (0.5 - half, zero), thin)
+    bridge = sd.capsule(c.x.abs(), c.y, (0.0, -0.1), (0.5 - half, 0.0), thin)
     c.paint(bridge, m, roundness=0.05)
     away = (0.48 + half + d.uniform(-0.3, 0.2), -d.uniform(0.3, 0.9))
-    c.paint(sd.capsule(c.x.abs(), c.y, (0.46 + half, zero), away, thin, thin * 0.8), m, roundness=0.05)
+    c.paint(sd.capsule(c.x.abs(), c.y, (0.46 + half, 0.0), away, thin, thin * 0.8), m, roundness=0.05)

@@ -11,10 +11,7 @@ def tool(c: Canvas) -> None:
     """A handle with a head: hammer, spoon, brush, knife, racket, guitar."""
     c.place((0.6, 1.05), turn=math.pi, squash=0.1, spread=0.15)
     d = c.draws
-    zero = d.uniform(0, 0)
-    handle = sd.capsule(
-        c.x, c.y, (zero, -0.35 + zero), (zero, 0.98 + zero), d.uniform(0.03, 0.07), d.uniform(0.04, 0.11)
-    )
+    handle = sd.capsule(c.x, c.y, (0.0, -0.35), (0.0, 0.98), d.uniform(0.03, 0.07), d.uniform(0.04, 0.11))
     c.paint(handle, c.material(d.pick(("wood", "paint", "dark"))), roundness=0.1)
     head = c.material(d.pick(("metal", "wood", "paint", None)))
     kind = d.pick(("block", "oval", "blade", "body", "fork", "hoop"))
@@ -27,10 +24,10 @@ def tool(c: Canvas) -> None:
             c.x,
             c.y,
             [
-                (-0.1 + zero, -0.3 + zero),
-                (-0.08 + zero, -0.95 + zero),
-                (d.uniform(0.0, 0.3), -0.9 + zero),
-                (0.12 + zero, -0.3 + zero),
+                (-0.1, -0.3),
+                (-0.08, -0.95),
+                (d.uniform(0.0, 0.3), -0.9),
+                (0.12, -0.3),
             ],
             0.01,
         )
@@ -42,7 +39,7 @@ def tool(c: Canvas) -> None:
         shape = sd.both(sd.bars(c.x, 0.14, 0.03), sd.box(c.x, c.y + 0.65, 0.3, 0.33, 0.02))
         shape = sd.union(shape, sd.box(c.x, c.y + 0.36, 0.3, 0.06, 0.02))
     else:
-        hoop = sd.ellipse(c.x, c.y + 0.6, 0.3 + zero, 0.4 + zero)
+        hoop = sd.ellipse(c.x, c.y + 0.6, 0.3, 0.4)
         strings = sd.both(sd.union(sd.bars(c.x, 0.09, 0.008), sd.bars(c.y, 0.09, 0.008)), hoop)
         c.paint(strings, c.material("light"), roundness=0.02)
         shape = hoop.abs() - 0.035

@@ -11,12 +11,10 @@ def building(c: Canvas) -> None:
     """A house, temple, tower or church: storeys, roofs, doors, windows, columns."""
     c.place((0.65, 1.15), turn=0.05, squash=0.3, spread=0.2, wobble=0.01)
     d = c.draws
-    zero = d.uniform(0, 0)
-    wall, roof = (
-        c.material(d.pick(("wall", "stone", "wood", "paint"))),
-        c.material(d.pick(("stone", "wood", "paint", "dark"))),
-    )
-    wide, foot = d.uniform(0.4, 0.85), 0.9 + zero
+    wall = c.material(d.pick(("wall", "stone", "wood", "paint")))
+    roof = c.material(d.pick(("stone", "wood", "paint", "dark")))
+    dark = c.material(d.pick(("dark", "dark", "sky")), "plain", free=True)
+    wide, foot = d.uniform(0.4, 0.85), 0.9
     storeys = d.integer(1, 4)
     tall = 1.4 / storeys
     eaves = d.uniform(0.0, 0.25)
@@ -29,16 +27,12 @@ def building(c: Canvas) -> None:
         middle = (foot + top) / 2
         if kind == "windows":
             pane = sd.both(sd.bars(c.x, across, across * 0.25), (c.y - middle).abs() - tall * 0.14)
-            c.mark(sd.both(pane, body + 0.03), c.material(d.pick(("dark", "sky")), "plain", free=True))
+            c.mark(sd.both(pane, body + 0.03), dark)
         elif kind == "columns":
-            c.mark(
-                sd.both(sd.bars(c.x, across * 0.6, across * 0.18), body + 0.04), c.material("dark", "plain", free=True)
-            )
+            c.mark(sd.both(sd.bars(c.x, across * 0.6, across * 0.18), body + 0.04), dark)
         elif kind == "arches":
-            arch = sd.capsule(
-                torch.remainder(c.x, across) - across / 2, c.y, (zero, foot), (zero, middle), across * 0.3
-            )
-            c.mark(sd.both(arch, body + 0.02), c.material("dark", "plain", free=True))
+            arch = sd.capsule(torch.remainder(c.x, across) - across / 2, c.y, (0.0, foot), (0.0, middle), across * 0.3)
+            c.mark(sd.both(arch, body + 0.02), dark)
         peak = top - tall * (d.uniform(0.25, 0.45) if k < storeys - 1 else d.uniform(0.15, 0.8))
         flat = wide * (0.6 if k < storeys - 1 else d.uniform(0.0, 0.7))
         edge = wide + eaves
@@ -46,17 +40,14 @@ def building(c: Canvas) -> None:
         c.paint(cap, roof, roundness=0.15)
         wide, foot = wide * d.uniform(0.6, 0.9), peak + 0.02
     if d.flag(0.4):
-        c.paint(sd.capsule(c.x, c.y, (zero, foot), (zero, foot - 0.3), 0.03, 0.01), roof, roundness=0.03)
+        c.paint(sd.capsule(c.x, c.y, (0.0, foot), (0.0, foot - 0.3), 0.03, 0.01), roof, roundness=0.03)
 
 
 def tree(c: Canvas) -> None:
     """A tree with a crown of lumps, a bush, a mushroom cloud of leaves on a trunk."""
     c.place((0.65, 1.1), turn=0.12, squash=0.3)
     d = c.draws
-    zero = d.uniform(0, 0)
-    trunk = sd.capsule(
-        c.x, c.y, (zero, 0.0 + zero), (d.uniform(-0.1, 0.1), 0.98 + zero), d.uniform(0.03, 0.1), d.uniform(0.06, 0.16)
-    )
+    trunk = sd.capsule(c.x, c.y, (0.0, 0.0), (d.uniform(-0.1, 0.1), 0.98), d.uniform(0.03, 0.1), d.uniform(0.06, 0.16))
     c.paint(trunk, c.material("wood", "streaks"), roundness=0.1)
     m = c.material(d.pick(("plant", "plant", "food")), d.pick(("mottled", "spots", "plain")), 0.2)
     crown = None
@@ -67,16 +58,27 @@ def tree(c: Canvas) -> None:
     c.paint(crown, m, roundness=0.4, fuzz=d.pick((0.02, 0.06, 0.1)))
 
 
-MEMBERS = (
-    (figures.person, 3), (figures.four_legged, 2), (figures.bird, 1), (thin.chair, 1), (household.tripod, 1.5), (vehicles.two_wheeler, 1),
-    (solid.turned, 1), (household.plant, 1), (household.bag, 1), (solid.fruit, 0.5), (solid.blob, 0.5), (household.cup, 1),
-)  # fmt: skip
+MEMBERS = {
+    figures.person: 3,
+    figures.four_legged: 2,
+    figures.bird: 1,
+    thin.chair: 1,
+    household.tripod: 1.5,
+    household.plant: 1,
+    household.bag: 1,
+    household.cup: 1,
+    vehicles.two_wheeler: 1,
+    solid.turned: 1,
+    solid.fruit: 0.5,
+    solid.blob: 0.5,
+}
+"""What may stand in a group, and how often."""
 
 
 def group(c: Canvas) -> None:
     """Two or three things side by side that belong together: a man with his camera, two horses, cups and a jug."""
     d = c.draws
-    members, weights = zip(*MEMBERS, strict=True)
+    members, weights = tuple(MEMBERS), tuple(MEMBERS.values())
     first = d.pick(members, weights)
     count = d.pick((2, 2, 2, 3))
     near = d.structure.uniform(0.3, 0.6)

@@ -61,12 +61,12 @@ def star(c: Canvas) -> None:
     rays = d.integer(4, 12)
     if d.flag(0.5):
         deep = d.uniform(0.15, 0.45)
-        body = sd.radial(c.x, c.y, [(rays, deep, 0.0 * deep)], 0.68)
+        body = sd.radial(c.x, c.y, [(rays, deep, 0.0)], 0.68)
         c.paint(body, c.material(), roundness=d.uniform(0.1, 0.5))
     else:
         u, v = sd.sector(c.x, c.y, rays)
         wide = d.uniform(0.1, 0.3)
-        petal = sd.ellipse(u - 0.5, v, 0.0 * wide + 0.45, wide)
+        petal = sd.ellipse(u - 0.5, v, 0.45, wide)
         c.paint(petal, c.material(), roundness=0.2)
     heart = c.draws.uniform(0.1, 0.35)
     c.paint(sd.circle(c.x, c.y, heart), c.material(), roundness=0.2, visible=d.coin(0.6))
@@ -169,7 +169,7 @@ def fruit(c: Canvas) -> None:
         x = c.x - (d.uniform(-0.45, 0.45) if count > 1 else 0)
         y = c.y - (0.5 - 0.8 * (1 - k / count) * d.uniform(0.2, 1) if count > 1 else 0.1)
         u, v = sd.rotate(x, y, d.uniform(-0.5, 0.5))
-        stem = sd.capsule(u, v, (0.0 * r, -r * 0.7), (r * d.uniform(-0.3, 0.3), -r * 1.3), 0.03)
+        stem = sd.capsule(u, v, (0.0, -r * 0.7), (r * d.uniform(-0.3, 0.3), -r * 1.3), 0.03)
         c.paint(stem, c.material("wood"), roundness=0.03, visible=d.coin(0.5))
         body = sd.radial(u, v, [(1, d.uniform(-0.12, 0.12), 1.57), (2, d.uniform(-0.15, 0.15), 0.0)], r)
         c.paint(body, c.material(tone, gloss=d.pick((0.0, 0.3, 0.5))), roundness=r)

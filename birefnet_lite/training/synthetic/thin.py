@@ -78,11 +78,11 @@ def ladder(c: Canvas) -> None:
     metal = c.material(d.pick(("wood", "metal", "paint")))
     count = d.integer(4, 10)
     for i in range(count):
-        y = -0.8 + 1.6 * i / (count - 1) + 0.0 * top
+        y = -0.8 + 1.6 * i / (count - 1)
         half = top + (bottom - top) * (y + 1) / 2
         c.paint(sd.capsule(c.x, c.y, (-half, y), (half, y), width * 0.75), metal, roundness=0.04)
     for side in (-1, 1):
-        rail = sd.capsule(c.x, c.y, (side * top, -1.0 + 0 * top), (side * bottom, 1.0 + 0 * top), width)
+        rail = sd.capsule(c.x, c.y, (side * top, -1.0), (side * bottom, 1.0), width)
         c.paint(rail, metal, roundness=0.05)
 
 
@@ -183,7 +183,7 @@ def chair(c: Canvas) -> None:
     splay = d.uniform(0, 0.12)
     for (px, py), foot in zip(corners, (1.0, 1.0, 0.8, 0.8), strict=True):
         out = splay * (px / half)
-        c.paint(sd.capsule(c.x, c.y, (px, py), (px + out, foot + 0 * py), width, width * 0.8), wood, roundness=0.05)
+        c.paint(sd.capsule(c.x, c.y, (px, py), (px + out, foot), width, width * 0.8), wood, roundness=0.05)
     if d.flag(0.7):
         left, right = corners[3], corners[2]
         top = d.uniform(-1.0, -0.75)
@@ -215,13 +215,13 @@ def insect(c: Canvas) -> None:
         for side in (-1, 1):
             knee = (side * out, y0 + down * 0.5 + d.uniform(-0.1, 0.1))
             foot = (side * (out + d.uniform(0.2, 0.4)), y0 + down * 1.6 + d.uniform(-0.1, 0.15))
-            leg = sd.polyline(c.x, c.y, [(0.0 * out, y0 + 0 * out), knee, foot], [width * 1.4, width, width * 0.6])
+            leg = sd.polyline(c.x, c.y, [(0.0, y0), knee, foot], [width * 1.4, width, width * 0.6])
             c.paint(leg, skin, roundness=0.04)
     feelers = d.coin(0.6)
     for side in (-1, 1):
         tip = (side * d.uniform(0.1, 0.4), d.uniform(-0.95, -0.7))
         c.paint(
-            sd.capsule(c.x, c.y, (0.0 * width, -0.5 + 0 * width), tip, width * 0.6),
+            sd.capsule(c.x, c.y, (0.0, -0.5), tip, width * 0.6),
             skin,
             visible=feelers,
             roundness=0.03,

@@ -9,8 +9,7 @@ def car(c: Canvas) -> None:
     c.place((0.65, 1.1), turn=0.08, squash=0.3)
     d = c.draws
     paint = c.material("paint", d.pick(("plain", "plain", "gradient")), 0.03, 0.4)
-    zero = d.uniform(0, 0)
-    low, belt, roof = 0.3 + zero, d.uniform(-0.1, 0.05), d.uniform(-0.6, -0.3)
+    low, belt, roof = 0.3, d.uniform(-0.1, 0.05), d.uniform(-0.6, -0.3)
     nose, rear = d.uniform(0.85, 1.0), -d.uniform(0.85, 1.0)
     front, back = d.uniform(0.1, 0.6), -d.uniform(0.4, 0.9)
     cabin = sd.convex(
@@ -40,16 +39,15 @@ def two_wheeler(c: Canvas) -> None:
     c.place((0.7, 1.15), turn=0.12, squash=0.2, slant=0.2)
     d = c.draws
     heavy = d.flag(0.65)
-    zero = d.uniform(0, 0)
     radius, base = d.uniform(0.32, 0.42), d.uniform(0.52, 0.64)
-    axle = 0.45 + zero
+    axle = 0.45
     tyre = c.material("dark", "plain", 0.06)
     metal, paint = c.material("metal", "plain", 0.05, 0.4), c.material("paint", "plain", 0.03, 0.4)
     thin = d.uniform(0.012, 0.03) * (1.7 - c.hardness)
     for px in (-base, base):
         x, y = c.x - px, c.y - axle
         u, v = sd.sector(x, y, d.integer(5, 24))
-        c.paint(sd.capsule(u, v, (0.02 + zero, zero), (radius * 0.9, zero), thin * 0.5), metal, roundness=0.02)
+        c.paint(sd.capsule(u, v, (0.02, 0.0), (radius * 0.9, 0.0), thin * 0.5), metal, roundness=0.02)
         r = sd.length(x, y)
         c.paint((r - radius * 0.82).abs() - 0.02, metal, roundness=0.03)
         c.paint((r - radius).abs() - (d.uniform(0.05, 0.1) if heavy else thin), tyre, roundness=0.07)
@@ -122,7 +120,6 @@ def aircraft(c: Canvas) -> None:
     """An aeroplane: fuselage, wings, fin, engines, windows."""
     c.place((0.7, 1.05), turn=0.5, squash=0.3)
     d = c.draws
-    zero = d.uniform(0, 0)
     m, wing = (
         c.material(d.pick(("light", "metal", "paint")), gloss=0.2),
         c.material(d.pick(("metal", "light", "paint"))),
@@ -130,20 +127,20 @@ def aircraft(c: Canvas) -> None:
     deep = d.uniform(0.09, 0.18)
     far = d.uniform(-0.7, -0.3)
     c.paint(
-        sd.convex(c.x, c.y, [(0.0 + zero, zero), (-0.35 + zero, far), (-0.15 + zero, far), (0.3 + zero, zero)]),
+        sd.convex(c.x, c.y, [(0.0, 0.0), (-0.35, far), (-0.15, far), (0.3, 0.0)]),
         wing,
         roundness=0.1,
     )
     fin = [
-        (-0.95 + zero, zero),
-        (-1.0 + zero, -0.25 - d.uniform(0.1, 0.3)),
-        (-0.82 + zero, -0.3 + zero),
-        (-0.55 + zero, zero),
+        (-0.95, 0.0),
+        (-1.0, -0.25 - d.uniform(0.1, 0.3)),
+        (-0.82, -0.3),
+        (-0.55, 0.0),
     ]
     c.paint(sd.convex(c.x, c.y, fin), c.material("paint"), roundness=0.1)
     body = sd.union(
-        sd.capsule(c.x, c.y, (-0.2 + zero, zero), (0.75 + zero, zero), deep),
-        sd.capsule(c.x, c.y, (-0.92 + zero, -0.05 + zero), (-0.2 + zero, zero), deep * 0.3, deep),
+        sd.capsule(c.x, c.y, (-0.2, 0.0), (0.75, 0.0), deep),
+        sd.capsule(c.x, c.y, (-0.92, -0.05), (-0.2, 0.0), deep * 0.3, deep),
     )
     c.paint(body, m, roundness=deep)
     c.mark(sd.both((c.y - d.uniform(-0.02, 0.05)).abs() - d.uniform(0.01, 0.04), body), c.material("paint", free=True))
@@ -154,13 +151,11 @@ def aircraft(c: Canvas) -> None:
     )
     near = d.uniform(0.3, 0.8)
     c.paint(
-        sd.convex(
-            c.x, c.y, [(0.3 + zero, 0.04 + zero), (-0.1 + zero, near), (-0.35 + zero, near), (-0.1 + zero, 0.04 + zero)]
-        ),
+        sd.convex(c.x, c.y, [(0.3, 0.04), (-0.1, near), (-0.35, near), (-0.1, 0.04)]),
         wing,
         roundness=0.1,
     )
-    engine = sd.capsule(c.x, c.y, (0.0 + zero, near * 0.55), (0.2 + zero, near * 0.55), d.uniform(0.04, 0.09))
+    engine = sd.capsule(c.x, c.y, (0.0, near * 0.55), (0.2, near * 0.55), d.uniform(0.04, 0.09))
     c.paint(engine, m, roundness=0.08, visible=d.coin(0.6))
 
 
@@ -168,23 +163,22 @@ def boat(c: Canvas) -> None:
     """A sailing or rowing boat: hull, mast, sails, cabin."""
     c.place((0.6, 1.0), turn=0.15, squash=0.25)
     d = c.draws
-    zero = d.uniform(0, 0)
     wide, low = d.uniform(0.6, 0.95), d.uniform(0.2, 0.4)
     hull = sd.convex(
         c.x,
         c.y,
-        [(-wide, 0.4 + zero), (wide * 1.05, 0.35 + zero), (wide * 0.75, 0.4 + low), (-wide * 0.8, 0.4 + low)],
+        [(-wide, 0.4), (wide * 1.05, 0.35), (wide * 0.75, 0.4 + low), (-wide * 0.8, 0.4 + low)],
         0.02,
     )
     mast = d.uniform(-0.2, 0.2)
-    c.paint(sd.capsule(c.x, c.y, (mast, 0.4 + zero), (mast, -1.0 + zero), 0.022), c.material("wood"), roundness=0.03)
+    c.paint(sd.capsule(c.x, c.y, (mast, 0.4), (mast, -1.0), 0.022), c.material("wood"), roundness=0.03)
     if d.flag(0.75):
         sail = c.material(d.pick(("light", "cloth", "paint")), d.pick(("plain", "stripes", "gradient")))
         c.paint(
             sd.convex(
                 c.x,
                 c.y,
-                [(mast + 0.03, -0.95 + zero), (mast + d.uniform(0.4, 0.7), 0.25 + zero), (mast + 0.03, 0.28 + zero)],
+                [(mast + 0.03, -0.95), (mast + d.uniform(0.4, 0.7), 0.25), (mast + 0.03, 0.28)],
                 0.01,
             ),
             sail,
@@ -194,7 +188,7 @@ def boat(c: Canvas) -> None:
             sd.convex(
                 c.x,
                 c.y,
-                [(mast - 0.03, -0.85 + zero), (mast - 0.03, 0.28 + zero), (mast - d.uniform(0.3, 0.6), 0.26 + zero)],
+                [(mast - 0.03, -0.85), (mast - 0.03, 0.28), (mast - d.uniform(0.3, 0.6), 0.26)],
                 0.01,
             ),
             sail,
@@ -215,21 +209,20 @@ def rocket(c: Canvas) -> None:
     """A tall vehicle or tower on its legs: body, nose, bands, boosters, fins, trusses."""
     c.place((0.7, 1.1), turn=0.12, squash=0.3, spread=0.3)
     d = c.draws
-    zero = d.uniform(0, 0)
     wide = d.uniform(0.08, 0.2)
     m = c.material(d.pick(("light", "light", "paint", "metal")))
     if d.flag(0.5):
         for side in (-1, 1):
             foot = [
-                (side * wide, 0.5 + zero),
-                (side * (wide + d.uniform(0.1, 0.25)), 0.95 + zero),
-                (side * wide * 0.5, 0.9 + zero),
+                (side * wide, 0.5),
+                (side * (wide + d.uniform(0.1, 0.25)), 0.95),
+                (side * wide * 0.5, 0.9),
             ]
             c.paint(sd.convex(c.x, c.y, foot if side > 0 else foot[::-1]), c.material(), roundness=0.1)
     if d.flag(0.5):
         for side in (-1, 1):
             x = c.x - side * wide * 1.6
-            booster = sd.capsule(x, c.y, (zero, d.uniform(-0.1, 0.4)), (zero, 0.85 + zero), wide * 0.35, wide * 0.5)
+            booster = sd.capsule(x, c.y, (0.0, d.uniform(-0.1, 0.4)), (0.0, 0.85), wide * 0.35, wide * 0.5)
             c.paint(booster, m if d.flag(0.5) else c.material(), roundness=wide * 0.5)
     body = sd.box(c.x, c.y - 0.15, wide, 0.72, 0.01)
     nose = sd.both(sd.ellipse(c.x, c.y + 0.57, wide, d.uniform(0.2, 0.42)), c.y + 0.55)
@@ -240,6 +233,6 @@ def rocket(c: Canvas) -> None:
     nozzle = sd.convex(
         c.x,
         c.y,
-        [(-wide * 0.5, 0.86 + zero), (wide * 0.5, 0.86 + zero), (wide * 0.8, 1.0 + zero), (-wide * 0.8, 1.0 + zero)],
+        [(-wide * 0.5, 0.86), (wide * 0.5, 0.86), (wide * 0.8, 1.0), (-wide * 0.8, 1.0)],
     )
     c.paint(nozzle, c.material("dark"), roundness=0.1, visible=d.coin(0.6))
