@@ -16,7 +16,8 @@ from torch import Tensor
 
 from birefnet_lite.config import PRESETS, BiRefNetConfig
 from birefnet_lite.model import BiRefNet
-from birefnet_lite.official import CheckpointError, guess_config, load_official_state_dict, strip_prefixes
+from birefnet_lite.official import CheckpointError, check_fit, load_official_state_dict, strip_prefixes
+from birefnet_lite.recognise import guess_config
 
 __all__ = ["PUBLISHED", "CheckpointError", "Published", "best_device", "load", "save"]
 
@@ -163,13 +164,13 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        # PyTorch's own message tells the reader to load the file unsafely.
         raise CheckpointError(
-            "it is damaged, no PyTorch file, or holds more than tensors, which could run code and is refused "
-            f"({str(error).splitlines()[0]})"
+            "it is damaged, or holds Python objects beside tensors; those could run code and are refused."
         ) from error
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"it is damaged, cut off or of another kind ({reason})") from error
+        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"it is damaged, cut off or of another kind ({reason}).") from error
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -183,13 +184,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _native_model(weights: dict[str, Tensor], metadata: dict[str, str]) -> BiRefNet:
     try:
         config = BiRefNetConfig.from_dict(json.loads(metadata["config"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"its configuration is damaged ({error}).") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"its configuration is damaged: {error}") from error
     model = BiRefNet(config)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"its weights do not fit its configuration. {error}") from error
+    check_fit({name: value.shape for name, value in model.state_dict().items()}, weights)
+    model.load_state_dict(weights)
     return model
 
 

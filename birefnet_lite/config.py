@@ -204,6 +204,8 @@ class BiRefNetConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "BiRefNetConfig":
         """The inverse of `to_dict`; `ValueError` names fields that do not exist."""
+        if not isinstance(values, dict):
+            raise TypeError(f"A configuration is a dict of fields, not {type(values).__name__}.")
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise ValueError(f"A configuration has no field {_either(unknown)}.")

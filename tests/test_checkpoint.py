@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import birefnet_lite
 from birefnet_lite import BiRefNet, BiRefNetConfig, CheckpointError, checkpoint, load
-from birefnet_lite.official import guess_config
+from birefnet_lite.recognise import guess_config
 
 SMALL = BiRefNetConfig(backbone="pvt_v2_b0", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(64, 96))
 # The same network in a form that the original could have, so that a file in its format can be recognised.
