@@ -117,14 +117,15 @@ def forward(
     table, matrix = _table(x, geometry.offset_groups), _matrix(weight)
     sampler = Sampler(x, offset, mask, geometry)
     o, width = matrix.shape
-    y = torch.empty(b, o, h * w, dtype=x.dtype, device=x.device)
+    y = torch.empty(b, o, h, w, dtype=x.dtype, device=x.device)
+    flat = y.flatten(2)  # (B, O, P); the result itself is no view, so that it may be changed in place
     for images, pixels in _blocks(b, h * w, width):
-        out = y[images, :, pixels]
+        out = flat[images, :, pixels]
         columns = _gather(table, sampler(images, pixels)).to(x.dtype).view(len(out), -1, width)  # (B, P, T * C)
         torch.bmm(matrix.expand(len(out), -1, -1), columns.transpose(1, 2), out=out)
     if bias is not None:
-        y += bias.view(-1, 1)
-    return y.view(b, o, h, w)
+        y += bias.view(-1, 1, 1)
+    return y
 
 
 def backward(
