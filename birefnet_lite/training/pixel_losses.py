@@ -15,8 +15,9 @@ from torch import Tensor
 
 PixelLossFunction = Callable[[Tensor, Tensor], Tensor]
 
-_HALF_WINDOW = [exp(-(step**2) / (2 * 1.5**2)) for step in range(6)]
-_SSIM_WINDOW = [weight / (2 * sum(_HALF_WINDOW) - 1) for weight in _HALF_WINDOW]  # the centre, then 5 to each side
+_BELL = torch.tensor([exp(-(step**2) / (2 * 1.5**2)) for step in range(-5, 6)], dtype=torch.float32, device="cpu")
+# The centre, then five steps to either side; rounded to float32 as in the original, so that float64 agrees with it too.
+_SSIM_WINDOW: list[float] = (_BELL / _BELL.sum())[5:].tolist()
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 
 
