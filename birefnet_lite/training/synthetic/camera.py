@@ -94,9 +94,9 @@ def jpeg(picture: Tensor, coarseness: Tensor) -> Tensor:
     dct = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16) / 2
     dct[0] /= math.sqrt(2)
     blocks = padded.reshape(n, channels, rows, 8, columns, 8).transpose(3, 4)  # (n, C, rows, columns, 8, 8)
-    waves = dct @ (blocks - 0.5) @ dct.T * 255
+    waves = dct @ (blocks * 255 - 128) @ dct.T
     table = torch.tensor(LUMA_TABLE, device=picture.device, dtype=picture.dtype) * coarseness.view(-1, 1, 1, 1, 1, 1)
     waves = (waves / table).round() * table
-    blocks = dct.T @ (waves / 255) @ dct + 0.5
+    blocks = (dct.T @ waves @ dct + 128) / 255
     whole = blocks.transpose(3, 4).reshape(n, channels, rows * 8, columns * 8)  # (n, C, H, W)
     return whole[:, :, :height, :width].clamp(0, 1)

@@ -48,8 +48,10 @@ def colours(draws: Draws, tone: str | None = None) -> Tensor:
 def keep_apart(colour: Tensor, other: Tensor, least: Tensor | float) -> Tensor:
     """Move colours (n, 3, 1, 1) away from others, by lightness, until they differ by `least` (RMS)."""
     gap = colour - other
-    distance = gap.square().mean(1, keepdim=True).sqrt()
-    short = (least - distance).clamp(min=0)
+    lightness = gap.mean(1, keepdim=True)
+    hue = (gap - lightness).square().mean(1, keepdim=True)
+    needed = (least**2 - hue).clamp(min=0).sqrt()
     # There is more room on the far side of middle grey; a colour already lighter or darker keeps its side if it can.
-    lighter = torch.where(gap.mean(1, keepdim=True) + (0.5 - other.mean(1, keepdim=True)) * 0.7 > 0, 1.0, -1.0)
-    return (colour + lighter * short * 1.3).clamp(0.01, 0.99)
+    side = torch.where(lightness + (0.5 - other.mean(1, keepdim=True)) * 0.7 > 0, 1.0, -1.0)
+    moved = torch.where(lightness.abs() < needed, side * needed - lightness, 0.0)
+    return (colour + moved).clamp(0.01, 0.99)
