@@ -1,0 +1,92 @@
+"""What is installed is what is here: the wheel, the environment file, the names that imports must not cost."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
+
+# Where conda-forge's name is another one.
+CONDA_NAMES = {"torch": "pytorch-cpu", "huggingface-hub": "huggingface_hub", "matplotlib": "matplotlib-base"}
+
+
+def requirements(lines: list[str]) -> dict[str, str]:
+    return dict(re.fullmatch(r"([\w.-]+?)\s*(>=[\d.]+)?", line).groups() for line in lines)
+
+
+def test_environment_and_project_ask_for_the_same():
+    *conda, pip = ENVIRONMENT["dependencies"]
+    assert ENVIRONMENT["channels"] == ["conda-forge"]
+    assert pip == {"pip": ["-e ."]}
+    wanted = {CONDA_NAMES.get(name, name): bound
+              for name, bound in requirements(PROJECT["project"]["dependencies"]).items()}  # fmt: skip
+    wanted |= {"python": PROJECT["project"]["requires-python"], "pip": None}
+    assert requirements(conda) == wanted
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A folder with the wheel installed into it, built from a copy so that nothing is left in the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    target = folder / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", str(target)]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
+    assert zipfile.ZipFile(wheel).testzip() is None
+    return target
+
+
+def test_the_wheel_has_both_packages_and_all_their_files(installed):
+    tracked = subprocess.run(
+        ["git", "ls-files", "birefnet_lite", "widgets"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.splitlines()
+    if not tracked:
+        pytest.skip("this is no git checkout, so nothing says which files belong to the packages")
+    missing = [name for name in tracked if not (installed / name).is_file()]
+    assert missing == []
+    assert list(installed.glob("*.dist-info/licenses/LICENSE"))
+
+
+def test_the_installed_packages_work_without_the_checkout(installed, tmp_path):
+    code = (
+        "import birefnet_lite, widgets, torch; from birefnet_lite import BiRefNet;"
+        f"assert birefnet_lite.__file__.startswith({str(installed)!r});"
+        f"assert widgets.__file__.startswith({str(installed)!r});"
+        "model = BiRefNet().eval();"
+        "print(tuple(model(torch.zeros(1, 3, 64, 64)).logits.shape))"
+    )
+    # -S leaves out the checkout's own editable install; its dependencies are put back by hand.
+    paths = [str(installed), *(path for path in sys.path if "site-packages" in path or "python3" in path)]
+    code = f"import sys; sys.path[:0] = {paths!r}; {code}"
+    result = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "(1, 1, 64, 64)"
+
+
+def test_importing_opens_no_connection(tmp_path):
+    """Run apart, in a home of its own, with every way out closed."""
+    code = (
+        "import socket\n"
+        "def refuse(*a, **k): raise SystemExit('a connection was opened')\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
+        "import birefnet_lite, birefnet_lite.predict, birefnet_lite.analysis, widgets\n"
+    )
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "TORCH_HOME": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+
+
+def test_no_lock_file_is_tracked():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    assert not [name for name in tracked if Path(name).name in ("uv.lock", "poetry.lock", "package-lock.json")]
+    assert not [name for name in tracked if name.startswith((".uv/", ".venv/"))]
