@@ -1,0 +1,73 @@
+"""From an image as people have it to the tensor a model takes, and the way back to the photo's own pixels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from birefnet_lite.image_input import read_photo
+
+__all__ = ["Prepared", "as_photo", "device_and_dtype", "prepare"]
+
+# ImageNet's mean and standard deviation of red, green and blue, which every backbone here was trained with.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+MULTIPLE = 32
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image on its way into the model."""
+
+    tensor: Tensor
+    """(1, 3, H, W), normalised, on the model's device and in its dtype; H and W are multiples of 32."""
+    seen: NDArray[np.uint8]
+    """(H, W, 3): the same pixels before normalisation."""
+    photo: NDArray[np.uint8]
+    """(h, w, 3): the photo as it was given, upright."""
+
+
+def as_photo(image: Any) -> NDArray[np.uint8]:
+    """Any usual form of a photo (see `read_photo`) as uint8 (H, W, 3), upright. Raises as `read_photo` does."""
+    pixels = read_photo(image).pixels
+    return pixels if pixels.dtype == np.uint8 else np.floor(pixels * 255 + 0.5).astype(np.uint8)
+
+
+def device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where a model lives and what it computes in: those of its first floating-point parameter."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            return parameter.device, parameter.dtype
+    return torch.device("cpu"), torch.float32
+
+
+def prepare(model: nn.Module, image: Any, size: int | tuple[int, int] | None = None, longest: int = 1024) -> Prepared:
+    """Bring an image to a size the model takes.
+
+    `size` is (H, W), or one number for a square as in the paper's training. Without it the photo keeps its shape: its
+    longer side becomes at most `longest`. Both sides are rounded to multiples of 32, and are at least as large as the
+    backbone needs.
+    """
+    photo = as_photo(image)
+    height, width = photo.shape[:2]
+    if size is None:
+        scale = min(1.0, longest / max(height, width))
+        height, width = height * scale, width * scale
+    elif isinstance(size, int):
+        height = width = size
+    else:
+        height, width = size
+    least = getattr(model, "min_size", MULTIPLE)
+    height, width = (max(least, round(side / MULTIPLE) * MULTIPLE) for side in (height, width))
+    pixels = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float()  # (1, 3, h, w)
+    if (height, width) != photo.shape[:2]:
+        pixels = F.interpolate(pixels, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
+    seen = pixels.round().clamp(0, 255)
+    device, dtype = device_and_dtype(model)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    tensor = ((seen / 255 - mean) / std).to(device=device, dtype=dtype)
+    return Prepared(tensor, seen[0].permute(1, 2, 0).to(torch.uint8).numpy(), photo)

@@ -1,0 +1,167 @@
+"""The browser's core, run by node against numbers from the Python renderer.
+
+One source of goldens: Python, at test time.
+"""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from widgets import arrays
+from widgets.arrays import Plane, quantise
+from widgets.numbers import format_value, short_value
+from widgets.scene import Packer, Scene
+from widgets.state import Look, transition
+from widgets.viewer import join_modules
+
+ROOT = Path(__file__).parent
+NODE = shutil.which("node")
+
+
+def test_javascript_core_agrees_with_python(tmp_path):
+    if NODE is None:
+        pytest.skip("node is not installed")
+    path = tmp_path / "goldens.json"
+    path.write_text(json.dumps(_spell(goldens())))
+    environment = {**os.environ, "GOLDENS": str(path)}
+    done = subprocess.run(
+        [NODE, "--test", str(ROOT / "js" / "core.test.js")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "# pass 9" in done.stdout
+
+
+def test_the_joined_module_is_one_valid_module(tmp_path):
+    source = join_modules()
+    assert "import " not in source
+    assert source.count("export ") == 1
+    if NODE is None:
+        pytest.skip("node is not installed")
+    path = tmp_path / "viewer.mjs"
+    path.write_text(source)
+    script = f"const m = await import({json.dumps(path.as_uri())}); console.log(Object.keys(m.default).join())"
+    done = subprocess.run([NODE, "--input-type=module", "-e", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "initialize,render", done.stderr
+
+
+def goldens():
+    random = np.random.default_rng(0)
+    return {
+        "paintings": [_painting(random, *case) for case in _cases()],
+        "numbers": [_number(value, quantum) for value in _numbers() for quantum in (0.0, 3.1e-5, 0.01, 40.0)],
+        "grey": _grey(random),
+        "cells": [[n, c, arrays.cells(n, c).tolist()] for n, c in ((7, 3), (3, 7), (1, 1), (1024, 32))],
+        "ranks": [[v, arrays.rank(v).tolist()] for v in ([3.0, 1.0, 3.0], [math.nan, -1.0, math.inf, 0.0], [5.0])],
+        "limits": [_limits(kind, *v) for kind in ("unit", "signed", "positive") for v in ((-1.0, 3.0), (2.0, 2.0))],
+        "walk": _walk(),
+        "packed": _packed(random),
+    }  # fmt: skip
+
+
+def _cases():
+    for name in arrays.COLOUR_MAPS:
+        for opacity in (0.0, 0.37, 1.0):
+            for limits in (None, (-0.5, 0.75), (1.0, 1.0)):
+                yield name, opacity, limits
+
+
+def _painting(random, name, opacity, limits):
+    values = random.normal(size=(5, 4)) * 10.0 ** random.integers(-6, 7)
+    values[0, :3] = np.nan, np.inf, -np.inf
+    plane = quantise(values)
+    limits = limits or (plane.lo, plane.hi)
+    colours = arrays.colour_map(name)
+    backdrop = random.integers(0, 256, (11, 9)).astype(np.uint8)
+    return {
+        "plane": _plain(plane),
+        "values": plane.values().ravel().tolist(),
+        "limits": limits,
+        "colours": colours.ravel().tolist(),
+        "painted": arrays.paint(plane, limits, colours).ravel().tolist(),
+        "backdrop": backdrop.ravel().tolist(),
+        "width": 9,
+        "height": 11,
+        "opacity": opacity,
+        "overlaid": arrays.overlay(plane, limits, colours, backdrop, opacity).ravel().tolist(),
+    }
+
+
+def _plain(plane: Plane):
+    height, width = plane.codes.shape
+    return {"codes": plane.codes.ravel().tolist(), "lo": plane.lo, "hi": plane.hi, "width": width, "height": height}
+
+
+def _limits(kind, lo, hi):
+    return [kind, lo, hi, list(arrays.limits_of(kind, lo, hi))]
+
+
+def _numbers():
+    return [0.0, 1.0, -0.5, 0.123456789, 99.5, 123.456, -98765.4321, 2.5e6, 3.3e-5, -7e-12, 1e30,
+            math.nan, math.inf, -math.inf]  # fmt: skip
+
+
+def _number(value, quantum):
+    return [value, quantum, format_value(value, quantum), short_value(value, quantum)]
+
+
+def _grey(random):
+    rgba = random.integers(0, 256, (6, 5, 4)).astype(np.uint8)
+    return {"rgba": rgba.ravel().tolist(), "luma": arrays.grey(rgba[..., :3]).ravel().tolist()}
+
+
+def _walk():
+    scene = Scene("test", "Test", "Why?", np.zeros((30, 50, 3), np.uint8))
+    scene.add("a", np.zeros((8, 3, 5), np.float32))
+    scene.add("b", np.zeros((2, 30, 50), np.float32))
+    described = scene.describe()
+    look = Look("a", 3, {"a": 3, "b": 1})
+    actions = [
+        {"type": "layer", "layer": "b"}, {"type": "layer", "layer": "nowhere"}, {"type": "channel", "channel": 7},
+        {"type": "layer", "layer": "a"}, {"type": "channel", "channel": -4}, {"type": "channel", "channel": 2.5},
+        {"type": "pin", "point": [12.5, 99]}, {"type": "pin", "point": [math.nan, 1]},
+        {"type": "move", "from": [12.5, 29], "dx": 1, "dy": -1}, {"type": "move", "from": [0, 0], "dx": -10, "dy": 10},
+        {"type": "zoom", "factor": 2.0}, {"type": "zoom", "factor": 1.7, "at": [0.9, 0.1]},
+        {"type": "pan", "dx": 0.1, "dy": -0.9}, {"type": "zoom", "factor": 1e9}, {"type": "zoom", "factor": 0.01},
+        {"type": "zoom", "factor": 3.0}, {"type": "reset-zoom"}, {"type": "colormap", "colormap": "ember"},
+        {"type": "colormap", "colormap": "jet"}, {"type": "range", "range": "layer"}, {"type": "range", "range": "?"},
+        {"type": "limits", "limits": [0.5, -1]}, {"type": "limits", "limits": [-1, 0.5]},
+        {"type": "opacity", "opacity": 7},
+        {"type": "sort", "sort": "mean"}, {"type": "sort", "sort": "?"}, {"type": "pin", "point": None}, {"type": "?"},
+    ]  # fmt: skip
+    steps = []
+    start = look.to_dict()
+    for action in actions:
+        look = transition(described, look, action)
+        steps.append({"action": action, "look": look.to_dict()})
+    return {"scene": described, "start": start, "steps": steps}
+
+
+def _packed(random):
+    packer = Packer()
+    planes = []
+    for channel, shape in enumerate([(1, 1), (3, 5), (2, 2)]):
+        plane = quantise(random.normal(size=shape))
+        packer.add_plane("a", channel, plane)
+        planes.append(plane.codes.ravel().tolist())
+    return {"parts": packer.parts, "bytes": list(packer.buffer()), "planes": planes}
+
+
+def _spell(value):
+    """JSON has no NaN and no infinities: spelled out here, read back by the test."""
+    if isinstance(value, dict):
+        return {key: _spell(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spell(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "$NaN" if math.isnan(value) else "$Infinity" if value > 0 else "$-Infinity"
+    return value

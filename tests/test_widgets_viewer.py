@@ -1,0 +1,365 @@
+"""The widget without a browser: what is synced, what it answers, what it keeps, what it writes."""
+
+import base64
+import gc
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+import traitlets
+from PIL import Image
+
+import widgets
+from birefnet_lite.config import BiRefNetConfig
+from birefnet_lite.model import BiRefNet
+from widgets import memory
+from widgets.render import limits_for, paint_focus, paint_map
+from widgets.scene import Scene, share
+from widgets.state import Look
+from widgets.viewer import Viewer
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    narrow = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
+    return BiRefNet(BiRefNetConfig(backbone="pvt_v2_b0", **narrow)).eval()
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+
+
+def scene_of(**layers):
+    """A scene with layers made by hand."""
+    scene = Scene("test", "Test", "Why?", np.zeros((6, 8, 3), np.uint8))
+    for name, maps in layers.items():
+        scene.add(name, np.asarray(maps, np.float32))
+    return scene
+
+
+def viewer_of(**layers):
+    """A viewer that notes what it sends instead of sending it."""
+    viewer = Viewer(scene_of(**layers))
+    viewer.sent = []
+    viewer.send = lambda content, buffers=None: viewer.sent.append((content, buffers))
+    return viewer
+
+
+def unpack(parts, buffer):
+    """The planes in a packed buffer, as values."""
+    found = {}
+    for part in parts:
+        if part["kind"] == "plane":
+            codes = np.frombuffer(buffer, "<u2", part["length"] // 2, part["offset"])
+            values = part["lo"] + codes * ((part["hi"] - part["lo"]) / 65530)
+            found[part["layer"], part["channel"]] = values.reshape(part["height"], part["width"])
+    return found
+
+
+# ---- feature_pyramid ----
+
+
+def test_the_pyramid_shows_every_scale_and_step(model, photo):
+    viewer = widgets.feature_pyramid(model, photo)
+    names = {layer["name"] for layer in viewer.scene["layers"]}
+    assert {f"encoder.{which}.x{i}" for which in ("full", "half") for i in (1, 2, 3, 4)} <= names
+    assert {"squeeze", "logits", "decoder.stage1.reconstruction"} <= names
+    for stage in (4, 3, 2):
+        steps = ("inward_reference", "reconstruction", "side", "gradient_attention", "lateral", "out")
+        assert {f"decoder.stage{stage}.{step}" for step in steps} <= names
+    cells = [name for row in viewer.scene["rows"] for name in row["cells"] if name]
+    assert set(cells) <= names
+    assert all(len(row["cells"]) == len(viewer.scene["columns"]) for row in viewer.scene["rows"])
+
+
+def test_what_is_sent_are_the_numbers_of_the_network(model, photo):
+    from birefnet_lite.analysis import capture
+
+    viewer = widgets.feature_pyramid(model, photo)
+    maps = capture(model, photo)
+    sent = unpack(viewer.parts, viewer.blob)
+    assert len(sent) > 100
+    for (layer, channel), values in sent.items():
+        expected = maps[layer][channel].numpy()
+        np.testing.assert_allclose(values, expected, atol=float(np.ptp(expected)) / 65530 + 1e-12)
+
+
+def test_channels_agree_with_the_given_mask(model, photo):
+    mask = np.zeros((64, 96), np.uint8)
+    mask[:, :48] = 255
+    viewer = widgets.feature_pyramid(model, photo, mask)
+    assert viewer.scene["agreement"] == "given mask"
+    layer = viewer.source.layers["encoder.full.x1"]
+    small = mask.reshape(16, 4, 24, 4).mean((1, 3))
+    best = int(layer.order("agreement")[0])
+    expected = np.corrcoef(layer.planes[best].values().ravel(), small.ravel())[0, 1]
+    assert layer.statistics[5].max() == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_size_of_ones_own(model, photo):
+    viewer = widgets.feature_pyramid(model, photo, size=(64, 128))
+    assert viewer.source.layers["logits"].shape == (1, 64, 128)
+    assert viewer.scene["image"] == {"width": 96, "height": 64}
+
+
+def test_a_model_in_half_precision(photo):
+    torch.manual_seed(0)
+    narrow = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
+    model = BiRefNet(BiRefNetConfig(backbone="resnet50", aspp="plain", **narrow)).eval().bfloat16()
+    viewer = widgets.feature_pyramid(model, photo)
+    assert any("bfloat16" in fact for fact in viewer.scene["facts"])
+    assert np.isfinite(viewer.source.layers["logits"].statistics).all()
+
+
+def test_a_model_that_raises_says_so_and_keeps_no_hooks(model, photo):
+    handle = model.squeeze.register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        widgets.feature_pyramid(model, photo)
+    handle.remove()
+    assert sum(len(module._forward_hooks) for module in model.modules()) == 0
+
+
+# ---- traits ----
+
+
+def test_layer_and_channel_follow_each_other():
+    viewer = viewer_of(a=np.zeros((5, 2, 2)), b=np.zeros((3, 2, 2)))
+    viewer.channel = 4
+    viewer.layer = "b"
+    assert viewer.channel == 0
+    viewer.channel = 99
+    assert viewer.channel == 2
+    viewer.layer = "a"
+    assert viewer.channel == 4
+    assert viewer.channels == {"a": 4, "b": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("layer", "nowhere"), ("pin", [1]), ("pin", [np.nan, 1]), ("colormap", "jet"), ("opacity", 2.0), ("range", "?")],
+)
+def test_a_value_that_makes_no_sense_is_refused(name, value):
+    viewer = viewer_of(a=np.zeros((1, 2, 2)))
+    with pytest.raises(traitlets.TraitError):
+        setattr(viewer, name, value)
+
+
+def test_a_slider_can_be_linked():
+    import ipywidgets
+
+    viewer = viewer_of(a=np.zeros((5, 2, 2)))
+    slider = ipywidgets.IntSlider(max=4)
+    traitlets.link((slider, "value"), (viewer, "channel"))
+    slider.value = 3
+    assert viewer.channel == 3
+    viewer.channel = 1
+    assert slider.value == 1
+
+
+def test_steps_go_through_the_traits():
+    viewer = viewer_of(a=np.zeros((5, 2, 2)))
+    viewer.act(type="zoom", factor=2.0)
+    viewer.act(type="pin", point=[3, 4])
+    assert viewer.zoom == [2.0, 0.25, 0.25]
+    assert viewer.pin == [3, 4]
+
+
+def test_the_repr_is_the_same_every_time():
+    assert repr(viewer_of(a=np.zeros((5, 2, 2)))) == "Viewer('Test', layer='a', channel=0)"
+
+
+# ---- messages ----
+
+
+def test_received_frees_the_copy_in_the_kernel():
+    viewer = viewer_of(a=np.ones((1, 2, 2)))
+    assert len(viewer.blob) > 0
+    viewer.handle({"type": "received"})
+    assert viewer.blob == b""
+    viewer.handle({"type": "hello"})
+    message, buffers = viewer.sent[0]
+    assert ("a", 0) in unpack(message["parts"], buffers[0])
+
+
+def test_maps_that_were_not_kept_are_computed_again():
+    maps = np.random.default_rng(0).normal(size=(4, 2, 3)).astype(np.float32)
+    scene = Scene("test", "Test", "Why?", np.zeros((6, 8, 3), np.uint8))
+    scene.add("a", maps, keep=2)
+    runs = []
+    scene.recompute = lambda name: runs.append(name) or maps
+    viewer = Viewer(scene)
+    sent = []
+    viewer.send = lambda content, buffers=None: sent.append((content, buffers))
+    viewer.handle({"type": "planes", "layer": "a", "channels": [0, 1, 2, 3], "compute": False})
+    assert runs == []
+    assert len(sent[0][0]["parts"]) == len(sent[0][0]["refused"]) == 2
+    viewer.handle({"type": "planes", "layer": "a", "channels": [0, 1, 2, 3], "compute": True})
+    assert runs == ["a"]
+    for (_, channel), values in unpack(sent[1][0]["parts"], sent[1][1][0]).items():
+        np.testing.assert_allclose(values, maps[channel], atol=1e-4)
+    assert viewer.busy == ""
+
+
+def test_a_failure_in_a_message_is_shown():
+    viewer = viewer_of(a=np.ones((1, 2, 2)))
+    viewer._receive(viewer, {"type": "planes", "layer": "gone", "channels": [0]}, [])
+    assert "gone" in viewer.error
+    viewer._receive(viewer, {"type": "planes", "layer": "a", "channels": [7], "compute": True}, [])
+    assert "0 to 0" in viewer.sent[-1][0]["problem"]
+
+
+# ---- memory ----
+
+
+def test_twenty_views_keep_the_memory_of_two():
+    views = []
+    for _ in range(20):
+        scene = scene_of(a=np.random.default_rng(0).normal(size=(8, 64, 64)))
+        views.append(memory.register(Viewer(scene)))
+    kept = sum(len(view.blob) + sum(len(layer.planes) for layer in view.source.layers.values()) for view in views)
+    one = len(views[-1].blob) + 8
+    assert kept == memory.LIMIT * one
+    assert all(layer.planes for layer in views[-1].source.layers.values())
+
+
+def test_a_closed_view_keeps_nothing():
+    viewer = viewer_of(a=np.ones((1, 2, 2)))
+    viewer.close()
+    gc.collect()
+    assert viewer.blob == b""
+    assert not viewer.source.layers["a"].planes
+
+
+def test_memory_is_shared_between_layers():
+    shapes = {"fine": (100, 256, 256), "coarse": (1000, 32, 32), "one": (1, 256, 256)}
+    counts = share(shapes, 2**21)
+    assert counts["one"] == 1
+    assert 1 <= counts["fine"] < counts["coarse"] < 1000
+    assert sum(2 * counts[name] * shapes[name][1] * shapes[name][2] for name in shapes) <= 2**21
+    assert share(shapes, 2**40) == {name: shape[0] for name, shape in shapes.items()}
+
+
+# ---- odd layers ----
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        np.full((2, 3, 3), np.nan),
+        np.array([[[np.inf, -np.inf], [np.nan, 1.0]]]),
+        np.full((1, 4, 4), 7.0),
+        np.zeros((2000, 2, 2)),
+        np.ones((3, 1, 1)),
+        np.full((1, 2, 2), 3.4e38),
+    ],
+)
+def test_odd_layers_are_packed_and_drawn(maps):
+    viewer = viewer_of(a=maps)
+    json.dumps({"scene": viewer.scene, "parts": viewer.parts}, allow_nan=False)
+    assert viewer.picture(400).ndim == 3
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 2), (2, 2), (1, 0, 3)])
+def test_a_layer_without_values_is_refused(shape):
+    with pytest.raises(ValueError, match="at least one value"):
+        scene_of(a=np.zeros(shape))
+
+
+# ---- pictures ----
+
+
+def test_the_picture_holds_the_painted_maps(model, photo):
+    viewer = widgets.feature_pyramid(model, photo)
+    viewer.pin = [40, 20]
+    picture = viewer.picture()
+    assert picture.dtype == np.uint8
+    assert picture.shape[1:] == (1200, 3)
+    focus = paint_focus(viewer.source, viewer.look, viewer.layer, viewer.channel)
+    colours = {tuple(colour) for colour in focus.reshape(-1, 3)}
+    shown = {tuple(colour) for colour in picture[90:400, 30:500].reshape(-1, 3)}
+    assert len(shown & colours) > 0.5 * len(colours)
+
+
+def test_ranges_of_map_layer_and_all():
+    scene = scene_of(a=[[[-1.0, 2.0]], [[-5.0, 1.0]]], b=[[[-9.0, 3.0]]])
+    scene.add("p", np.array([[[1.0, 4.0]]]), "positive")
+    layer = scene.layers["a"]
+    look = Look("a", 0, {})
+    for name, expected in (("map", (-2, 2)), ("layer", (-5, 5)), ("all", (-9, 9))):
+        assert limits_for(scene, Look("a", range=name), layer, layer.planes[0]) == expected
+    own = Look("a", range="own", limits=[0, 1])
+    assert limits_for(scene, own, layer, layer.planes[0]) == (0, 1)
+    assert paint_map(scene, look, "p", 0).shape == (1, 2, 3)
+
+
+# ---- away and back ----
+
+NASTY = '</script><img src=x onerror="alert(1)"><!-- & {{x}}'
+
+
+def test_a_state_opens_the_same_view(model, photo):
+    viewer = widgets.feature_pyramid(model, photo)
+    viewer.layer, viewer.channel, viewer.pin, viewer.colormap = "squeeze", 5, [3.0, 4.0], "ember"
+    again = widgets.show(json.loads(json.dumps(viewer.state(), allow_nan=False)))
+    assert again.look == viewer.look
+    assert again.scene == viewer.scene
+    ours, theirs = (unpack(v.parts, v.blob) for v in (viewer, again))
+    assert theirs.keys() >= {("squeeze", 5), ("logits", 0)}
+    for key in theirs.keys() & ours.keys():
+        np.testing.assert_array_equal(theirs[key], ours[key])
+    difference = np.abs(again.picture().astype(int) - viewer.picture().astype(int))
+    assert difference.mean() < 1
+
+
+def test_a_state_from_a_file(tmp_path):
+    viewer = viewer_of(a=np.arange(4).reshape(1, 2, 2))
+    path = tmp_path / "view.json"
+    path.write_text(json.dumps(viewer.state()))
+    assert widgets.show(path).look == viewer.look
+    path.write_text('{"version": 2}')
+    with pytest.raises(ValueError, match="not a saved view"):
+        widgets.show(path)
+    with pytest.raises(ValueError, match="not a saved view"):
+        widgets.show(tmp_path / "missing.json")
+
+
+def test_the_page_asks_for_nothing_and_shows_names_as_text(tmp_path):
+    scene = scene_of(**{NASTY: np.ones((1, 2, 2))})
+    scene.title = NASTY
+    scene.rows, scene.columns = [(NASTY, [NASTY])], [NASTY]
+    path = tmp_path / "view.html"
+    Viewer(scene).to_html(path)
+    text = path.read_text(encoding="utf-8")
+    assert text.count("</script>") == 2
+    assert "<img" not in text
+    assert not re.search(r"(src|href)=\"?https?:|@import|url\(http", text)
+    assert "default-src 'none'" in text
+    state = json.loads(re.search(r'id="state">(.*?)</script>', text, re.DOTALL).group(1))
+    assert state["scene"]["title"] == NASTY
+    assert base64.b64decode(state["blob"])
+
+
+def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    viewer = viewer_of(a=np.ones((1, 2, 2)))
+    with pytest.raises(ValueError, match="does not exist"):
+        viewer.to_html(tmp_path / "no" / "view.html")
+    monkeypatch.setattr("os.replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        viewer.to_html(tmp_path / "view.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_static_picture_is_an_output_of_its_own(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **options: shown.append((data, options)))
+    widgets.static(viewer_of(a=np.ones((1, 2, 2))))
+    data, options = shown[0]
+    image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert image.width == 1200
+    assert "Test" in data["text/plain"]
+    assert options["metadata"]["image/png"]["alt"] == data["text/plain"]

@@ -1,0 +1,241 @@
+"""The arithmetic behind every picture: numbers to 16-bit planes, planes to colours, colours over a photo.
+
+NumPy only. `static/core.js` does the same sums in the browser, and both must give the same pixels, so everything here
+is float64 or integer arithmetic with one stated rounding: floor(x + 0.5).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+#: The highest code of a finite value. The codes above it mean something else.
+LEVELS = 65530
+MINUS_INFINITY, PLUS_INFINITY, NOT_A_NUMBER = 65533, 65534, 65535
+
+#: Colours of what a colour map cannot show, by the name the legend gives them.
+MARKS: dict[str, tuple[int, int, int]] = {
+    "NaN": (255, 0, 255),
+    "+∞": (255, 0, 0),
+    "-∞": (0, 0, 255),
+    "above": (255, 128, 0),
+    "below": (0, 200, 255),
+}
+
+# Anchors in sRGB, evenly spaced, joined by straight lines. Sequential maps rise evenly in lightness; the diverging one
+# has its neutral middle at index 127.5, so that zero of a symmetric range falls there.
+_ANCHORS: dict[str, list[tuple[int, int, int]]] = {
+    "lagoon": [
+        (20, 14, 54), (40, 36, 106), (44, 66, 138), (36, 97, 146), (30, 128, 146),
+        (38, 158, 136), (84, 186, 114), (158, 208, 90), (244, 228, 92),
+    ],
+    "ember": [
+        (10, 8, 18), (44, 18, 66), (88, 26, 100), (134, 36, 110), (180, 52, 100),
+        (220, 80, 78), (244, 124, 58), (252, 178, 86), (254, 236, 180),
+    ],
+    "grey": [(0, 0, 0), (255, 255, 255)],
+    "blue-red": [
+        (14, 46, 104), (34, 94, 168), (88, 148, 204), (164, 200, 228), (244, 244, 244),
+        (244, 192, 164), (222, 124, 98), (184, 50, 54), (108, 12, 32),
+    ],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One map as 16-bit codes (H, W): code c stands for lo + c (hi - lo) / LEVELS; the last three are not numbers."""
+
+    codes: NDArray[np.uint16]
+    lo: float
+    hi: float
+
+    def values(self) -> NDArray[np.float64]:
+        """The numbers again, within (hi - lo) / (2 LEVELS) of what was encoded; NaN and infinities come back too."""
+        return code_values(self.lo, self.hi)[self.codes]
+
+    @property
+    def quantum(self) -> float:
+        """The step between neighbouring codes."""
+        return (self.hi - self.lo) / LEVELS
+
+
+def quantise(values: ArrayLike) -> Plane:
+    """Encode one map of numbers, (H, W), over the range of its finite values.
+
+    A constant map has lo = hi and codes 0.
+    """
+    values = np.asarray(values)
+    if values.ndim != 2 or 0 in values.shape:
+        raise ValueError(f"A plane is one map with at least one value, (H, W). Got shape {values.shape}.")
+    values = values.astype(np.float64)
+    lo, hi = finite_range(values)
+    if not hi > lo:
+        codes = np.zeros(values.shape, np.float64)
+    else:
+        # Halving first keeps the widest float64 range from overflowing.
+        with np.errstate(invalid="ignore"):
+            codes = np.floor((values / 2 - lo / 2) / (hi / 2 - lo / 2) * LEVELS + 0.5)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        codes = np.select(
+            [np.isnan(values), values == np.inf, values == -np.inf],
+            [NOT_A_NUMBER, PLUS_INFINITY, MINUS_INFINITY],
+            codes,
+        )
+    return Plane(codes.astype(np.uint16), lo, hi)
+
+
+def finite_range(values: ArrayLike) -> tuple[float, float]:
+    """Smallest and largest finite value; (0, 0) where there is none."""
+    values = np.asarray(values)
+    lo, hi = float(values.min()), float(values.max())
+    if not (np.isfinite(lo) and np.isfinite(hi)):
+        finite = values[np.isfinite(values)]
+        lo, hi = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return lo, hi
+
+
+def code_values(lo: float, hi: float) -> NDArray[np.float64]:
+    """The value of each of the 65,536 codes of a plane over [lo, hi]."""
+    table = np.full(65536, np.nan)
+    step = hi / LEVELS - lo / LEVELS
+    table[: LEVELS + 1] = lo + np.arange(LEVELS + 1) * step
+    table[LEVELS] = hi
+    table[MINUS_INFINITY], table[PLUS_INFINITY] = -np.inf, np.inf
+    return table
+
+
+def colour_map(name: str) -> NDArray[np.uint8]:
+    """The 256 colours (256, 3) of a map: `lagoon`, `ember`, `grey` (sequential) or `blue-red` (diverging)."""
+    if name not in _ANCHORS:
+        raise ValueError(f"There is no colour map {name!r}. Choose one of {', '.join(_ANCHORS)}.")
+    anchors = np.array(_ANCHORS[name], np.float64)
+    at = np.linspace(0, len(anchors) - 1, 256)
+    channels = [np.interp(at, np.arange(len(anchors)), anchors[:, c]) for c in range(3)]
+    return np.floor(np.stack(channels, axis=1) + 0.5).astype(np.uint8)  # (256, 3)
+
+
+COLOUR_MAPS = tuple(_ANCHORS)
+
+
+def colour_table(plane: Plane, limits: tuple[float, float], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The colour (65536, 3) of each code of `plane` when `limits` = (low, high) span the colour map.
+
+    Values outside the limits, infinities and NaN take the colours in `MARKS`. Limits that enclose nothing show the
+    middle.
+    """
+    low, high = limits
+    values = code_values(plane.lo, plane.hi)
+    finite = np.isfinite(values)
+    shown = np.where(finite, values, 0.0)
+    if high > low:
+        place = (shown - low) / (high - low)
+        index = np.floor(np.clip(place, 0, 1) * 255 + 0.5).astype(np.intp)
+    else:
+        index = np.full(values.shape, 128, np.intp)
+    table = colours[index]
+    table[finite & (values > high)] = MARKS["above"]
+    table[finite & (values < low)] = MARKS["below"]
+    table[np.isnan(values)] = MARKS["NaN"]
+    table[PLUS_INFINITY], table[MINUS_INFINITY] = MARKS["+∞"], MARKS["-∞"]
+    return table
+
+
+def limits_of(kind: str, lo: float, hi: float) -> tuple[float, float]:
+    """The limits that a range [lo, hi] is drawn with: 0 to 1 for `unit` maps, symmetric for `signed` ones."""
+    if kind == "unit":
+        return 0.0, 1.0
+    if kind == "signed":
+        top = max(abs(lo), abs(hi))
+        return -top, top
+    return lo, hi
+
+
+def paint(plane: Plane, limits: tuple[float, float], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The map in colour at its own size, (H, W, 3)."""
+    return colour_table(plane, limits, colours)[plane.codes]
+
+
+def grey(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The luma of an RGB photo (H, W, 3) as (H, W): the quiet backdrop under a map."""
+    weights = np.array([299, 587, 114])
+    return ((photo.astype(np.int64) @ weights + 500) // 1000).astype(np.uint8)
+
+
+def overlay(
+    plane: Plane, limits: tuple[float, float], colours: NDArray[np.uint8], backdrop: NDArray[np.uint8], opacity: float
+) -> NDArray[np.uint8]:
+    """The map over a grey backdrop (H, W) at the backdrop's size, (H, W, 3).
+
+    Each cell of the map stays a sharp block.
+    """
+    rows, columns = backdrop.shape
+    y = cells(rows, plane.codes.shape[0])
+    x = cells(columns, plane.codes.shape[1])
+    heat = paint(plane, limits, colours)[y[:, None], x[None, :]].astype(np.int64)  # (H, W, 3)
+    weight = int(np.floor(min(max(opacity, 0.0), 1.0) * 255 + 0.5))
+    below = backdrop[..., None].astype(np.int64)
+    return ((below * (255 - weight) + heat * weight + 127) // 255).astype(np.uint8)
+
+
+def cells(length: int, count: int) -> NDArray[np.intp]:
+    """For each of `length` pixels the cell it lies in, where `count` equal cells cover the same line."""
+    return np.arange(length) * count // length
+
+
+def cell(position: float, length: float, count: int) -> int:
+    """The cell that a position in [0, length) lies in; positions outside take the nearest cell."""
+    return min(max(int(np.floor(position * count / length)), 0), count - 1)
+
+
+def cell_centre(index: int, length: float, count: int) -> float:
+    """The position of a cell's centre: the inverse of `cell`."""
+    return (index + 0.5) * length / count
+
+
+STATISTICS = ("lo", "hi", "mean", "max", "variance", "agreement")
+
+
+def channel_statistics(maps: NDArray[np.floating], mask: NDArray[np.floating] | None) -> NDArray[np.float32]:
+    """What the atlas sorts by: one row for each of `STATISTICS`, one column for each channel of `maps` (C, H, W).
+
+    Finite values only. Agreement is the correlation (-1 to 1) with `mask`, soft (H, W); 0 for a constant map or no
+    mask.
+    """
+    flat = maps.reshape(maps.shape[0], -1)  # (C, H·W)
+    with np.errstate(invalid="ignore"):
+        total = flat.sum(dtype=np.float64)
+    if not np.isfinite(total):
+        return np.stack([_finite_statistics(row, mask) for row in flat], axis=1)  # (6, C)
+    lo, hi = flat.min(axis=1), flat.max(axis=1)
+    mean = flat.mean(axis=1, dtype=np.float64)
+    # Two passes: the one-pass formula cancels where the mean is large beside the spread.
+    centred = flat - mean[:, None].astype(flat.dtype)
+    variance = np.einsum("cn,cn->c", centred, centred, dtype=np.float64) / flat.shape[1]
+    agreement = np.zeros_like(mean)
+    if mask is not None and (spread := float(np.std(mask))) > 0:
+        target = (np.asarray(mask, np.float64) - np.mean(mask)).reshape(-1).astype(flat.dtype)
+        covariance = (centred @ target) / flat.shape[1]
+        deviation = np.sqrt(variance)
+        level = deviation > 1e-6 * np.maximum(np.abs(mean), 1e-30)
+        np.divide(covariance, deviation * spread, out=agreement, where=level)
+    return np.stack([lo, hi, mean, hi, variance, np.clip(agreement, -1, 1)]).astype(np.float32)  # (6, C)
+
+
+def _finite_statistics(values: NDArray[np.floating], mask: NDArray[np.floating] | None) -> NDArray[np.float64]:
+    finite = np.isfinite(values)
+    if not finite.any():
+        return np.zeros(len(STATISTICS))
+    picked = values[finite].astype(np.float64)
+    agreement = 0.0
+    if mask is not None:
+        target = np.asarray(mask, np.float64).reshape(-1)[finite]
+        if picked.std() > 0 and target.std() > 0:
+            agreement = float(np.corrcoef(picked, target)[0, 1])
+    return np.array([picked.min(), picked.max(), picked.mean(), picked.max(), picked.var(), agreement])
+
+
+def rank(values: ArrayLike) -> NDArray[np.intp]:
+    """Indices from the largest value to the smallest; equal values keep their order, NaN comes last."""
+    values = np.asarray(values, np.float64)
+    return np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")

@@ -1,0 +1,290 @@
+"""A view as a picture, drawn in Python: the reference for the browser's pixels, and what a notebook shows without a
+widget.
+
+The maps are painted by `widgets.arrays` exactly as the page paints them; around them stand the same labels and numbers.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from widgets.arrays import Plane, cell, cell_centre, colour_map, grey, limits_of, overlay, paint
+from widgets.numbers import TIMES, format_value, short_value
+from widgets.scene import PHOTO, Layer, Scene
+from widgets.state import Look
+
+__all__ = ["colours_for", "draw", "limits_for", "paint_focus", "paint_map"]
+
+PAPER, WASH, INK, MUTED, LINE, ACCENT = "#ffffff", "#f4f6f8", "#18212b", "#56646f", "#d9e0e6", "#0a6c96"
+TONES = {"one": "#00e5ff", "two": "#ffd400", "three": "#ff4fa3", "four": "#7dff6a", "grid": "#ffffff"}
+MARGIN, GAP = 20, 10
+
+
+def limits_for(scene: Scene, look: Look, layer: Layer, plane: Plane) -> tuple[float, float]:
+    """The limits a map is drawn with: its own range, its layer's, that of all layers of its kind, or the look's own."""
+    if look.range == "own" and len(look.limits) == 2:
+        return look.limits[0], look.limits[1]
+    lo, hi = plane.lo, plane.hi
+    if look.range == "layer":
+        lo, hi = layer.range
+    elif look.range == "all":
+        ranges = [other.range for other in scene.layers.values() if other.kind == layer.kind]
+        lo, hi = min(r[0] for r in ranges), max(r[1] for r in ranges)
+    return limits_of(layer.kind, lo, hi)
+
+
+def colours_for(look: Look, layer: Layer) -> NDArray[np.uint8]:
+    """The look's colour map; `auto` is diverging for signed layers and sequential for the others."""
+    automatic = "blue-red" if layer.kind == "signed" else "lagoon"
+    return colour_map(automatic if look.colormap == "auto" else look.colormap)
+
+
+def paint_map(scene: Scene, look: Look, name: str, channel: int) -> NDArray[np.uint8]:
+    """One map at its own size, (h, w, 3), as in the grid of a view."""
+    layer, plane = scene.layers[name], scene.plane(name, channel)
+    return paint(plane, limits_for(scene, look, layer, plane), colours_for(look, layer))
+
+
+def paint_focus(scene: Scene, look: Look, name: str, channel: int) -> NDArray[np.uint8]:
+    """One map over the photo, (H, W, 3), as in the large picture of a view."""
+    layer, plane = scene.layers[name], scene.plane(name, channel)
+    limits = limits_for(scene, look, layer, plane)
+    return overlay(plane, limits, colours_for(look, layer), grey(scene.photo), look.opacity)
+
+
+@cache
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    from matplotlib import font_manager
+
+    # Matplotlib brings this font along, with every sign used here.
+    properties = font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
+    return ImageFont.truetype(font_manager.findfont(properties), size)
+
+
+class Sheet:
+    """A picture that grows downwards."""
+
+    def __init__(self, width: int) -> None:
+        self.image = Image.new("RGB", (width, 400), PAPER)
+        self.pen = ImageDraw.Draw(self.image)
+
+    def need(self, height: float) -> None:
+        """Make room down to `height`."""
+        if height > self.image.height:
+            taller = Image.new("RGB", (self.image.width, int(height) + 400), PAPER)
+            taller.paste(self.image, (0, 0))
+            self.image, self.pen = taller, ImageDraw.Draw(taller)
+
+    def text(
+        self, x: float, y: float, text: str, size: int = 12, bold: bool = False, colour: str = INK,
+        anchor: str = "la", width: float | None = None,
+    ) -> None:  # fmt: skip
+        """One line, cut with an ellipsis where it is wider than `width`."""
+        font = _font(size, bold)
+        if width is not None and font.getlength(text) > width:
+            while text and font.getlength(text + "…") > width:
+                text = text[:-1]
+            text += "…"
+        self.need(y + 2 * size)
+        self.pen.text((x, y), text, fill=colour, font=font, anchor=anchor)
+
+    def paste(self, pixels: NDArray[np.uint8], x: float, y: float, width: float, height: float) -> None:
+        """A map, enlarged in sharp blocks or reduced smoothly."""
+        self.need(y + height)
+        image = Image.fromarray(pixels)
+        smaller = image.width > width
+        size = max(1, round(width)), max(1, round(height))
+        method = Image.Resampling.BOX if smaller else Image.Resampling.NEAREST
+        self.image.paste(image.resize(size, method), (round(x), round(y)))
+
+
+def draw(
+    scene: Scene, look: Look, width: int = 1200, table: dict[str, Any] | None = None, marks: list[dict] | None = None
+) -> NDArray[np.uint8]:
+    """The whole view, (H, width, 3)."""
+    sheet = Sheet(width)
+    sheet.text(MARGIN, MARGIN, scene.title, 20, bold=True)
+    sheet.text(MARGIN, MARGIN + 28, scene.question, 13, colour=MUTED, width=width - 2 * MARGIN)
+    top = MARGIN + 60
+    names = scene.group_of(look.layer)
+    bottom = _draw_focus(sheet, scene, look, names, top, marks or [])
+    if table and table.get("rows"):
+        bottom = _draw_table(sheet, table, bottom + 24)
+    if scene.rows:
+        bottom = _draw_grid(sheet, scene, look, bottom + 24)
+    if scene.facts:
+        sheet.text(MARGIN, bottom + 16, "   ·   ".join(scene.facts), 11, colour=MUTED, width=width - 2 * MARGIN)
+        bottom += 32
+    return np.asarray(sheet.image.crop((0, 0, width, int(bottom) + MARGIN)))
+
+
+def _draw_focus(sheet: Sheet, scene: Scene, look: Look, names: list[str], top: float, marks: list[dict]) -> float:
+    width = sheet.image.width - 2 * MARGIN
+    rows, columns = scene.size
+    share = 0.48 if len(names) == 1 else 1 / len(names)
+    each = min(width * share - GAP, 520 * columns / rows)
+    height = each * rows / columns
+    for i, name in enumerate(names):
+        x = MARGIN + i * (each + GAP)
+        y = top
+        if len(names) > 1:
+            sheet.text(x, top, scene.layers[name].title, 12, bold=True, width=each)
+            y += 20
+        channel = look.channel if name == look.layer else min(look.channel, scene.layers[name].shape[0] - 1)
+        sheet.paste(paint_focus(scene, look, name, channel), x, y, each, height)
+        _draw_marks(sheet, scene, marks, name, (x, y, each, height))
+        if look.pin:
+            _draw_marker(sheet, scene, look, scene.layers[name], (x, y, each, height))
+    bottom = top + height + (20 if len(names) > 1 else 0)
+    if len(names) == 1:
+        return max(bottom, _draw_side(sheet, scene, look, MARGIN + each + 2 * GAP, top, bottom))
+    return max(bottom, _draw_side(sheet, scene, look, MARGIN, bottom + 16, bottom + 100))
+
+
+def _draw_side(sheet: Sheet, scene: Scene, look: Look, x: float, top: float, bottom: float) -> float:
+    layer = scene.layers[look.layer]
+    plane = scene.plane(look.layer, look.channel)
+    width = sheet.image.width - MARGIN - x
+    channels, height, columns = layer.shape
+    plural = "channel" if channels == 1 else "channels"
+    sheet.text(x, top, layer.title, 15, bold=True, width=width)
+    size = f"{channels} {plural} of {columns} {TIMES} {height}" + (f" · {layer.note}" if layer.note else "")
+    sheet.text(x, top + 22, size, 12, colour=MUTED, width=width)
+    at = f"channel {look.channel}"
+    if look.pin:
+        row, column = _cell_of(scene, look, layer)
+        value = format_value(float(plane.values()[row, column]), plane.quantum)
+        at += f" · {value} at x {look.pin[0]:.0f}, y {look.pin[1]:.0f}"
+    sheet.text(x, top + 40, at, 12, colour=MUTED, width=width)
+    limits = limits_for(scene, look, layer, plane)
+    bar = np.broadcast_to(colours_for(look, layer)[None], (1, 256, 3))
+    sheet.paste(np.ascontiguousarray(bar), x, top + 62, width, 12)
+    low, high = limits
+    for place, value, anchor in ((0, low, "la"), (0.5, (low + high) / 2, "ma"), (1, high, "ra")):
+        text = format_value(value, (high - low) / 500)
+        sheet.text(x + place * width, top + 77, text, 11, colour=MUTED, anchor=anchor)
+    if channels == 1:
+        return top + 100
+    return _draw_atlas(sheet, scene, look, layer, (x, top + 104, width, bottom))
+
+
+def _draw_atlas(sheet: Sheet, scene: Scene, look: Look, layer: Layer, box: tuple[float, float, float, float]) -> float:
+    x, y, width, bottom = box
+    rows, columns = scene.size
+    side = 56.0
+    across = max(1, int((width + 6) // (side + 6)))
+    height = side * rows / columns
+    down = max(1, int((bottom - y) // (height + 20)))
+    kept = [int(c) for c in layer.order(look.sort) if int(c) in layer.planes][: across * down]
+    for i, channel in enumerate(kept):
+        left, top = x + (i % across) * (side + 6), y + (i // across) * (height + 20)
+        sheet.paste(paint_map(scene, look, layer.name, channel), left, top, side, height)
+        chosen = channel == look.channel
+        if chosen:
+            sheet.pen.rectangle((left - 2, top - 2, left + side + 1, top + height + 1), outline=ACCENT, width=2)
+        sheet.text(left + side / 2, top + height + 3, str(channel), 9, chosen, ACCENT if chosen else MUTED, "ma")
+    return y + -(-len(kept) // across) * (height + 20)
+
+
+def _draw_grid(sheet: Sheet, scene: Scene, look: Look, top: float) -> float:
+    width = sheet.image.width - 2 * MARGIN
+    sheet.pen.line((MARGIN, top - 12, MARGIN + width, top - 12), fill=LINE)
+    titles = 104.0
+    each = min(210.0, (width - titles) / len(scene.columns) - 8)
+    rows, columns = scene.size
+    height = each * rows / columns
+    for i, title in enumerate(scene.columns):
+        middle = MARGIN + titles + i * (each + 8) + each / 2
+        lines = title.split("\n")
+        for j, line in enumerate(lines):
+            sheet.text(middle, top + 14 * (j + 2 - len(lines)), line, 11, True, MUTED, "ma", width=each + 6)
+    y = top + 36
+    for title, names in scene.rows:
+        for i, line in enumerate(title.split("\n")):
+            sheet.text(MARGIN, y + 4 + 15 * i, line, 11, True, MUTED, width=titles - 6)
+        for i, name in enumerate(names):
+            if name:
+                _draw_cell(sheet, scene, look, name, (MARGIN + titles + i * (each + 8), y, each, height))
+        y += height + 26
+    return y
+
+
+def _draw_cell(sheet: Sheet, scene: Scene, look: Look, name: str, box: tuple[float, float, float, float]) -> None:
+    x, y, width, height = box
+    if name == PHOTO:
+        sheet.paste(scene.photo, *box)
+        return
+    channel = look.channel if name == look.layer else look.channels.get(name, 0)
+    sheet.paste(paint_map(scene, look, name, channel), *box)
+    layer = scene.layers[name]
+    if name == look.layer:
+        sheet.pen.rectangle((x - 2, y - 2, x + width + 1, y + height + 1), outline=ACCENT, width=2)
+    if layer.shape[0] > 1:
+        sheet.text(x, y + height + 3, f"ch {channel}", 9, colour=MUTED)
+    if look.pin:
+        row, column = _cell_of(scene, look, layer)
+        plane = scene.plane(name, channel)
+        value = short_value(float(plane.values()[row, column]), plane.quantum)
+        sheet.text(x + width, y + height + 3, value, 9, True, anchor="ra")
+        _draw_marker(sheet, scene, look, layer, box)
+
+
+def _cell_of(scene: Scene, look: Look, layer: Layer) -> tuple[int, int]:
+    rows, columns = scene.size
+    return cell(look.pin[1], rows, layer.shape[1]), cell(look.pin[0], columns, layer.shape[2])
+
+
+def _draw_marker(sheet: Sheet, scene: Scene, look: Look, layer: Layer, box: tuple[float, float, float, float]) -> None:
+    x, y, width, height = box
+    row, column = _cell_of(scene, look, layer)
+    cx, cy = x + cell_centre(column, width, layer.shape[2]), y + cell_centre(row, height, layer.shape[1])
+    rx, ry = max(width / layer.shape[2] / 2, 3.5), max(height / layer.shape[1] / 2, 3.5)
+    for grow, colour in ((1.5, "#000000"), (0, "#ffffff")):
+        sheet.pen.rectangle((cx - rx - grow, cy - ry - grow, cx + rx + grow, cy + ry + grow), outline=colour, width=2)
+
+
+def _draw_marks(
+    sheet: Sheet, scene: Scene, marks: list[dict], name: str, box: tuple[float, float, float, float]
+) -> None:
+    x, y, width, height = box
+    rows, columns = scene.size
+
+    def at(px: float, py: float) -> tuple[float, float]:
+        # A mark may lie outside the photo; on paper it stops at the edge.
+        return x + min(max(px, 0), columns) / columns * width, y + min(max(py, 0), rows) / rows * height
+
+    for mark in marks:
+        if mark.get("layers") and name not in mark["layers"]:
+            continue
+        colour = TONES[mark.get("tone", "one")]
+        start = at(mark["x"], mark["y"])
+        if mark["kind"] == "box":
+            sheet.pen.rectangle(
+                (*start, *at(mark["x"] + mark["width"], mark["y"] + mark["height"])), outline=colour, width=2
+            )
+        elif mark["kind"] == "line":
+            sheet.pen.line((*start, *at(mark["x2"], mark["y2"])), fill=colour, width=2)
+        else:
+            sheet.pen.ellipse((start[0] - 3, start[1] - 3, start[0] + 3, start[1] + 3), fill=colour)
+
+
+def _draw_table(sheet: Sheet, table: dict[str, Any], top: float) -> float:
+    lines = [table["columns"], *[row["cells"] for row in table["rows"]]]
+    font = _font(12)
+    widths = [max(font.getlength(str(line[i])) for line in lines) + 24 for i in range(len(lines[0]))]
+    y = top
+    if table.get("caption"):
+        sheet.text(MARGIN, y, table["caption"], 12, colour=MUTED, width=sheet.image.width - 2 * MARGIN)
+        y += 22
+    for number, line in enumerate(lines):
+        x = MARGIN
+        for i, value in enumerate(line):
+            right = x + widths[i] - 24
+            anchor, at = ("la", x) if i == 0 else ("ra", right)
+            sheet.text(at, y, str(value), 12, number == 0 or i == 0, MUTED if number == 0 else INK, anchor)
+            x += widths[i]
+        y += 22
+    return y

@@ -1,0 +1,88 @@
+"""Opening a saved view again, and its picture beside it."""
+
+import base64
+import io
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from widgets.arrays import STATISTICS, Plane
+from widgets.scene import Scene
+from widgets.state import Look
+from widgets.viewer import Viewer
+
+__all__ = ["scene_from_state", "show", "static"]
+
+
+def show(state: dict[str, Any] | str | PathLike[str]) -> Viewer:
+    """Open a view from `viewer.state()`, or from a file that Save state wrote.
+
+    It needs no model and shows the maps it holds.
+    """
+    if not isinstance(state, dict):
+        try:
+            state = json.loads(Path(state).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{str(state)!r} is not a saved view: {error}.") from error
+    if not isinstance(state, dict) or state.get("version") != 1 or not {"scene", "look", "parts", "blob"} <= set(state):
+        raise ValueError("This is not a saved view. viewer.state() gives one, and so does Save state in a view.")
+    scene = scene_from_state(state)
+    look = Look(**state["look"])
+    return Viewer(scene, look, marks=state.get("marks", []), table=state.get("table", {}))
+
+
+def scene_from_state(state: dict[str, Any]) -> Scene:
+    """The scene that a state holds: its maps are planes again, without the model that made them."""
+    described, blob = state["scene"], base64.b64decode(state["blob"])
+    known = {"version", "view", "title", "question", "image", "focus", "layers", "columns", "rows", "facts"}
+    known |= {"agreement", "colormaps"}
+    scene = Scene(
+        view=described["view"],
+        title=described["title"],
+        question=described["question"],
+        photo=np.zeros((1, 1, 3), np.uint8),
+        size=(described["image"]["height"], described["image"]["width"]),
+        focus=described["focus"],
+        columns=described["columns"],
+        rows=[(row["title"], row["cells"]) for row in described["rows"]],
+        facts=described["facts"],
+        agreement=described["agreement"],
+        extra={name: value for name, value in described.items() if name not in known},
+    )
+    data = {}
+    for part in state["parts"]:
+        raw = blob[part["offset"] : part["offset"] + part["length"]]
+        if part["kind"] == "photo":
+            scene.photo = np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))
+        elif part["kind"] == "statistics":
+            data[part["layer"]] = np.frombuffer(raw, np.float32).reshape(len(STATISTICS), -1)
+    for layer in described["layers"]:
+        scene.restore(layer, data[layer["name"]])
+    for part in state["parts"]:
+        if part["kind"] == "plane":
+            raw = blob[part["offset"] : part["offset"] + part["length"]]
+            codes = np.frombuffer(raw, "<u2").reshape(part["height"], part["width"])
+            scene.layers[part["layer"]].planes[part["channel"]] = Plane(codes, part["lo"], part["hi"])
+    return scene
+
+
+def static(viewer: Viewer, width: int = 1200) -> None:
+    """Show the view's picture as an output of its own, with a text in its place for those who cannot see it.
+
+    A notebook that is reopened without running has no widget, but it has this picture.
+    """
+    from IPython.display import display
+
+    stream = io.BytesIO()
+    picture = viewer.picture(width)
+    Image.fromarray(picture).save(stream, "PNG")
+    data = {
+        "image/png": base64.b64encode(stream.getvalue()).decode("ascii"),
+        "text/plain": f"Picture of the view {viewer.scene['title']!r}: {viewer.scene['question']}",
+    }
+    metadata = {"image/png": {"width": width // 2 if width > 1600 else width, "alt": data["text/plain"]}}
+    display(data, metadata=metadata, raw=True)

@@ -1,0 +1,251 @@
+"""What there is to look at in one view: the photo, the layers with their maps, and how they are laid out.
+
+A scene is built once, from arrays. It keeps 16-bit planes, not floats, and not all of them: the liveliest channels of
+each layer within a budget. It packs into a description (JSON) and one buffer, which is all that a page needs.
+"""
+
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from widgets.arrays import COLOUR_MAPS, STATISTICS, Plane, channel_statistics, colour_map, quantise, rank
+
+__all__ = ["KINDS", "PHOTO", "Layer", "Packer", "Scene", "share"]
+
+MIB = 2**20
+#: The name that stands for the photo itself in the rows of a view.
+PHOTO = "photo"
+#: How a layer's numbers are to be read: any sign, none negative, between 0 and 1.
+KINDS = ("signed", "positive", "unit")
+
+
+@dataclass
+class Layer:
+    """One layer: its maps (C, h, w) as planes, and what the atlas sorts its channels by."""
+
+    name: str
+    title: str
+    note: str
+    kind: str
+    shape: tuple[int, int, int]
+    statistics: NDArray[np.float32]
+    group: list[str] = field(default_factory=list)
+    planes: dict[int, Plane] = field(default_factory=dict)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest finite value over all channels."""
+        return float(self.statistics[0].min()), float(self.statistics[1].max())
+
+    def order(self, sort: str) -> NDArray[np.intp]:
+        """The channels as the atlas shows them: by a statistic, largest first, or by `index`."""
+        if sort == "index":
+            return np.arange(self.shape[0])
+        return rank(self.statistics[STATISTICS.index(sort)])
+
+    def describe(self) -> dict[str, Any]:
+        """The layer in the terms of the page."""
+        channels, height, width = self.shape
+        return {
+            "name": self.name,
+            "title": self.title,
+            "note": self.note,
+            "kind": self.kind,
+            "channels": channels,
+            "height": height,
+            "width": width,
+            "range": list(self.range),
+            **({"group": self.group} if self.group else {}),
+        }
+
+
+@dataclass
+class Scene:
+    """One view. `photo` is the backdrop, uint8 (H, W, 3); `size` is the photo's own (height, width), whose pixels
+    count positions.
+
+    `rows` are (title, [layer name or None, ...]) under the headings `columns`. `recompute(name)` gives the maps of a
+    layer (C, h, w) again, for channels that were not kept.
+    """
+
+    view: str
+    title: str
+    question: str
+    photo: NDArray[np.uint8]
+    size: tuple[int, int] = (0, 0)
+    focus: str = ""
+    columns: list[str] = field(default_factory=list)
+    rows: list[tuple[str, list[str | None]]] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+    agreement: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, Layer] = field(default_factory=dict)
+    recompute: Callable[[str], NDArray[np.floating]] | None = None
+
+    def __post_init__(self) -> None:
+        self.size = self.size if all(self.size) else self.photo.shape[:2]
+
+    def group_of(self, name: str) -> list[str]:
+        """The layers shown side by side when this one is in focus."""
+        return self.layers[name].group or [name]
+
+    def add(
+        self,
+        name: str,
+        maps: NDArray[np.floating],
+        kind: str = "signed",
+        title: str = "",
+        note: str = "",
+        mask: NDArray[np.floating] | None = None,
+        keep: int | None = None,
+        group: list[str] | None = None,
+    ) -> Layer:
+        """Put a layer in: maps (C, h, w), of which the `keep` liveliest channels are kept (all without it)."""
+        maps = np.asarray(maps)
+        if maps.ndim != 3 or 0 in maps.shape:
+            raise ValueError(f"The maps of a layer are (C, H, W) with at least one value. {name!r} has {maps.shape}.")
+        if kind not in KINDS:
+            raise ValueError(f"A layer is {', '.join(KINDS)}. Got {kind!r}.")
+        maps = maps.astype(np.float32, copy=False)
+        layer = Layer(name, title or name, note, kind, maps.shape, channel_statistics(maps, mask), group or [])
+        for channel in layer.order("variance")[:keep]:
+            layer.planes[int(channel)] = quantise(maps[channel])
+        self.layers[name] = layer
+        return layer
+
+    def restore(self, described: dict[str, Any], statistics: NDArray[np.float32]) -> None:
+        """Put a layer in from its description and statistics, without maps."""
+        shape = (described["channels"], described["height"], described["width"])
+        group = described.get("group", [])
+        names = (described[key] for key in ("name", "title", "note", "kind"))
+        self.layers[described["name"]] = Layer(*names, shape, statistics, group)
+
+    def plane(self, name: str, channel: int) -> Plane:
+        """One map. Channels that were not kept are computed again; `ValueError` where that is not possible."""
+        return self.fetch(name, [channel])[channel]
+
+    def fetch(self, name: str, channels: Iterable[int]) -> dict[int, Plane]:
+        """Maps of one layer by channel, with at most one new computation."""
+        layer = self.layers[name]
+        channels = list(channels)
+        if bad := [c for c in channels if not 0 <= c < layer.shape[0]]:
+            raise ValueError(f"{name} has channels 0 to {layer.shape[0] - 1}. Got {bad[0]}.")
+        found = {c: layer.planes[c] for c in channels if c in layer.planes}
+        missing = [c for c in channels if c not in found]
+        if missing:
+            if self.recompute is None:
+                raise ValueError(
+                    f"Channel {missing[0]} of {name} was not kept in this view. Make the view again to see it."
+                )
+            maps = self.recompute(name)
+            found |= {c: quantise(maps[c]) for c in missing}
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        """What the scene keeps in memory."""
+        planes = sum(plane.codes.nbytes for layer in self.layers.values() for plane in layer.planes.values())
+        return planes + sum(layer.statistics.nbytes for layer in self.layers.values()) + self.photo.nbytes
+
+    def describe(self) -> dict[str, Any]:
+        """The view without its numbers, as JSON values."""
+        height, width = self.size
+        return {
+            "version": 1,
+            "view": self.view,
+            "title": self.title,
+            "question": self.question,
+            "image": {"width": width, "height": height},
+            "focus": self.focus or next(iter(self.layers)),
+            "layers": [layer.describe() for layer in self.layers.values()],
+            "columns": self.columns,
+            "rows": [{"title": title, "cells": names} for title, names in self.rows],
+            "facts": self.facts,
+            "agreement": self.agreement,
+            "colormaps": list(COLOUR_MAPS),
+            **self.extra,
+        }
+
+    def pack(self, budget: float = 5 * MIB, always: dict[str, int] | None = None) -> tuple[list[dict[str, Any]], bytes]:
+        """The parts of the view and one buffer with all of them: photo, colour maps, statistics, and planes up to
+        `budget`.
+
+        The first channel of each layer goes in whatever the budget, and so do the channels in `always` (layer to
+        channel).
+        """
+        packer = Packer()
+        packer.add({"kind": "photo", "type": "image/jpeg"}, encode_photo(self.photo))
+        for name in COLOUR_MAPS:
+            packer.add({"kind": "colours", "name": name}, colour_map(name).tobytes())
+        counts = share({layer.name: layer.shape for layer in self.layers.values()}, budget)
+        for layer in self.layers.values():
+            packer.add({"kind": "statistics", "layer": layer.name}, layer.statistics.tobytes())
+            chosen = list(layer.planes)[: counts[layer.name]]
+            if always and layer.name in always and always[layer.name] not in chosen:
+                chosen.append(always[layer.name])
+            for channel, plane in self.fetch(layer.name, chosen).items():
+                packer.add_plane(layer.name, channel, plane)
+        return packer.parts, packer.buffer()
+
+
+class Packer:
+    """Lays parts one after the other in a buffer, each on a multiple of four bytes."""
+
+    def __init__(self) -> None:
+        self.parts: list[dict[str, Any]] = []
+        self._pieces: list[bytes] = []
+        self._length = 0
+
+    def add(self, part: dict[str, Any], data: bytes) -> None:
+        """One part: what it is, and its bytes."""
+        self.parts.append({**part, "offset": self._length, "length": len(data)})
+        padding = -len(data) % 4
+        self._pieces += [data, b"\0" * padding]
+        self._length += len(data) + padding
+
+    def add_plane(self, layer: str, channel: int, plane: Plane) -> None:
+        """One map of a layer."""
+        height, width = plane.codes.shape
+        part = {"kind": "plane", "layer": layer, "channel": channel, "lo": plane.lo, "hi": plane.hi}
+        self.add({**part, "width": width, "height": height}, plane.codes.astype("<u2", copy=False).tobytes())
+
+    def buffer(self) -> bytes:
+        """Everything that was added."""
+        return b"".join(self._pieces)
+
+
+def share(shapes: dict[str, tuple[int, int, int]], budget: float) -> dict[str, int]:
+    """How many channels of each layer fit into `budget` bytes of planes, at least one of each.
+
+    Fine maps get fewer than coarse ones, in proportion to their sides: a fine map is dear, and a coarse layer has
+    more to say.
+    """
+
+    def counts(scale: float) -> dict[str, int]:
+        return {
+            name: min(channels, max(1, int(scale / (height * width) ** 0.5)))
+            for name, (channels, height, width) in shapes.items()
+        }
+
+    def cost(chosen: dict[str, int]) -> int:
+        return sum(2 * n * shapes[name][1] * shapes[name][2] for name, n in chosen.items())
+
+    low, high = 0.0, max((c * (h * w) ** 0.5 for c, h, w in shapes.values()), default=0.0) + 1
+    if cost(counts(high)) <= budget:
+        return counts(high)
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if cost(counts(middle)) <= budget else (low, middle)
+    return counts(low)
+
+
+def encode_photo(photo: NDArray[np.uint8], quality: int = 90) -> bytes:
+    """The backdrop as a JPEG without colour subsampling."""
+    stream = io.BytesIO()
+    Image.fromarray(photo).save(stream, "JPEG", quality=quality, subsampling=0)
+    return stream.getvalue()

@@ -1,0 +1,108 @@
+// All channels of the layer in focus, small, in the chosen order.
+import { colourTable, coloursFor, formatValue, layerOf, limitsFor, STATISTICS, thumbnail } from "./core.js";
+import { h } from "./dom.js";
+
+const PAGE = 48;
+const SIDE = 56;
+const THUMB_TABLE = new Uint32Array(65536);
+
+export class Atlas {
+  constructor(store, sort) {
+    this.store = store;
+    this.count = PAGE;
+    this.items = new Map();
+    this.title = h("span", { class: "bv-muted" });
+    this.list = h("div", {
+      class: "bv-atlas-list", role: "listbox", "aria-label": "Channels", tabindex: "0", "data-lm-suppress-shortcuts": "true",
+      on: { keydown: (event) => this.key(event) },
+    });
+    this.more = h("button", { class: "bv-button", type: "button", on: { click: () => this.grow() } }, "Show more");
+    this.root = h("section", { class: "bv-atlas" }, h("div", { class: "bv-atlas-head" }, h("label", { class: "bv-field bv-inline" }, h("span", {}, "Channels by"), sort), this.title), this.list, this.more);
+  }
+
+  grow() {
+    this.count += PAGE;
+    this.store.tell("look");
+  }
+
+  key(event) {
+    const columns = Math.max(1, Math.round(this.list.clientWidth / (this.list.firstElementChild?.offsetWidth || this.list.clientWidth)));
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -Infinity, End: Infinity }[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const { store } = this;
+    const order = store.order(store.look.layer);
+    const last = Math.min(this.count, order.length) - 1;
+    const at = Math.min(Math.max(order.indexOf(store.look.channel) + step, 0), last);
+    store.act({ type: "channel", channel: order[at] });
+    this.items.get(order[at])?.root.scrollIntoView({ block: "nearest" });
+  }
+
+  update() {
+    const { store } = this;
+    const { look, scene } = store;
+    const layer = layerOf(scene, look.layer);
+    this.root.hidden = layer.channels === 1;
+    if (layer.channels === 1) return;
+    const state = `${layer.name} ${look.sort} ${this.count}`;
+    if (state !== this.state) {
+      if (!this.state?.startsWith(`${layer.name} `)) this.count = PAGE;
+      this.state = `${layer.name} ${look.sort} ${this.count}`;
+      this.build(layer);
+    }
+    const shown = Math.min(this.count, layer.channels);
+    this.title.textContent = shown < layer.channels ? `${shown} of ${layer.channels}` : "";
+    this.more.hidden = shown === layer.channels;
+    for (const [channel, item] of this.items) this.draw(layer, channel, item);
+  }
+
+  build(layer) {
+    const { store } = this;
+    this.items = new Map();
+    const order = store.order(layer.name).slice(0, this.count);
+    const row = STATISTICS.indexOf(store.look.sort);
+    const { width, height } = scene2size(store.scene.image);
+    for (const channel of order) {
+      const canvas = h("canvas", { class: "bv-canvas", width, height, dataset: { panel: "atlas", layer: layer.name, channel, draws: "0" } });
+      const value = row < 0 ? null : store.statistics.get(layer.name)[row * layer.channels + channel];
+      const text = value === null ? `channel ${channel}` : `channel ${channel}, ${store.look.sort} ${formatValue(value, 0)}`;
+      const root = h("div", { class: "bv-thumb", role: "option", title: text, "aria-label": text, on: { click: () => store.act({ type: "channel", channel }) } }, canvas, h("span", {}, String(channel)));
+      this.items.set(channel, { root, canvas, drawn: "" });
+    }
+    this.list.replaceChildren(...[...this.items.values()].map((item) => item.root));
+    store.prefetch(layer.name, this.count);
+  }
+
+  draw(layer, channel, item) {
+    const { store } = this;
+    const { look, scene } = store;
+    const selected = channel === look.channel;
+    if (item.selected !== selected) {
+      item.selected = selected;
+      item.root.setAttribute("aria-selected", String(selected));
+    }
+    const plane = store.cache.planes.get(`${channel}@${layer.name}`);
+    if (!plane) {
+      item.canvas.dataset.state = "waiting";
+      return;
+    }
+    const limits = limitsFor(scene, look, plane);
+    const colours = coloursFor(scene, look, layer.name);
+    const state = `${limits} ${colours}`;
+    if (item.drawn === state && item.plane === plane) return;
+    const context = item.canvas.getContext("2d");
+    const image = context.createImageData(item.canvas.width, item.canvas.height);
+    colourTable(plane, limits, store.colours.get(colours), THUMB_TABLE);
+    thumbnail(plane, THUMB_TABLE, item.canvas.width, item.canvas.height, new Uint32Array(image.data.buffer));
+    context.putImageData(image, 0, 0);
+    Object.assign(item, { drawn: state, plane });
+    item.canvas.dataset.state = "drawn";
+    item.canvas.dataset.draws = String(Number(item.canvas.dataset.draws) + 1);
+  }
+}
+
+function scene2size({ width, height }) {
+  const scale = SIDE / Math.max(width, height);
+  return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
+}

@@ -1,0 +1,109 @@
+// What is chosen beside the picture: channel, order, colours, range, opacity.
+import { coloursFor, countMarks, formatValue, layerOf, MARKS } from "./core.js";
+import { h } from "./dom.js";
+
+const RANGE_NAMES = { map: "this map", layer: "this layer", all: "all layers", own: "my limits" };
+const SORT_NAMES = { variance: "variance", mean: "mean", max: "maximum", agreement: "agreement with the mask", index: "number" };
+
+const option = (value, text) => h("option", { value }, text);
+const field = (label, ...inputs) => h("label", { class: "bv-field" }, h("span", {}, label), ...inputs);
+
+export class Controls {
+  constructor(store) {
+    this.store = store;
+    const act = (action) => store.guard(() => store.act(action));
+    const select = (name, entries) =>
+      h("select", { "aria-label": name, on: { change: (event) => act({ type: name, [name]: event.target.value }) } }, entries.map(([value, text]) => option(value, text)));
+
+    this.name = h("div", { class: "bv-layer-name" });
+    this.note = h("div", { class: "bv-layer-note" });
+    this.slider = h("input", {
+      type: "range", min: 0, step: 1, class: "bv-channel-slider", "aria-label": "Channel, in the order of the list",
+      on: { input: () => act({ type: "channel", channel: store.order(store.look.layer)[Number(this.slider.value)] }) },
+    });
+    this.number = h("input", {
+      type: "number", min: 0, step: 1, class: "bv-number", "aria-label": "Channel number",
+      on: { change: () => act({ type: "channel", channel: Number(this.number.value) || 0 }) },
+    });
+    this.place = h("span", { class: "bv-muted" });
+    this.channelRow = h("div", { class: "bv-channel-row" }, field("Channel", this.number), this.slider, this.place);
+
+    this.colormap = select("colormap", [["auto", "automatic"], ...store.scene.colormaps.map((name) => [name, name])]);
+    this.range = select("range", Object.entries(RANGE_NAMES));
+    const limit = (label) => h("input", { type: "number", step: "any", class: "bv-number", "aria-label": label, on: { change: () => this.setLimits() } });
+    this.low = limit("Lower limit");
+    this.high = limit("Upper limit");
+    this.limits = h("span", { class: "bv-limits" }, this.low, "to", this.high);
+    this.opacity = h("input", {
+      type: "range", min: 0, max: 100, step: 1, "aria-label": "Opacity of the map over the photo",
+      on: { input: () => act({ type: "opacity", opacity: Number(this.opacity.value) / 100 }) },
+    });
+    this.sort = select("sort", Object.entries(SORT_NAMES));
+
+    this.bar = h("canvas", { class: "bv-bar", width: 256, height: 1, role: "img" });
+    this.ticks = h("div", { class: "bv-ticks" }, h("span"), h("span"), h("span"));
+    this.legend = h("div", { class: "bv-legend" });
+    this.root = h(
+      "div",
+      { class: "bv-controls" },
+      h("div", {}, this.name, this.note),
+      h("div", { class: "bv-colour-bar" }, this.bar, this.ticks, this.legend),
+      this.channelRow,
+      h("div", { class: "bv-fields" }, field("Colours", this.colormap), field("Range", this.range), this.limits, field("Over the photo", this.opacity)),
+    );
+  }
+
+  setLimits() {
+    const [low, high] = [Number(this.low.value), Number(this.high.value)];
+    if (this.low.value !== "" && this.high.value !== "") this.store.act({ type: "limits", limits: [low, high] });
+  }
+
+  // `panel` is the picture in focus, already drawn.
+  update(panel) {
+    const { store } = this;
+    const { look, scene } = store;
+    const layer = layerOf(scene, look.layer);
+    const order = store.order(layer.name);
+    this.name.textContent = layer.title;
+    const size = `${layer.channels} ${layer.channels === 1 ? "channel" : "channels"} of ${layer.width} × ${layer.height}`;
+    this.note.textContent = layer.note ? `${size} · ${layer.note}` : size;
+    this.channelRow.hidden = layer.channels === 1;
+    this.slider.max = layer.channels - 1;
+    this.number.max = layer.channels - 1;
+    this.slider.value = order.indexOf(look.channel);
+    this.slider.setAttribute("aria-valuetext", `channel ${look.channel}`);
+    if (document.activeElement !== this.number) this.number.value = look.channel;
+    this.place.textContent = `${order.indexOf(look.channel) + 1} of ${layer.channels} by ${SORT_NAMES[look.sort]}`;
+    for (const name of ["colormap", "range", "sort"]) this[name].value = look[name];
+    this.opacity.value = Math.round(look.opacity * 100);
+    if (panel.plane && panel.layer === look.layer) this.updateBar(panel);
+  }
+
+  updateBar({ plane, limits }) {
+    const { store } = this;
+    const colours = coloursFor(store.scene, store.look, store.look.layer);
+    this.limits.hidden = store.look.range !== "own";
+    for (const [input, value] of [[this.low, limits[0]], [this.high, limits[1]]]) {
+      if (document.activeElement !== input) input.value = Number(value.toPrecision(4));
+    }
+    const state = `${colours} ${limits} ${plane.layer} ${plane.channel}`;
+    if (this.drawn === state && this.plane === plane) return;
+    this.drawn = state;
+    this.plane = plane;
+    const context = this.bar.getContext("2d");
+    const image = context.createImageData(256, 1);
+    const table = store.colours.get(colours);
+    for (let i = 0; i < 256; i++) image.data.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i);
+    context.putImageData(image, 0, 0);
+    const [low, high] = limits;
+    const texts = high > low ? [low, (low + high) / 2, high] : ["", low, ""];
+    texts.forEach((value, i) => (this.ticks.children[i].textContent = value === "" ? "" : formatValue(value, (high - low) / 500)));
+    this.bar.setAttribute("aria-label", `Colour bar from ${this.ticks.children[0].textContent} to ${this.ticks.children[2].textContent}`);
+    const counts = countMarks(plane, limits);
+    this.legend.replaceChildren(
+      ...Object.entries(counts).map(([name, count]) =>
+        h("span", { class: "bv-key" }, h("i", { style: { background: `rgb(${MARKS[name].join(" ")})` } }), `${name}: ${count} ${count === 1 ? "cell" : "cells"}`),
+      ),
+    );
+  }
+}

@@ -1,0 +1,323 @@
+// The arithmetic of the viewer, without a page: the twin of widgets/arrays.py and widgets/state.py.
+// Tests hold the two to the same numbers, so every rounding here is the one stated there.
+
+export const LEVELS = 65530;
+export const MINUS_INFINITY = 65533;
+export const PLUS_INFINITY = 65534;
+export const NOT_A_NUMBER = 65535;
+
+export const MARKS = {
+  NaN: [255, 0, 255],
+  "+∞": [255, 0, 0],
+  "-∞": [0, 0, 255],
+  above: [255, 128, 0],
+  below: [0, 200, 255],
+};
+
+export const STATISTICS = ["lo", "hi", "mean", "max", "variance", "agreement"];
+export const RANGES = ["map", "layer", "all", "own"];
+export const SORTS = ["variance", "mean", "max", "agreement", "index"];
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+// A packed pixel as a little-endian Uint32 of RGBA, opaque.
+const pack = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+
+export function codeValue(plane, code) {
+  if (code === NOT_A_NUMBER) return NaN;
+  if (code === PLUS_INFINITY) return Infinity;
+  if (code === MINUS_INFINITY) return -Infinity;
+  if (code === LEVELS) return plane.hi;
+  return plane.lo + code * (plane.hi / LEVELS - plane.lo / LEVELS);
+}
+
+// The colour of each of the 65,536 codes of a plane, as packed pixels; `colours` is 256 × RGB.
+export function colourTable(plane, limits, colours, table = new Uint32Array(65536)) {
+  const [low, high] = limits;
+  const packed = packColours(colours);
+  const above = pack(...MARKS.above);
+  const below = pack(...MARKS.below);
+  const step = plane.hi / LEVELS - plane.lo / LEVELS;
+  const span = high - low;
+  for (let code = 0; code <= LEVELS; code++) {
+    const value = code === LEVELS ? plane.hi : plane.lo + code * step;
+    if (value > high) table[code] = above;
+    else if (value < low) table[code] = below;
+    else table[code] = packed[span > 0 ? Math.floor(((value - low) / span) * 255 + 0.5) : 128];
+  }
+  for (let code = LEVELS + 1; code < 65536; code++) table[code] = pack(...MARKS.NaN);
+  table[PLUS_INFINITY] = pack(...MARKS["+∞"]);
+  table[MINUS_INFINITY] = pack(...MARKS["-∞"]);
+  return table;
+}
+
+function packColours(colours) {
+  const packed = new Uint32Array(256);
+  for (let i = 0; i < 256; i++) packed[i] = pack(colours[3 * i], colours[3 * i + 1], colours[3 * i + 2]);
+  return packed;
+}
+
+export function limitsOf(kind, lo, hi) {
+  if (kind === "unit") return [0, 1];
+  if (kind === "signed") {
+    const top = Math.max(Math.abs(lo), Math.abs(hi));
+    return [-top, top];
+  }
+  return [lo, hi];
+}
+
+// The map in colour at its own size.
+export function paint(plane, table, out) {
+  const codes = plane.codes;
+  for (let i = 0; i < codes.length; i++) out[i] = table[codes[i]];
+  return out;
+}
+
+// The map over a grey backdrop of width × height; every cell of the map stays a sharp block.
+export function overlay(plane, table, backdrop, width, height, opacity, out) {
+  const weight = Math.floor(clamp(opacity, 0, 1) * 255 + 0.5);
+  const rest = 255 - weight;
+  const columns = cells(width, plane.width);
+  for (let y = 0; y < height; y++) {
+    const row = Math.floor((y * plane.height) / height) * plane.width;
+    const start = y * width;
+    for (let x = 0; x < width; x++) {
+      const heat = table[plane.codes[row + columns[x]]];
+      if (weight === 255) {
+        out[start + x] = heat;
+        continue;
+      }
+      // (v · 32897) >>> 23 is v / 255 rounded down for every v below 65536, without a division.
+      const under = backdrop[start + x] * rest + 127;
+      const r = (((heat & 255) * weight + under) * 32897) >>> 23;
+      const g = ((((heat >>> 8) & 255) * weight + under) * 32897) >>> 23;
+      const b = ((((heat >>> 16) & 255) * weight + under) * 32897) >>> 23;
+      out[start + x] = ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+    }
+  }
+  return out;
+}
+
+// A small copy of a map: the nearest cell for each pixel of the copy.
+export function thumbnail(plane, table, width, height, out) {
+  const columns = cells(width, plane.width);
+  for (let y = 0; y < height; y++) {
+    const row = Math.floor((y * plane.height) / height) * plane.width;
+    for (let x = 0; x < width; x++) out[y * width + x] = table[plane.codes[row + columns[x]]];
+  }
+  return out;
+}
+
+// Luma of RGBA bytes.
+export function grey(rgba) {
+  const out = new Uint8Array(rgba.length / 4);
+  for (let i = 0; i < out.length; i++) {
+    out[i] = Math.floor((299 * rgba[4 * i] + 587 * rgba[4 * i + 1] + 114 * rgba[4 * i + 2] + 500) / 1000);
+  }
+  return out;
+}
+
+export function cells(length, count) {
+  const out = new Uint16Array(length);
+  for (let i = 0; i < length; i++) out[i] = Math.floor((i * count) / length);
+  return out;
+}
+
+export const cell = (position, length, count) => clamp(Math.floor((position * count) / length), 0, count - 1);
+export const cellCentre = (index, length, count) => ((index + 0.5) * length) / count;
+
+// Indices from the largest value to the smallest; equal values keep their order, NaN comes last.
+export function rank(values) {
+  const key = (v) => (Number.isNaN(v) ? -Infinity : v);
+  return Array.from(values.keys()).sort((a, b) => (key(values[b]) > key(values[a]) ? 1 : key(values[b]) < key(values[a]) ? -1 : a - b));
+}
+
+// Which of the marks a painted map contains, with how many pixels each.
+export function countMarks(plane, limits) {
+  const [low, high] = limits;
+  const counts = {};
+  const add = (name) => (counts[name] = (counts[name] ?? 0) + 1);
+  const step = plane.hi / LEVELS - plane.lo / LEVELS;
+  const outside = plane.hi > high || plane.lo < low;
+  for (const code of plane.codes) {
+    if (code <= LEVELS) {
+      if (!outside) continue;
+      const value = code === LEVELS ? plane.hi : plane.lo + code * step;
+      if (value > high) add("above");
+      else if (value < low) add("below");
+    } else add(code === PLUS_INFINITY ? "+∞" : code === MINUS_INFINITY ? "-∞" : "NaN");
+  }
+  return counts;
+}
+
+// A number with the digits that its plane can answer for: `quantum` is the step between neighbouring codes.
+export function formatValue(value, quantum = 0) {
+  if (Number.isNaN(value)) return "NaN";
+  if (!Number.isFinite(value)) return value > 0 ? "+∞" : "−∞";
+  const size = Math.abs(value);
+  let text;
+  if (size !== 0 && (size >= 1e6 || size < 1e-4) && !(quantum > size)) text = value.toExponential(3);
+  else {
+    const places = quantum > 0 ? clamp(Math.ceil(-Math.log10(quantum)), 0, 8) : size >= 100 ? 2 : 4;
+    text = value.toFixed(places).replace(/^-(?=[0.]*$)/, "");
+  }
+  return text.replaceAll("-", "−");
+}
+
+// The same in at most four figures, for the small pictures.
+export function shortValue(value, quantum = 0) {
+  const size = Number.isFinite(value) && value ? Math.abs(value) : 1;
+  return formatValue(value, Math.max(quantum, 10 ** (Math.floor(Math.log10(size)) - 3)));
+}
+
+export const quantumOf = (plane) => (plane.hi - plane.lo) / LEVELS;
+
+// Takes the parts out of one packed buffer. Each part says where it lies; planes are views, not copies.
+export function unpack(parts, buffer) {
+  const bytes = buffer instanceof DataView ? buffer : new DataView(buffer.buffer ?? buffer, buffer.byteOffset ?? 0, buffer.byteLength);
+  return parts.map((part) => {
+    const start = bytes.byteOffset + part.offset;
+    if (part.offset + part.length > bytes.byteLength) throw new Error("The data of this view is cut short.");
+    // A view needs its start on a multiple of its element's size; a transport may have moved it.
+    const raw = start % 4 === 0 ? [bytes.buffer, start] : [bytes.buffer.slice(start, start + part.length), 0];
+    if (part.kind === "plane") {
+      const codes = new Uint16Array(raw[0], raw[1], part.length / 2);
+      return { ...part, codes };
+    }
+    if (part.kind === "statistics") return { ...part, values: new Float32Array(raw[0], raw[1], part.length / 4) };
+    return { ...part, bytes: new Uint8Array(raw[0], raw[1], part.length) };
+  });
+}
+
+// The planes the page holds, bounded: the least lately used go first, but never one that is pinned by `keep`.
+export class PlaneCache {
+  constructor(limit = 128 * 2 ** 20) {
+    this.limit = limit;
+    this.bytes = 0;
+    this.planes = new Map();
+  }
+  static key(layer, channel) {
+    return `${channel}@${layer}`;
+  }
+  has(layer, channel) {
+    return this.planes.has(PlaneCache.key(layer, channel));
+  }
+  get(layer, channel) {
+    const key = PlaneCache.key(layer, channel);
+    const plane = this.planes.get(key);
+    if (plane) {
+      this.planes.delete(key);
+      this.planes.set(key, plane);
+    }
+    return plane;
+  }
+  put(plane, keep = () => false) {
+    const key = PlaneCache.key(plane.layer, plane.channel);
+    this.bytes += plane.codes.byteLength - (this.planes.get(key)?.codes.byteLength ?? 0);
+    this.planes.delete(key);
+    this.planes.set(key, plane);
+    for (const [old, other] of this.planes) {
+      if (this.bytes <= this.limit) break;
+      if (other === plane || keep(other.layer, other.channel)) continue;
+      this.planes.delete(old);
+      this.bytes -= other.codes.byteLength;
+    }
+  }
+  drop(layer) {
+    for (const [key, plane] of this.planes) {
+      if (plane.layer !== layer) continue;
+      this.planes.delete(key);
+      this.bytes -= plane.codes.byteLength;
+    }
+  }
+}
+
+// ---- what is being looked at ----
+
+export const layerOf = (scene, name) => scene.layers.find((layer) => layer.name === name);
+
+// The channels of a layer in the order the atlas shows them.
+export function channelOrder(layer, statistics, sort) {
+  const row = STATISTICS.indexOf(sort);
+  if (row < 0 || !statistics) return Array.from({ length: layer.channels }, (_, i) => i);
+  return rank(statistics.subarray(row * layer.channels, (row + 1) * layer.channels));
+}
+
+// The range [lo, hi] and the limits that a plane is drawn with.
+export function limitsFor(scene, look, plane, statistics) {
+  const layer = layerOf(scene, plane.layer);
+  if (look.range === "own" && look.limits?.length === 2) return [look.limits[0], look.limits[1]];
+  let [lo, hi] = [plane.lo, plane.hi];
+  if (look.range === "layer") [lo, hi] = layerRange(layer, statistics);
+  if (look.range === "all") {
+    const all = scene.layers.filter((other) => other.kind === layer.kind).map((other) => layerRange(other, null));
+    lo = Math.min(...all.map((range) => range[0]));
+    hi = Math.max(...all.map((range) => range[1]));
+  }
+  return limitsOf(layer.kind, lo, hi);
+}
+
+const layerRange = (layer) => layer.range;
+
+export function coloursFor(scene, look, name) {
+  if (look.colormap !== "auto") return look.colormap;
+  return layerOf(scene, name).kind === "signed" ? "blue-red" : "lagoon";
+}
+
+// One step of looking. Returns a new look; what makes no sense leaves it as it was.
+export function transition(scene, look, action) {
+  const layer = layerOf(scene, look.layer);
+  switch (action.type) {
+    case "layer": {
+      const next = layerOf(scene, action.layer);
+      if (!next) return look;
+      return { ...look, layer: next.name, channel: look.channels[next.name] ?? 0 };
+    }
+    case "channel": {
+      const channel = clamp(Math.round(action.channel), 0, layer.channels - 1);
+      return { ...look, channel, channels: { ...look.channels, [look.layer]: channel } };
+    }
+    case "pin": {
+      if (!action.point) return { ...look, pin: [] };
+      const { width, height } = scene.image;
+      const [x, y] = action.point;
+      if (!Number.isFinite(x) || !Number.isFinite(y)) return look;
+      return { ...look, pin: [clamp(x, 0, width - 1), clamp(y, 0, height - 1)] };
+    }
+    case "move": {
+      const { width, height } = scene.image;
+      const [x, y] = action.from;
+      const column = clamp(cell(x, width, layer.width) + action.dx, 0, layer.width - 1);
+      const row = clamp(cell(y, height, layer.height) + action.dy, 0, layer.height - 1);
+      const point = [cellCentre(column, width, layer.width), cellCentre(row, height, layer.height)];
+      return transition(scene, look, { type: "pin", point });
+    }
+    case "opacity":
+      return { ...look, opacity: clamp(action.opacity, 0, 1) };
+    case "colormap":
+      return scene.colormaps.includes(action.colormap) || action.colormap === "auto" ? { ...look, colormap: action.colormap } : look;
+    case "range":
+      return RANGES.includes(action.range) ? { ...look, range: action.range } : look;
+    case "limits": {
+      const [low, high] = action.limits;
+      return Number.isFinite(low) && Number.isFinite(high) && low < high ? { ...look, range: "own", limits: [low, high] } : look;
+    }
+    case "sort":
+      return SORTS.includes(action.sort) ? { ...look, sort: action.sort } : look;
+    case "zoom": {
+      // `at` is the point that stays under the pointer, in parts of the picture.
+      const scale = clamp(look.zoom[0] * action.factor, 1, 64);
+      const [ax, ay] = action.at ?? [0.5, 0.5];
+      const shift = (start, at) => clamp(start + at / look.zoom[0] - at / scale, 0, 1 - 1 / scale);
+      return { ...look, zoom: [scale, shift(look.zoom[1], ax), shift(look.zoom[2], ay)] };
+    }
+    case "pan": {
+      const [scale, x, y] = look.zoom;
+      return { ...look, zoom: [scale, clamp(x + action.dx, 0, 1 - 1 / scale), clamp(y + action.dy, 0, 1 - 1 / scale)] };
+    }
+    case "reset-zoom":
+      return { ...look, zoom: [1, 0, 0] };
+    default:
+      return look;
+  }
+}

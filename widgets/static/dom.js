@@ -1,0 +1,63 @@
+// Small helpers on the page. Text always goes in as text: nothing here reads data as HTML.
+
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "class") element.className = value;
+    else if (name === "on") for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
+    else if (name === "dataset") Object.assign(element.dataset, value);
+    else if (name === "style") for (const [key, to] of Object.entries(value)) element.style.setProperty(key, to);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+export function svg(tag, attributes = {}) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+// A page's own background says more than any of its class names: light or dark, whoever hosts the view.
+export function themeOf(element) {
+  for (let node = element.parentElement; node; node = node.parentElement) {
+    const parts = getComputedStyle(node).backgroundColor.match(/[\d.]+/g)?.map(Number);
+    if (!parts || (parts.length === 4 && parts[3] < 0.5)) continue;
+    const [r, g, b] = parts;
+    return 0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light";
+  }
+  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+
+export function watchTheme(root) {
+  const apply = () => {
+    root.dataset.theme = root.isConnected ? themeOf(root) : (root.dataset.theme ?? "light");
+  };
+  const observer = new MutationObserver(() => requestAnimationFrame(apply));
+  for (const node of [document.documentElement, document.body]) observer.observe(node, { attributes: true });
+  const media = matchMedia("(prefers-color-scheme: dark)");
+  media.addEventListener("change", apply);
+  requestAnimationFrame(apply);
+  return () => {
+    observer.disconnect();
+    media.removeEventListener("change", apply);
+  };
+}
+
+export function download(name, blob) {
+  const url = URL.createObjectURL(blob);
+  const link = h("a", { href: url, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+export function toBase64(bytes) {
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
+  return btoa(text);
+}

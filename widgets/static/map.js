@@ -1,0 +1,127 @@
+// One map on the page: a canvas, the marks over it, and the cell under the cursor.
+import { cell, codeValue, colourTable, coloursFor, formatValue, layerOf, limitsFor, overlay, paint, quantumOf, shortValue } from "./core.js";
+import { h, svg } from "./dom.js";
+
+export const PHOTO = "photo";
+const PANEL_TABLE = new Uint32Array(65536);
+
+export class MapPanel {
+  // `place` names the panel; with `backdrop` the map lies over the photo, at the photo's size.
+  constructor(store, place, layer, { backdrop = false, channel = null } = {}) {
+    Object.assign(this, { store, place, layer, backdrop, channel, drawn: "", shape: "" });
+    this.canvas = h("canvas", { class: "bv-canvas", dataset: { panel: place, layer, draws: "0" } });
+    this.marker = h("span", { class: "bv-marker", hidden: true });
+    this.overlay = svg("svg", { class: "bv-marks", preserveAspectRatio: "none", "aria-hidden": "true" });
+    this.sheet = h("div", { class: "bv-sheet" }, this.canvas, this.overlay, this.marker);
+    this.frame = h("div", { class: "bv-frame" }, this.sheet);
+    const { width, height } = store.scene.image;
+    this.frame.style.aspectRatio = `${width} / ${height}`;
+    this.overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  }
+
+  get info() {
+    return layerOf(this.store.scene, this.layer);
+  }
+  get shownChannel() {
+    return this.channel ?? this.store.channelOf(this.layer);
+  }
+
+  draw() {
+    const { store, canvas } = this;
+    if (this.layer === PHOTO) return this.drawPhoto();
+    const channel = this.shownChannel;
+    canvas.dataset.channel = channel;
+    const plane = store.plane(this.layer, channel);
+    if (!plane || (this.backdrop && !store.photo)) {
+      canvas.dataset.state = plane || !store.missing(this.layer, channel) ? "waiting" : "missing";
+      return undefined;
+    }
+    const { scene, look } = store;
+    const limits = limitsFor(scene, look, plane);
+    const colours = coloursFor(scene, look, this.layer);
+    const opacity = this.backdrop ? look.opacity : 1;
+    const state = `${channel} ${limits} ${colours} ${opacity}`;
+    if (this.drawn === state && this.plane === plane) return plane;
+    const [width, height] = this.backdrop ? [store.photo.width, store.photo.height] : [plane.width, plane.height];
+    this.prepare(width, height);
+    colourTable(plane, limits, store.colours.get(colours), PANEL_TABLE);
+    if (this.backdrop) overlay(plane, PANEL_TABLE, store.photo.grey, width, height, opacity, this.pixels);
+    else paint(plane, PANEL_TABLE, this.pixels);
+    this.context.putImageData(this.image, 0, 0);
+    this.plane = plane;
+    this.limits = limits;
+    this.finish(state);
+    return plane;
+  }
+
+  drawPhoto() {
+    const { photo } = this.store;
+    if (!photo || this.drawn === PHOTO) return;
+    this.prepare(photo.width, photo.height);
+    this.image.data.set(photo.rgba);
+    this.context.putImageData(this.image, 0, 0);
+    this.finish(PHOTO);
+  }
+
+  prepare(width, height) {
+    if (this.shape === `${width} ${height}`) return;
+    this.shape = `${width} ${height}`;
+    this.canvas.width = width;
+    this.canvas.height = height;
+    this.context = this.canvas.getContext("2d", { willReadFrequently: true });
+    this.image = this.context.createImageData(width, height);
+    this.pixels = new Uint32Array(this.image.data.buffer);
+  }
+
+  finish(state) {
+    this.drawn = state;
+    this.canvas.dataset.state = "drawn";
+    this.canvas.dataset.draws = String(Number(this.canvas.dataset.draws) + 1);
+  }
+
+  // The value under a point of the photo: what it is, where, and as text with the digits that hold.
+  probe(at) {
+    if (this.layer === PHOTO || !this.plane) return null;
+    const { image } = this.store.scene;
+    const column = cell(at[0], image.width, this.plane.width);
+    const row = cell(at[1], image.height, this.plane.height);
+    const value = codeValue(this.plane, this.plane.codes[row * this.plane.width + column]);
+    return { column, row, value, text: formatValue(value, quantumOf(this.plane)), short: shortValue(value, quantumOf(this.plane)) };
+  }
+
+  // Outlines the cell that the point falls into.
+  mark(at) {
+    this.marker.hidden = !at;
+    if (!at) return;
+    const { image } = this.store.scene;
+    const [width, height] = this.layer === PHOTO ? [image.width, image.height] : [this.info.width, this.info.height];
+    const { style } = this.marker;
+    style.left = `${((cell(at[0], image.width, width) + 0.5) / width) * 100}%`;
+    style.top = `${((cell(at[1], image.height, height) + 0.5) / height) * 100}%`;
+    style.setProperty("--cell-width", `${100 / width}%`);
+    style.setProperty("--cell-height", `${100 / height}%`);
+  }
+
+  // Points, boxes and lines in the photo's pixels, each with a tone that the style sheet colours.
+  drawMarks(marks) {
+    const shapes = marks.filter((mark) => !mark.layers || mark.layers.includes(this.layer));
+    this.overlay.replaceChildren(
+      ...shapes.map((mark) => {
+        const look = { class: `bv-mark bv-tone-${mark.tone ?? "one"} bv-${mark.kind}`, opacity: mark.weight ?? 1 };
+        if (mark.kind === "box") return svg("rect", { ...look, x: mark.x, y: mark.y, width: mark.width, height: mark.height });
+        if (mark.kind === "line") return svg("line", { ...look, x1: mark.x, y1: mark.y, x2: mark.x2, y2: mark.y2 });
+        // A line of no length with round ends stays a dot at any zoom.
+        return svg("line", { ...look, x1: mark.x, y1: mark.y, x2: mark.x, y2: mark.y });
+      }),
+    );
+  }
+
+  // Where the pointer is, in the photo's pixels.
+  locate(event) {
+    const box = this.sheet.getBoundingClientRect();
+    const { width, height } = this.store.scene.image;
+    const x = ((event.clientX - box.left) / box.width) * width;
+    const y = ((event.clientY - box.top) / box.height) * height;
+    return [Math.min(Math.max(x, 0), width - 1e-6), Math.min(Math.max(y, 0), height - 1e-6)];
+  }
+}

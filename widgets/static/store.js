@@ -1,0 +1,224 @@
+// The data behind the views of one model: planes, statistics, the photo, and the way to the kernel for more.
+import { PlaneCache, channelOrder, grey, layerOf, transition, unpack } from "./core.js";
+
+export const LOOK = ["layer", "channel", "channels", "pin", "colormap", "range", "limits", "opacity", "sort", "zoom", "ablated"];
+
+const MESSAGE_BYTES = 2 ** 21;
+const PREFETCH_BYTES = 2 ** 24;
+const PATIENCE_MS = 20_000;
+
+const stores = new WeakMap();
+export function storeOf(model) {
+  if (!stores.has(model)) stores.set(model, new Store(model));
+  return stores.get(model);
+}
+
+class Store {
+  constructor(model) {
+    this.model = model;
+    this.scene = model.get("scene");
+    this.look = Object.fromEntries(LOOK.map((name) => [name, model.get(name)]));
+    this.cache = new PlaneCache();
+    this.statistics = new Map();
+    this.colours = new Map();
+    this.photo = null;
+    this.photoPart = null;
+    this.hover = null;
+    this.problem = "";
+    this.asked = new Map();
+    this.refused = new Set();
+    this.orders = new Map();
+    this.listeners = new Set();
+    this.live = model.get("live") !== false;
+    model.on("msg:custom", (message, buffers) => this.guard(() => this.receive(message, buffers)));
+    model.on("change:scene", () => {
+      this.scene = model.get("scene");
+      this.tell("scene");
+    });
+    for (const name of ["error", "busy", "marks", "table", "controls"]) model.on(`change:${name}`, () => this.tell(name));
+    for (const name of LOOK) model.on(`change:${name}`, () => this.readLook(name));
+    this.guard(() => {
+      const blob = model.get("blob");
+      if (blob?.byteLength) {
+        this.take(model.get("parts"), blob);
+        this.send({ type: "received" });
+      } else this.send({ type: "hello" });
+    });
+  }
+
+  // Runs something that may fail, and shows the failure in the view instead of a blank cell.
+  guard(task) {
+    try {
+      return task();
+    } catch (error) {
+      this.fail(error);
+      return undefined;
+    }
+  }
+  fail(error) {
+    this.problem = error?.message || String(error);
+    console.error(error);
+    this.tell("error");
+  }
+  tell(what) {
+    for (const listener of this.listeners) listener(what);
+  }
+  send(message) {
+    if (this.live) this.model.send(message);
+  }
+
+  get ready() {
+    return this.statistics.size === this.scene.layers.length;
+  }
+
+  take(parts, buffer) {
+    for (const part of unpack(parts, buffer)) {
+      if (part.kind === "plane") {
+        this.cache.put(part, (layer, channel) => this.shown(layer, channel));
+        this.asked.delete(PlaneCache.key(part.layer, part.channel));
+      } else if (part.kind === "statistics") {
+        this.statistics.set(part.layer, part.values);
+        this.orders.delete(part.layer);
+      } else if (part.kind === "colours") this.colours.set(part.name, part.bytes);
+      else if (part.kind === "photo") {
+        this.photoPart = part;
+        this.decode(part);
+      }
+    }
+    this.tell("data");
+  }
+
+  // Maps on show stay, whatever comes in.
+  shown(layer, channel) {
+    return (this.look.channels[layer] ?? 0) === channel || (layer === this.look.layer && channel === this.look.channel);
+  }
+
+  async decode(part) {
+    try {
+      const bitmap = await createImageBitmap(new Blob([part.bytes], { type: part.type }));
+      const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+      const context = canvas.getContext("2d", { willReadFrequently: true });
+      context.drawImage(bitmap, 0, 0);
+      const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+      this.photo = { width: bitmap.width, height: bitmap.height, rgba: data, grey: grey(data) };
+      bitmap.close();
+      this.tell("data");
+    } catch (error) {
+      this.fail(new Error(`The photo cannot be shown: ${error.message}`));
+    }
+  }
+
+  receive(message, buffers) {
+    if (message.type === "parts") {
+      for (const layer of message.replaced ?? []) this.cache.drop(layer);
+      if (message.problem) this.problem = message.problem;
+      for (const [layer, channel] of message.refused ?? []) {
+        this.refused.add(PlaneCache.key(layer, channel));
+        this.asked.delete(PlaneCache.key(layer, channel));
+      }
+      if (message.parts?.length) this.take(message.parts, buffers[0]);
+      this.tell("data");
+      if (message.problem) this.tell("error");
+    }
+  }
+
+  order(name, sort = this.look.sort) {
+    const known = this.orders.get(name) ?? {};
+    known[sort] ??= channelOrder(layerOf(this.scene, name), this.statistics.get(name), sort);
+    this.orders.set(name, known);
+    return known[sort];
+  }
+
+  channelOf(name) {
+    return name === this.look.layer ? this.look.channel : (this.look.channels[name] ?? 0);
+  }
+
+  // The plane, or undefined after asking the kernel for it.
+  plane(name, channel = this.channelOf(name)) {
+    const plane = this.cache.get(name, channel);
+    if (!plane) this.ask(name, [channel], true);
+    return plane;
+  }
+
+  missing(name, channel) {
+    return !this.live || this.refused.has(PlaneCache.key(name, channel));
+  }
+
+  // `compute`: also channels that cost a new run of the model.
+  ask(name, channels, compute) {
+    if (!this.live) return;
+    const layer = layerOf(this.scene, name);
+    const now = Date.now();
+    const wanted = channels.filter((channel) => {
+      const key = PlaneCache.key(name, channel);
+      const asked = this.asked.get(key);
+      if (this.cache.has(name, channel) || (this.refused.has(key) && !compute)) return false;
+      return !asked || (compute && !asked.compute);
+    });
+    if (!wanted.length) return;
+    for (const channel of wanted) this.asked.set(PlaneCache.key(name, channel), { compute, at: now });
+    const each = Math.max(1, Math.floor(MESSAGE_BYTES / (2 * layer.width * layer.height)));
+    for (let i = 0; i < wanted.length; i += each) {
+      this.send({ type: "planes", layer: name, channels: wanted.slice(i, i + each), compute });
+    }
+    if (compute) setTimeout(() => this.checkPatience(wanted.map((channel) => PlaneCache.key(name, channel))), PATIENCE_MS);
+  }
+  checkPatience(keys) {
+    const late = keys.filter((key) => this.asked.has(key));
+    if (!late.length || this.model.get("busy")) return;
+    for (const key of late) this.asked.delete(key);
+    this.problem = "The kernel does not answer. What is already here can still be looked at; run the cell again for the rest.";
+    this.tell("error");
+  }
+
+  // The channels an atlas shows first, while they are cheap to have.
+  prefetch(name, count) {
+    const layer = layerOf(this.scene, name);
+    const most = Math.min(count, Math.max(1, Math.floor(PREFETCH_BYTES / (2 * layer.width * layer.height))));
+    this.ask(name, this.order(name).slice(0, most), false);
+  }
+
+  act(action) {
+    const next = transition(this.scene, this.look, action);
+    if (next === this.look) return;
+    const changed = LOOK.filter((name) => JSON.stringify(next[name]) !== JSON.stringify(this.look[name]));
+    this.look = next;
+    this.writing = true;
+    for (const name of changed) this.model.set(name, next[name]);
+    this.writing = false;
+    this.save();
+    this.tell("look");
+  }
+
+  // The kernel and linked widgets hear at most ten times a second, and always of the last state.
+  save() {
+    if (this.saving) return;
+    this.saving = setTimeout(() => {
+      this.saving = null;
+      this.guard(() => this.model.save_changes());
+    }, 100);
+  }
+
+  readLook(name) {
+    if (this.writing) return;
+    const value = this.model.get(name);
+    if (JSON.stringify(value) === JSON.stringify(this.look[name])) return;
+    // A trait set from outside goes through the same step as a click, so that it cannot point at nothing.
+    if (name === "layer") this.look = transition(this.scene, this.look, { type: "layer", layer: value });
+    else if (name === "channel") this.look = transition(this.scene, this.look, { type: "channel", channel: value });
+    else this.look = { ...this.look, [name]: value };
+    if (name === "channels") this.look.channel = value[this.look.layer] ?? 0;
+    this.writing = true;
+    for (const other of ["channel", "channels"]) this.model.set(other, this.look[other]);
+    this.writing = false;
+    this.tell("look");
+  }
+
+  point(at) {
+    this.hover = at;
+    this.tell("point");
+  }
+  get at() {
+    return this.hover ?? (this.look.pin.length === 2 ? this.look.pin : null);
+  }
+}

@@ -1,0 +1,42 @@
+// Numbers beside the pictures: scores, or the rows of a comparison. A row that names a layer shows it when chosen.
+import { h } from "./dom.js";
+
+export class Table {
+  constructor(store) {
+    this.store = store;
+    this.root = h("div", { class: "bv-table", hidden: true });
+  }
+
+  update() {
+    const { store } = this;
+    const table = store.model.get("table") ?? {};
+    this.root.hidden = !table.rows?.length;
+    if (table !== this.table) this.build(table);
+    for (const row of this.rows ?? []) {
+      if (row.dataset.layer) row.setAttribute("aria-selected", String(row.dataset.layer === store.look.layer));
+    }
+  }
+
+  build(table) {
+    const { store } = this;
+    this.table = table;
+    if (this.root.hidden) return;
+    this.rows = table.rows.map(({ cells, layer, status, first }) => {
+      const choose = () => store.guard(() => store.act({ type: "layer", layer }));
+      const keyed = (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        event.stopPropagation();
+        choose();
+      };
+      return h(
+        "tr",
+        { class: first ? "bv-first" : null, dataset: { status: status ?? "", layer: layer ?? "" }, tabindex: layer ? "0" : null, on: layer ? { click: choose, keydown: keyed } : {} },
+        cells.map((value, i) => h(i ? "td" : "th", i ? {} : { scope: "row" }, value)),
+      );
+    });
+    this.root.replaceChildren(
+      h("table", {}, table.caption ? h("caption", {}, table.caption) : null, h("thead", {}, h("tr", {}, table.columns.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, this.rows)),
+    );
+  }
+}

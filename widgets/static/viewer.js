@@ -1,0 +1,357 @@
+// The view: builds the page, listens, and redraws what changed once a frame.
+import { Atlas } from "./atlas.js";
+import { Controls } from "./controls.js";
+import { cell, layerOf } from "./core.js";
+import { h, watchTheme } from "./dom.js";
+import { MapPanel, PHOTO } from "./map.js";
+import { savePicture, saveState } from "./save.js";
+import { storeOf } from "./store.js";
+import { Table } from "./table.js";
+
+const KEYS = [
+  ["← ↑ → ↓", "move the cursor by one cell (with Shift: ten)"],
+  ["Enter", "pin the cursor; Esc takes the pin away"],
+  ["[  ]", "channel before, channel after"],
+  ["PageUp PageDown", "layer before, layer after"],
+  ["+  −  0", "zoom in, out, whole picture; drag to move"],
+  ["C  R  O", "next colours, next range, map on or off"],
+];
+
+class View {
+  constructor(store, element) {
+    this.store = store;
+    this.abort = new AbortController();
+    this.alert = h("div", { class: "bv-alert", role: "alert", hidden: true });
+    this.busy = h("div", { class: "bv-busy", role: "status", hidden: true });
+    this.root = h("div", { class: "bv", dataset: { viewer: "" } });
+    element.append(this.root);
+    this.stopTheme = watchTheme(this.root);
+    this.listener = (what) => this.hear(what);
+    store.listeners.add(this.listener);
+    store.guard(() => this.build());
+    this.hear("error");
+  }
+
+  close() {
+    this.store.listeners.delete(this.listener);
+    this.stopTheme();
+    this.abort.abort();
+    cancelAnimationFrame(this.frame);
+  }
+
+  // ---- page ----
+
+  build() {
+    const { store } = this;
+    const { scene } = store;
+    this.root.dataset.viewer = scene.view;
+    const button = (text, title, task) =>
+      h("button", { class: "bv-button", type: "button", title, on: { click: () => this.try(task) } }, text);
+    this.probe = h("output", { class: "bv-probe", dataset: { probe: "" }, "aria-live": "off" });
+    this.controls = new Controls(store);
+    this.atlas = new Atlas(store, this.controls.sort);
+    this.table = new Table(store);
+    this.stageRow = h("div", { class: "bv-stages" });
+    this.stages = [];
+    this.scale = h("div", { class: "bv-scale", "aria-hidden": "true" }, h("i"), h("span"));
+    const zoom = h(
+      "div",
+      { class: "bv-zoom", role: "group", "aria-label": "Zoom" },
+      button("−", "Zoom out", () => store.act({ type: "zoom", factor: 1 / 1.5 })),
+      button("+", "Zoom in", () => store.act({ type: "zoom", factor: 1.5 })),
+      button("Whole", "Show the whole picture", () => store.act({ type: "reset-zoom" })),
+    );
+    const keys = h(
+      "details",
+      { class: "bv-keys" },
+      h("summary", { class: "bv-button" }, "Keys"),
+      h("dl", {}, KEYS.map(([key, text]) => [h("dt", {}, key), h("dd", {}, text)])),
+    );
+    this.grid = h("div", { class: "bv-grid", role: "group", "aria-label": "All layers" });
+    this.panels = [];
+    this.body = h(
+      "div",
+      { class: "bv-body" },
+      h("div", { class: "bv-focus" }, this.stageRow, h("div", { class: "bv-under" }, this.scale, zoom), this.probe),
+      h("div", { class: "bv-side" }, this.controls.root, this.atlas.root),
+      this.table.root,
+      this.grid,
+    );
+    this.root.replaceChildren(
+      h(
+        "header",
+        { class: "bv-head" },
+        h("div", { class: "bv-titles" }, h("div", { class: "bv-title", role: "heading", "aria-level": "3" }, scene.title), h("div", { class: "bv-question" }, scene.question)),
+        h("div", { class: "bv-actions" }, keys, button("Save PNG", "Save what is shown as a picture", () => savePicture(store, this)), button("Save state", "Save a file that opens this view again", () => saveState(store))),
+      ),
+      this.alert,
+      this.busy,
+      this.body,
+      h("footer", { class: "bv-foot" }, scene.facts.map((fact) => h("span", {}, fact))),
+    );
+    this.buildGrid();
+  }
+
+  buildGrid() {
+    const { store } = this;
+    const { scene } = store;
+    this.grid.hidden = !scene.rows.length;
+    this.grid.style.setProperty("--columns", scene.columns.length);
+    this.grid.classList.toggle("bv-wide", scene.columns.length <= 5);
+    const cells = [h("span")];
+    for (const column of scene.columns) cells.push(h("div", { class: "bv-column", dataset: { heading: "" } }, column));
+    this.panels = [];
+    for (const row of scene.rows) {
+      cells.push(h("div", { class: "bv-row", dataset: { heading: "" } }, row.title));
+      for (const name of row.cells) cells.push(name ? this.gridPanel(name) : h("span"));
+    }
+    this.grid.replaceChildren(...cells);
+  }
+
+  gridPanel(name) {
+    const { store } = this;
+    const panel = new MapPanel(store, "grid", name);
+    panel.value = h("span", { class: "bv-value", dataset: { value: name } });
+    panel.label = h("span", { class: "bv-panel-note" });
+    this.panels.push(panel);
+    this.follow(panel);
+    if (name === PHOTO) {
+      panel.label.textContent = "photo";
+      return h("div", { class: "bv-panel" }, panel.frame, panel.label, panel.value);
+    }
+    panel.frame.setAttribute("role", "img");
+    panel.button = h(
+      "button",
+      { class: "bv-panel", type: "button", title: panel.info.title, on: { click: () => this.try(() => store.act({ type: "layer", layer: name })) } },
+      panel.frame, panel.label, panel.value,
+    );
+    return panel.button;
+  }
+
+  // The pictures in focus: one, or a group that is to be compared.
+  buildStages() {
+    const { store } = this;
+    const names = layerOf(store.scene, store.look.layer).group ?? [store.look.layer];
+    if (this.stages.map((stage) => stage.layer).join("\n") === names.join("\n")) return;
+    if (this.stages.length === names.length) {
+      this.stages.forEach((stage, i) => {
+        stage.layer = names[i];
+        stage.canvas.dataset.layer = names[i];
+        if (stage.caption) stage.caption.textContent = stage.info.title;
+      });
+      return;
+    }
+    this.stages = names.map((name, i) => {
+      const stage = new MapPanel(store, i ? `focus-${i + 1}` : "focus", name, { backdrop: true });
+      stage.frame.classList.add("bv-stage");
+      Object.entries({ tabindex: "0", role: "application", "data-lm-suppress-shortcuts": "true" }).forEach(([key, value]) => stage.frame.setAttribute(key, value));
+      stage.frame.addEventListener("keydown", (event) => this.try(() => this.key(event)));
+      this.follow(stage);
+      this.grab(stage);
+      return stage;
+    });
+    this.stageRow.replaceChildren(
+      ...this.stages.map((stage) => {
+        stage.caption = names.length > 1 ? h("div", { class: "bv-caption" }, stage.info.title) : null;
+        return h("div", { class: "bv-stage-box" }, stage.caption, stage.frame);
+      }),
+    );
+  }
+
+  // ---- pointer and keys ----
+
+  follow(panel) {
+    const { store } = this;
+    panel.frame.addEventListener("pointermove", (event) => store.point(panel.locate(event)));
+    panel.frame.addEventListener("pointerleave", () => store.point(null));
+  }
+
+  grab(stage) {
+    const { store } = this;
+    let start = null;
+    stage.frame.addEventListener("pointerdown", (event) => {
+      start = { x: event.clientX, y: event.clientY, moved: false, last: [event.clientX, event.clientY] };
+      stage.frame.setPointerCapture(event.pointerId);
+    });
+    stage.frame.addEventListener("pointermove", (event) => {
+      if (!start) return;
+      if (Math.hypot(event.clientX - start.x, event.clientY - start.y) > 4) start.moved = true;
+      if (!start.moved || store.look.zoom[0] === 1) return;
+      const box = stage.sheet.getBoundingClientRect();
+      store.act({ type: "pan", dx: (start.last[0] - event.clientX) / box.width, dy: (start.last[1] - event.clientY) / box.height });
+      start.last = [event.clientX, event.clientY];
+    });
+    stage.frame.addEventListener("pointerup", (event) => {
+      if (start && !start.moved) this.try(() => store.act({ type: "pin", point: stage.locate(event) }));
+      start = null;
+    });
+    stage.frame.addEventListener(
+      "wheel",
+      (event) => {
+        if (!event.ctrlKey && !event.metaKey && document.activeElement !== stage.frame) return;
+        event.preventDefault();
+        const box = stage.frame.getBoundingClientRect();
+        const at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+        store.act({ type: "zoom", factor: Math.exp(-event.deltaY / 300), at });
+      },
+      { passive: false },
+    );
+  }
+
+  key(event) {
+    const { store } = this;
+    const { look, scene } = store;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const reach = event.shiftKey ? 10 : 1;
+    const move = { ArrowLeft: [-reach, 0], ArrowRight: [reach, 0], ArrowUp: [0, -reach], ArrowDown: [0, reach] }[event.key];
+    const next = (list, value, step = 1) => list[(list.indexOf(value) + step + list.length) % list.length];
+    const order = store.order(look.layer);
+    const names = scene.layers.map((layer) => layer.name);
+    const channel = (step) => store.act({ type: "channel", channel: order[Math.min(Math.max(order.indexOf(look.channel) + step, 0), order.length - 1)] });
+    const tasks = {
+      Enter: () => store.act({ type: "pin", point: store.at ?? [scene.image.width / 2, scene.image.height / 2] }),
+      Escape: () => store.act({ type: "pin", point: null }),
+      "[": () => channel(-1),
+      "]": () => channel(1),
+      PageUp: () => store.act({ type: "layer", layer: next(names, look.layer, -1) }),
+      PageDown: () => store.act({ type: "layer", layer: next(names, look.layer) }),
+      "+": () => store.act({ type: "zoom", factor: 1.5 }),
+      "=": () => store.act({ type: "zoom", factor: 1.5 }),
+      "-": () => store.act({ type: "zoom", factor: 1 / 1.5 }),
+      0: () => store.act({ type: "reset-zoom" }),
+      c: () => store.act({ type: "colormap", colormap: next(["auto", ...scene.colormaps], look.colormap) }),
+      r: () => store.act({ type: "range", range: next(["map", "layer", "all"], look.range) }),
+      o: () => store.act({ type: "opacity", opacity: look.opacity > 0 ? 0 : 0.7 }),
+    };
+    const task = move
+      ? () => {
+          store.hover = null;
+          store.act({ type: "move", from: store.at ?? [scene.image.width / 2, scene.image.height / 2], dx: move[0], dy: move[1] });
+          this.probe.setAttribute("aria-live", "polite");
+        }
+      : tasks[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!task) return;
+    event.preventDefault();
+    event.stopPropagation();
+    task();
+  }
+
+  async try(task) {
+    try {
+      await task();
+    } catch (error) {
+      this.store.fail(error);
+    }
+  }
+
+  // ---- drawing ----
+
+  hear(what) {
+    if (what === "scene") this.store.guard(() => this.build());
+    if (what === "error") {
+      const text = this.store.problem || this.store.model.get("error");
+      this.alert.textContent = text;
+      this.alert.hidden = !text;
+      if (!this.alert.isConnected) this.root.prepend(this.alert);
+      return;
+    }
+    this.dirty = what === "point" ? (this.dirty ?? "point") : "all";
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      const dirty = this.dirty;
+      this.dirty = null;
+      this.store.guard(() => (dirty === "all" ? this.draw() : this.drawPoint()));
+    });
+  }
+
+  draw() {
+    const { store } = this;
+    const { look, model } = { look: store.look, model: store.model };
+    const busy = model.get("busy") || (store.ready ? "" : "Waiting for the maps. If nothing comes, run the cell again.");
+    this.busy.textContent = busy;
+    this.busy.hidden = !busy;
+    if (!store.ready) return;
+    this.buildStages();
+    for (const stage of this.stages) {
+      stage.draw();
+      stage.frame.setAttribute("aria-label", `${stage.info.title}, channel ${stage.shownChannel}, over the photo. Arrow keys move the cursor.`);
+    }
+    for (const panel of this.panels) this.drawPanel(panel);
+    this.controls.update(this.stages.find((stage) => stage.layer === look.layer));
+    this.atlas.update();
+    this.table.update();
+    const marks = model.get("marks") ?? [];
+    if (marks !== this.marks || this.markedLayer !== look.layer) {
+      this.marks = marks;
+      this.markedLayer = look.layer;
+      for (const panel of [...this.stages, ...this.panels]) panel.drawMarks(marks);
+    }
+    const [scale, left, top] = look.zoom;
+    for (const [name, value] of [["--zoom", scale], ["--left", left], ["--top", top]]) this.root.style.setProperty(name, value);
+    this.drawScale();
+    this.drawPoint();
+  }
+
+  drawPanel(panel) {
+    panel.draw();
+    if (!panel.button) return;
+    const { look } = this.store;
+    const group = layerOf(this.store.scene, look.layer).group ?? [look.layer];
+    panel.button.setAttribute("aria-pressed", String(group.includes(panel.layer)));
+    panel.frame.setAttribute("aria-label", `${panel.info.title}, channel ${panel.shownChannel}`);
+    panel.label.textContent = panel.info.channels === 1 ? "" : `ch ${panel.shownChannel}`;
+  }
+
+  // A bar of a round number of the photo's pixels.
+  drawScale() {
+    const { image } = this.store.scene;
+    const shown = image.width / this.store.look.zoom[0];
+    const power = 10 ** Math.floor(Math.log10(shown / 3));
+    const length = Math.max(1, [5, 2, 1].find((digit) => digit * power <= shown / 3) * power);
+    this.scale.firstElementChild.style.width = `${(length / shown) * 100}%`;
+    this.scale.lastElementChild.textContent = `${length} px of the photo`;
+  }
+
+  drawPoint() {
+    const { store } = this;
+    if (!store.ready || !this.stages.length) return;
+    const { at } = store;
+    for (const panel of [...this.stages, ...this.panels]) panel.mark(at);
+    for (const panel of this.panels) panel.value.textContent = (at && panel.probe(at)?.short) ?? "\u00a0";
+    const parts = at ? this.stages.map((stage) => [stage, stage.probe(at)]).filter(([, probe]) => probe) : [];
+    this.root.dataset.pinned = String(!store.hover && store.look.pin.length === 2);
+    if (!parts.length) {
+      this.probe.textContent = "Move over a picture to read its values; click to pin.";
+      return;
+    }
+    const [, first] = parts[0];
+    const { image } = store.scene;
+    this.probe.replaceChildren(
+      ...parts.map(([stage, probe]) => h("strong", { dataset: { layer: stage.layer } }, probe.text)),
+      h("span", {}, `at x ${cell(at[0], image.width, image.width)}, y ${cell(at[1], image.height, image.height)} of the photo`),
+      h("span", {}, `cell column ${first.column}, row ${first.row}`),
+    );
+  }
+}
+
+function render({ model, el }) {
+  const element = el;
+  try {
+    const view = new View(storeOf(model), element);
+    view.hear("data");
+    return () => view.close();
+  } catch (error) {
+    element.replaceChildren(h("div", { class: "bv-alert", role: "alert" }, `This view cannot be drawn: ${error.message}`));
+    return () => {};
+  }
+}
+
+function initialize({ model }) {
+  try {
+    storeOf(model);
+  } catch (error) {
+    console.error(error);
+  }
+}
+
+export default { initialize, render };

@@ -1,0 +1,242 @@
+"""The one widget: carries a scene to the page, follows what is being looked at, and answers requests for more maps.
+
+Everything it shows is computed elsewhere. The front end is made of small ES modules; a widget's code must be one
+file, so they are joined when this module is imported. There is nothing to build and nothing built to keep in step.
+"""
+
+import base64
+import re
+import traceback
+from collections.abc import Callable
+from importlib.resources import files
+from os import PathLike
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+from numpy.typing import NDArray
+
+from widgets.arrays import COLOUR_MAPS
+from widgets.scene import Packer, Scene
+from widgets.state import RANGES, SORTS, Look, transition
+
+__all__ = ["Viewer", "join_modules"]
+
+MODULES = ("core", "dom", "store", "map", "controls", "atlas", "save", "table", "viewer")
+
+
+def join_modules() -> str:
+    """The front end as one ES module: the modules in order of need, without their imports and inner exports."""
+    static = files("widgets") / "static"
+    pieces = []
+    for name in MODULES:
+        source = (static / f"{name}.js").read_text(encoding="utf-8")
+        source = re.sub(r"^import .*?;\n", "", source, flags=re.MULTILINE)
+        pieces.append(re.sub(r"^export (?!default)", "", source, flags=re.MULTILINE))
+    return "\n".join(pieces)
+
+
+class Viewer(anywidget.AnyWidget):
+    """A view of a scene. Made by the functions of `widgets`, not by hand.
+
+    What is looked at is synced, so that other widgets can be linked: `layer`, `channel`, `pin` ([x, y] in the photo's
+    pixels, or []), `colormap`, `range`, `limits`, `opacity`, `sort`, `zoom`, `ablated`. A value that points at
+    nothing raises `TraitError`.
+    """
+
+    _esm = join_modules()
+    _css = (files("widgets") / "static" / "style.css").read_text(encoding="utf-8")
+
+    scene = traitlets.Dict().tag(sync=True)
+    parts = traitlets.List().tag(sync=True)
+    blob = traitlets.Bytes(b"").tag(sync=True)
+    live = traitlets.Bool(True).tag(sync=True)
+
+    layer = traitlets.Unicode().tag(sync=True)
+    channel = traitlets.Int(0).tag(sync=True)
+    channels = traitlets.Dict().tag(sync=True)
+    pin = traitlets.List().tag(sync=True)
+    colormap = traitlets.Enum(("auto", *COLOUR_MAPS), "auto").tag(sync=True)
+    range = traitlets.Enum(RANGES, "map").tag(sync=True)
+    limits = traitlets.List().tag(sync=True)
+    opacity = traitlets.Float(0.7, min=0.0, max=1.0).tag(sync=True)
+    sort = traitlets.Enum(SORTS, "variance").tag(sync=True)
+    zoom = traitlets.List([1.0, 0.0, 0.0]).tag(sync=True)
+    ablated = traitlets.List(traitlets.Unicode()).tag(sync=True)
+
+    marks = traitlets.List().tag(sync=True)
+    table = traitlets.Dict().tag(sync=True)
+    controls = traitlets.Dict().tag(sync=True)
+    busy = traitlets.Unicode().tag(sync=True)
+    error = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, source: Scene, look: Look | None = None, **traits: Any) -> None:
+        self.source = source
+        description = source.describe()
+        if look is None:
+            channels = {name: int(layer.order("variance")[0]) for name, layer in source.layers.items()}
+            look = Look(description["focus"], channels[description["focus"]], channels)
+        parts, blob = source.pack(always=look.channels)
+        super().__init__(scene=description, parts=parts, blob=blob, **look.to_dict(), **traits)
+        self.on_msg(self._receive)
+
+    # ---- what is being looked at ----
+
+    @property
+    def look(self) -> Look:
+        """What is being looked at, as one value."""
+        names = Look.__dataclass_fields__
+        return Look(**{name: getattr(self, name) for name in names})
+
+    def act(self, **action: Any) -> None:
+        """One step of looking, e.g.
+
+        `viewer.act(type="zoom", factor=2)`; the steps are those of `widgets.state.transition`.
+        """
+        after = transition(self.scene, self.look, action).to_dict()
+        with self.hold_sync():
+            for name, value in after.items():
+                setattr(self, name, value)
+
+    @traitlets.validate("layer")
+    def _known_layer(self, proposal: dict[str, Any]) -> str:
+        names = [layer["name"] for layer in self.scene["layers"]]
+        if proposal["value"] not in names:
+            raise traitlets.TraitError(f"This view has no layer {proposal['value']!r}. It has: {', '.join(names)}.")
+        return proposal["value"]
+
+    @traitlets.validate("pin")
+    def _point(self, proposal: dict[str, Any]) -> list[float]:
+        value = list(proposal["value"])
+        if value and not (len(value) == 2 and np.isfinite(value).all()):
+            raise traitlets.TraitError(f"A pin is [x, y] in pixels of the photo, or []. Got {value}.")
+        return value
+
+    @traitlets.observe("layer")
+    def _follow_layer(self, change: dict[str, Any]) -> None:
+        self.channel = self.channels.get(change["new"], 0)
+
+    @traitlets.observe("channel")
+    def _follow_channel(self, change: dict[str, Any]) -> None:
+        if self.channels.get(self.layer) != change["new"]:
+            self.channels = {**self.channels, self.layer: change["new"]}
+
+    @traitlets.validate("channel")
+    def _known_channel(self, proposal: dict[str, Any]) -> int:
+        sizes = {layer["name"]: layer["channels"] for layer in self.scene["layers"]}
+        return min(max(proposal["value"], 0), sizes[self.layer] - 1) if self.layer in sizes else proposal["value"]
+
+    # ---- messages from the page ----
+
+    def _receive(self, _widget: Any, message: dict[str, Any], _buffers: list[Any]) -> None:
+        # What an exception says here is otherwise lost: no cell is running that could show it.
+        try:
+            self.handle(message)
+        except Exception as error:
+            self.report(error)
+
+    def handle(self, message: dict[str, Any]) -> None:
+        """Answer the page: `received` (the first maps arrived), `hello` (it has none), `planes` (it wants more)."""
+        kind = message.get("type")
+        if kind == "received":
+            # The page keeps the maps; a second copy in the kernel would only take room. Not synced: the page's must
+            # stay.
+            self._trait_values["blob"] = b""
+        elif kind == "hello":
+            parts, blob = self.source.pack(always=self.channels)
+            self.send({"type": "parts", "parts": parts}, [blob])
+        elif kind == "planes":
+            self._send_planes(
+                str(message["layer"]), [int(c) for c in message["channels"]], bool(message.get("compute"))
+            )
+
+    def _send_planes(self, name: str, channels: list[int], compute: bool) -> None:
+        layer = self.source.layers[name]
+        kept = [c for c in channels if compute or c in layer.planes]
+        packer = Packer()
+        problem = ""
+        try:
+            if all(c in layer.planes for c in kept):
+                found = self.source.fetch(name, kept)
+            else:
+                found = self.working(f"Running the model again for {name} …", lambda: self.source.fetch(name, kept))
+            for channel, plane in found.items():
+                packer.add_plane(name, channel, plane)
+        except Exception as error:
+            kept, problem = [], f"{type(error).__name__}: {error}"
+        refused = [[name, c] for c in channels if c not in kept]
+        self.send({"type": "parts", "parts": packer.parts, "refused": refused, "problem": problem}, [packer.buffer()])
+
+    def replace(self, names: list[str]) -> None:
+        """Send the kept maps of these layers again: their numbers changed."""
+        packer = Packer()
+        for name in names:
+            layer = self.source.layers[name]
+            packer.add({"kind": "statistics", "layer": name}, layer.statistics.tobytes())
+            for channel, plane in layer.planes.items():
+                packer.add_plane(name, channel, plane)
+        self.scene = self.source.describe()
+        self.send({"type": "parts", "parts": packer.parts, "replaced": names}, [packer.buffer()])
+
+    def working(self, what: str, task: Callable[[], Any]) -> Any:
+        """Run something slow while the view says so."""
+        self.busy = what
+        try:
+            return task()
+        finally:
+            self.busy = ""
+
+    def report(self, error: BaseException) -> None:
+        """Show an error in the view: what went wrong, and where."""
+        where = traceback.extract_tb(error.__traceback__)
+        place = f"\n(in {where[-1].name}, line {where[-1].lineno})" if where else ""
+        self.error = f"{type(error).__name__}: {error}{place}"
+
+    # ---- taking it away ----
+
+    def picture(self, width: int = 1200) -> NDArray[np.uint8]:
+        """The same view as an array (H, W, 3), drawn in Python: what a notebook shows where no widget can run."""
+        from widgets.render import draw
+
+        return draw(self.source, self.look, width=width, table=self.table, marks=self.marks)
+
+    def state(self, budget: float = 16 * 2**20) -> dict[str, Any]:
+        """Everything needed to open this view again, as JSON values: what is looked at, the scene and up to `budget`
+        bytes of maps.
+        """
+        parts, blob = self.source.pack(budget, always=self.channels)
+        return {
+            "version": 1,
+            "scene": self.scene,
+            "look": self.look.to_dict(),
+            "marks": self.marks,
+            "table": self.table,
+            "parts": parts,
+            "blob": base64.b64encode(blob).decode("ascii"),
+        }
+
+    def to_html(self, path: str | PathLike[str], budget: float = 16 * 2**20) -> None:
+        """Write one page that shows this view offline, with no kernel and no request.
+
+        `budget` bounds the bytes of its maps.
+        """
+        from widgets.export import write_page
+
+        write_page(path, self.state(budget), self._esm, self._css)
+
+    def retire(self) -> None:
+        """Free what the kernel keeps for this view. The page still shows the maps it has."""
+        for layer in self.source.layers.values():
+            layer.planes.clear()
+        self.source.recompute = None
+        self._trait_values["blob"] = b""
+
+    def close(self) -> None:
+        """Take the view away and free what it holds."""
+        self.retire()
+        super().close()
+
+    def __repr__(self) -> str:
+        # The default repr holds an address, which makes every run of a notebook differ.
+        return f"Viewer({self.scene.get('title')!r}, layer={self.layer!r}, channel={self.channel})"
