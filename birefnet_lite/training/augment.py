@@ -1,0 +1,73 @@
+"""Seeded changes to whole batches: the frame (flip, turn, crop) with the mask, the colours without it."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from birefnet_lite.training.synthetic.draws import Draws
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What may be done to each example of a batch.
+
+    flip: chance of a mirror image. turn: largest rotation in degrees. crop: smallest part of each side that is kept.
+    colour: strength of changes in exposure, contrast, saturation and warmth; 0 is none. grey: chance of black and
+    white. Raises ValueError for a number out of its range.
+    """
+
+    flip: float = 0.5
+    turn: float = 15.0
+    crop: float = 0.7
+    colour: float = 0.3
+    grey: float = 0.05
+
+    def __post_init__(self):
+        for name, low, high in (("flip", 0, 1), ("turn", 0, 180), ("crop", 0.1, 1), ("colour", 0, 1), ("grey", 0, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name}={getattr(self, name)} given; wanted a number from {low} to {high}")
+
+    def __call__(self, images: Tensor, masks: Tensor, key: tuple) -> tuple[Tensor, Tensor]:
+        """Changed images (n, 3, H, W) and masks (n, 1, H, W); the same key gives the same changes."""
+        draws = Draws(len(images), key, images.device)
+        images, masks = reframe(images, masks, draws, self.flip, self.turn, self.crop)
+        return recolour(images, draws, self.colour, self.grey), masks
+
+
+def reframe(
+    images: Tensor, masks: Tensor, draws: Draws, flip: float = 0.5, turn: float = 15.0, crop: float = 0.7
+) -> tuple[Tensor, Tensor]:
+    """Flip, turn and crop images and masks together, to the same size.
+
+    What a turn brings in from outside is the picture mirrored at its border, in the image and in the mask: black
+    corners would be a clue that no photograph gives.
+    """
+    n, _, height, width = images.shape
+    side = 1 - 2 * draws.coin(flip)
+    angle = draws.uniform(-turn, turn) * (math.pi / 180)
+    scale = draws.uniform(crop, 1)
+    x, y = draws.uniform(-1, 1) * (1 - scale), draws.uniform(-1, 1) * (1 - scale)
+    c, s, ratio = angle.cos() * scale, angle.sin() * scale, height / width  # turn in pixels, not in half frames
+    matrix = torch.cat((c * side, -s * ratio, x, s / ratio * side, c, y), 1).view(n, 2, 3)
+    grid = F.affine_grid(matrix.to(images.dtype), [n, 1, height, width], align_corners=False)
+    both = F.grid_sample(torch.cat((images, masks), 1), grid, padding_mode="reflection", align_corners=False)
+    both = both.clamp(0, 1)
+    return both[:, :3], both[:, 3:]
+
+
+def recolour(images: Tensor, draws: Draws, strength: float = 0.3, grey: float = 0.05) -> Tensor:
+    """Images (n, 3, H, W) in [0, 1] under another light: exposure, contrast, saturation, warmth, black and white."""
+    gamma = (draws.uniform(-1, 1) * strength).exp()[:, None]
+    images = images.clamp(min=1e-4) ** gamma
+    middle = images.mean((1, 2, 3), keepdim=True)
+    images = middle + (images - middle) * (1 + draws.uniform(-1, 1)[:, None] * strength)
+    luma = images.mean(1, keepdim=True)
+    saturation = (1 + draws.uniform(-1, 1)[:, None] * strength) * (1 - draws.coin(grey)[:, None])
+    images = luma + (images - luma) * saturation
+    warmth = 1 + draws.uniform(-1, 1)[:, None] * strength * 0.4
+    tint = torch.cat((warmth, torch.ones_like(warmth), 1 / warmth), 1)  # (n, 3, 1, 1)
+    keep = (saturation > 0).float()
+    return (images * (tint * keep + 1 - keep)).clamp(0, 1)
