@@ -130,7 +130,7 @@ def test_other_faults_are_named(folder, tmp_path_factory):
     image, mask = square()
     write(empty / "im" / "plain.jpg", image)
     write(empty / "gt" / "plain.png", mask)
-    with pytest.raises(ValueError, match="plain.jpg names no class"):
+    with pytest.raises(ValueError, match=r"plain.jpg names no class"):
         FolderDataset(empty, classes=True)
     write(empty / "im" / "plain.png", image)
     with pytest.raises(ValueError, match=r"both plain.jpg and plain.png"):

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from birefnet_lite.training.augment import Augment
+from birefnet_lite.training.synthetic.draws import Draws
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 NO_LABEL = -100  # what torch.nn.functional.cross_entropy leaves out
@@ -111,8 +112,8 @@ class FolderBatches:
 
     def order(self, epoch: int) -> list[int]:
         """The order of one epoch."""
-        generator = torch.Generator().manual_seed(hash((self.seed, epoch)) % 2**63)  # of whole numbers: no salt
-        return torch.randperm(len(self.dataset), generator=generator).tolist()
+        draws = Draws(1, (self.seed, epoch, "order"))
+        return torch.randperm(len(self.dataset), generator=draws.generator).tolist()
 
     def batch(self, n: int, step: int) -> FolderBatch:
         """The n examples at this step; runs on into the next epoch where one ends."""
@@ -134,9 +135,7 @@ def folder_pairs(root: Path, classes: bool) -> list[Pair]:
     """Pairs of `im/` and `gt/` by stem; every file without a partner is named."""
     for part in ("im", "gt"):
         if not (root / part).is_dir():
-            raise FileNotFoundError(
-                f"{root} has no folder {part}/; wanted images in im/ and masks named alike in gt/"
-            )
+            raise FileNotFoundError(f"{root} has no folder {part}/; wanted images in im/ and masks named alike in gt/")
     images, masks = by_stem(root / "im"), by_stem(root / "gt")
     alone = [f"im/{images[s].name} has no mask in gt/" for s in sorted(images.keys() - masks.keys())]
     alone += [f"gt/{masks[s].name} has no image in im/" for s in sorted(masks.keys() - images.keys())]
@@ -178,9 +177,8 @@ def csv_pairs(table: Path, classes: bool) -> list[Pair]:
             if not row["image"] or not row["mask"] or (classes and not row["class"]):
                 raise ValueError(f"{table}, line {reader.line_num}: {', '.join(wanted)} must all be given")
             pair = Pair(table.parent / row["image"], table.parent / row["mask"], row["class"] if classes else None)
-            missing += [
-                f"line {reader.line_num}: {p} does not exist" for p in (pair.image, pair.mask) if not p.is_file()
-            ]
+            absent = [path for path in (pair.image, pair.mask) if not path.is_file()]
+            missing += [f"line {reader.line_num}: {path} does not exist" for path in absent]
             pairs.append(pair)
     if missing:
         raise FileNotFoundError(f"{table}: " + some_of(missing))
