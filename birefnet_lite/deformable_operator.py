@@ -29,7 +29,13 @@ def _kernels(backend: str):
     return deformable_gather
 
 
-@torch.library.custom_op("birefnet_lite::deform_conv2d", mutates_args=())
+# The schemas are written out: PyTorch 2.6 cannot read `list[int]` from a signature.
+@torch.library.custom_op(
+    "birefnet_lite::deform_conv2d",
+    mutates_args=(),
+    schema="(Tensor input, Tensor offset, Tensor? mask, Tensor weight, Tensor? bias, "
+    "int[] stride, int[] padding, int[] dilation, str backend) -> Tensor",
+)
 def deform_conv2d(
     input: Tensor,
     offset: Tensor,
@@ -47,7 +53,12 @@ def deform_conv2d(
         return _kernels(backend).forward(input, offset, mask, weight, bias, geometry)
 
 
-@torch.library.custom_op("birefnet_lite::deform_conv2d_backward", mutates_args=())
+@torch.library.custom_op(
+    "birefnet_lite::deform_conv2d_backward",
+    mutates_args=(),
+    schema="(Tensor grad, Tensor input, Tensor offset, Tensor? mask, Tensor weight, "
+    "int[] stride, int[] padding, int[] dilation, str backend, bool[] needs) -> (Tensor, Tensor, Tensor, Tensor)",
+)
 def deform_conv2d_backward(
     grad: Tensor,
     input: Tensor,
@@ -74,8 +85,16 @@ def _(input, offset, mask, weight, bias, stride, padding, dilation, backend):
 
 @deform_conv2d_backward.register_fake
 def _(grad, input, offset, mask, weight, stride, padding, dilation, backend, needs):
-    wanted = zip((input, offset, mask, weight), needs, strict=True)
-    return tuple(t.new_empty(t.shape) if need else input.new_empty(0) for t, need in wanted)
+    o, c, kh, kw = weight.shape
+    channels_last = (o, kh, kw, c)
+    sizes = (input.shape, offset.shape, None if mask is None else mask.shape, channels_last)
+    grads = [
+        t.new_empty(size) if need else input.new_empty(0)
+        for t, size, need in zip((input, offset, mask, weight), sizes, needs, strict=True)
+    ]
+    if needs[3]:
+        grads[3] = grads[3].permute(0, 3, 1, 2)  # (O, C, kh, kw)
+    return tuple(grads)
 
 
 def _save(ctx, inputs, output):
