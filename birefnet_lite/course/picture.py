@@ -1,0 +1,78 @@
+"""Pictures with words: what a notebook shows, readable on a light and on a dark page, and described in text."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+__all__ = ["CARD", "INK", "QUIET", "Picture", "card", "side_by_side"]
+
+# Every picture brings its own light card, so that its text has the same contrast on any page.
+CARD = "#fbfaf6"
+INK = "#1f2933"
+QUIET = "#55606e"
+_DPI = 144
+
+
+class Picture:
+    """A PNG and the sentence that says what is on it.
+
+    In a notebook it shows itself at half its pixels, sharp on a fine screen; `alt` goes where screen readers,
+    converters and text consoles look for it. Raises `ValueError` for an empty `alt`.
+    """
+
+    def __init__(self, png: bytes, alt: str) -> None:
+        if not alt.strip():
+            raise ValueError("A picture needs an alternative text: say what one sees on it.")
+        self.png = png
+        self.alt = alt
+
+    @classmethod
+    def of(cls, figure: Figure, alt: str) -> "Picture":
+        """The picture of a Matplotlib figure."""
+        stream = io.BytesIO()
+        # No Software entry: the same figure gives the same bytes with any version that draws it alike.
+        figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
+        return cls(stream.getvalue(), alt)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return int.from_bytes(self.png[16:20], "big"), int.from_bytes(self.png[20:24], "big")
+
+    def __repr__(self) -> str:
+        return f"[picture] {self.alt}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        width, height = self.size
+        shown = {"width": width // 2, "height": height // 2, "alt": self.alt}
+        return {"image/png": self.png, "text/plain": repr(self)}, {"image/png": shown}
+
+
+def card(width: float, height: float) -> Figure:
+    """An empty figure, `width` × `height` inches, on the card's colour. Not known to pyplot, so nothing stays open."""
+    return Figure(figsize=(width, height), facecolor=CARD)
+
+
+def side_by_side(images: Mapping[str, NDArray], alt: str, width: float = 10.0) -> Picture:
+    """Images in one row with their titles.
+
+    Each is (H, W, 3) uint8, or (H, W) in [0, 1], drawn from black to white without stretching.
+    """
+    ratios = [image.shape[1] / image.shape[0] for image in images.values()]
+    gap = 0.12
+    row = (width - gap * (len(images) + 1)) / sum(ratios)  # height of the images, inches
+    height = row + 0.45
+    figure = card(width, height)
+    left = gap
+    for (title, image), ratio in zip(images.items(), ratios, strict=True):
+        box = (left / width, 0.08 / height, row * ratio / width, row / height)
+        axes = figure.add_axes(box)
+        axes.imshow(np.asarray(image), cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
+        axes.set_title(title, fontsize=11, color=INK, loc="left", pad=5)
+        axes.set_axis_off()
+        left += row * ratio + gap
+    return Picture.of(figure, alt)

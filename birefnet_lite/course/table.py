@@ -1,0 +1,126 @@
+"""The running table: what comes out of every part of the network, and what it costs in parameters."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from torch import nn
+
+from birefnet_lite.analysis import Activations, capture
+
+__all__ = ["PARTS", "Part", "PartTable", "part_table"]
+
+LEVELS = ("photo's size", "level 1", "level 2", "level 3", "level 4")
+"""The columns of the table; level i is 2^(i + 1) times coarser than the photo."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One row: where its maps and its parameters are found."""
+
+    title: str
+    notebook: str
+    maps: tuple[str | None, str | None, str | None, str | None, str | None]
+    """The layer (as `analysis.capture` names it) that each column shows."""
+    modules: tuple[str, ...] = ()
+    """The submodules that hold its parameters."""
+
+
+def _stages(layer: str) -> tuple[str, ...]:
+    return tuple(f"decoder.stage{number}.{layer}" for number in (1, 2, 3, 4))
+
+
+def _levels(prefix: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}.x{level}" for level in (1, 2, 3, 4))
+
+
+# A lateral block brings the next finer level to its stage, so that of stage 4 stands in level 3.
+_LATERAL = tuple(f"decoder.stage{number}.lateral" for number in (2, 3, 4))
+
+PARTS = (
+    Part("backbone, whole photo", "02", (None, *_levels("encoder.full")), ("encoder.backbone",)),
+    Part("backbone, half-size photo", "02", (None, *_levels("encoder.half"))),
+    Part("encoder: both, and context", "02", (None, *_levels("encoder"))),
+    Part("squeeze module", "03", (None, None, None, None, "squeeze"), ("squeeze",)),
+    Part("lateral blocks", "04", (None, *_LATERAL, None), ("neck", *_LATERAL)),
+    Part("reconstruction blocks", "05", (None, *_stages("reconstruction")), _stages("reconstruction")),
+    Part(
+        "inward reference",
+        "06",
+        ("decoder.image_branch", *_stages("inward_reference")),
+        ("decoder.image_branch", *_stages("inward")),
+    ),
+    Part("outward reference", "06", (None, *_stages("gradient_attention")), _stages("outward")),
+    Part("side outputs (in training)", "08", (None, *_stages("side")), _stages("side_head")),
+    Part("class head (in training)", "08", (None,) * 5, ("class_head",)),
+    Part("head: the mask", "05", ("logits", None, None, None, None), ("decoder.head",)),
+)
+
+
+class PartTable:
+    """The table itself; shows as HTML in a notebook and as aligned text elsewhere."""
+
+    def __init__(self, rows: list[tuple[str, ...]], total: int) -> None:
+        self.head = ("part", *LEVELS, "parameters", "notebook")
+        self.rows = rows
+        self.total = total
+
+    def __repr__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.head, *self.rows, strict=True)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in self._lines(widths)]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _lines(self, widths: list[int]) -> Iterable[tuple[str, ...]]:
+        yield self.head
+        yield tuple("─" * width for width in widths)
+        yield from self.rows
+
+    def _repr_html_(self) -> str:
+        def row(cells: Iterable[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag} align='left'>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        body = "".join(row(cells, "td") for cells in self.rows)
+        return f"<table><thead>{row(self.head, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def part_table(model: nn.Module, size: int | tuple[int, int] = 256, upto: str = "12") -> PartTable:
+    """Shapes (channels × height × width) and parameters of every part, measured on the model itself.
+
+    `size` is that of the photo, (H, W) or one number, in pixels. `upto` is a notebook's number: parts that only later
+    notebooks build show a dot instead of their shapes.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    maps = capture(model, np.zeros((height, width, 3), np.uint8), size=(height, width))
+    rows = [("photo", f"3×{height}×{width}", "", "", "", "", "", "")]
+    for part in PARTS:
+        counts = [_parameters(model, name) for name in part.modules]
+        present = [name for name in part.maps if name in maps]
+        if not present and not any(counts):
+            continue
+        later = part.notebook > upto
+        cells = ["·" if later and name in maps else _shape(maps, name) for name in part.maps]
+        parameters = "same as above" if not part.modules and part.title.startswith("backbone") else _count(sum(counts))
+        rows.append((part.title, *cells, parameters, part.notebook))
+    total = sum(parameter.numel() for parameter in model.parameters())
+    rows.append(("all parts", "", "", "", "", "", _count(total), ""))
+    return PartTable(rows, total)
+
+
+def _parameters(model: nn.Module, name: str) -> int:
+    """How many parameters a submodule has; 0 where this network has no such part."""
+    module: nn.Module | None = model
+    for step in name.split("."):
+        module = getattr(module, step, None)
+        if module is None:
+            return 0
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _shape(maps: Activations, name: str | None) -> str:
+    return "×".join(map(str, maps[name].shape)) if name in maps else ""
+
+
+def _count(parameters: int) -> str:
+    """0, 96 or 27,520,000 as a person reads it."""
+    return "–" if parameters == 0 else f"{parameters:,}"
