@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from birefnet_lite.training.synthetic import distances as sd
 from birefnet_lite.training.synthetic.colours import colours, keep_apart
 from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.training.synthetic.light import Light
 from birefnet_lite.training.synthetic.textures import spectral_noise
 
 NOISES = {  # name: lowest and highest frequency over the shorter side, slope
@@ -58,14 +58,7 @@ class Canvas:
         self.pixel = torch.full((draws.n, 1, 1), 1 / half, device=draws.device)
         self.colour = torch.full((draws.n, 3, height, width), 0.5, device=draws.device)
         self.alpha = torch.zeros(draws.n, height, width, device=draws.device)
-        direction = draws.normal(-math.pi / 2, 0.7)  # light falls mostly from above; y points down
-        height_of_light = draws.uniform(0.35, 1.1)
-        self.light = (
-            direction.cos() * height_of_light.cos(),
-            direction.sin() * height_of_light.cos(),
-            height_of_light.sin(),
-        )
-        self.ambient = draws.uniform(0.3, 0.75)
+        self.light = Light(draws)
         self.noises: dict[str, Tensor] = {}
 
     # -- where ---------------------------------------------------------------------------------------------------------
@@ -171,29 +164,6 @@ class Canvas:
         raise ValueError(f"no pattern {kind!r}; choose one of {', '.join(PATTERNS)}")
 
     # -- painting ------------------------------------------------------------------------------------------------------
-    def lit(self, distance: Tensor, roundness: Tensor | float) -> tuple[Tensor, Tensor]:
-        """How bright a body with this outline is (n, H, W), and where it shines; it bulges over
-        `roundness` from the edge.
-
-        Worked out on a coarse grid: cheaper, and the creases of a distance along its middle lines are smoothed away.
-        """
-        coarse = max(1, min(self.size) // 64)
-        small = F.avg_pool2d(distance[:, None], coarse) if coarse > 1 else distance[:, None]
-        small = F.avg_pool2d(small, 5, 1, 2, count_include_pad=False)[:, 0]
-        if isinstance(roundness, Tensor) and roundness.shape[-1] > 1:
-            roundness = F.avg_pool2d(roundness[:, None], coarse)[:, 0]
-        step = 2 * coarse * self.pixel
-        gx = F.pad(small[:, :, 2:] - small[:, :, :-2], (1, 1)) / step
-        gy = F.pad(small[:, 2:] - small[:, :-2], (0, 0, 1, 1)) / step
-        size = (gx * gx + gy * gy + 1.0).sqrt() * 0.71  # about 1 on a true distance, and never large on a false one
-        rim = (1 + small / roundness).clamp(0, 1) / size
-        up = (1 - rim * rim).clamp(min=0).sqrt()
-        facing = ((gx * self.light[0] + gy * self.light[1]) * rim + up * self.light[2]).clamp(min=0)
-        light = torch.stack((self.ambient + (1.25 - self.ambient) * facing, facing.square().square().square()), 1)
-        if light.shape[-2:] != tuple(self.size):
-            light = F.interpolate(light, size=self.size, mode="bilinear", align_corners=False)
-        return light[:, 0], light[:, 1]
-
     def surface(self, material: Material, distance: Tensor | None = None, roundness: Tensor | float = 0.3) -> Tensor:
         """Colours (n, 3, H, W) of a material, lit as a body if its distance is given."""
         mix = self.mixing(material)
@@ -203,12 +173,13 @@ class Canvas:
         tone = None
         if material.grain:
             tone = 1 + material.grain * self.noise(self.draws.pick(("rough", "rough", "grain", "cloud")))
+        shine = None
         if distance is not None:
-            light, shine = self.lit(distance, roundness)
+            light, shine = self.light.on(distance, roundness, self.pixel, material.gloss > 0)
             tone = light if tone is None else tone * light
         if tone is not None:
             colour = colour * tone[:, None]
-        if distance is not None and material.gloss:
+        if shine is not None:
             colour = colour + material.gloss * shine[:, None]
         return colour
 

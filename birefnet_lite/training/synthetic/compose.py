@@ -100,8 +100,13 @@ class SyntheticScenes:
         backgrounds = pick_many(draws, self.background_indices, BACKGROUNDS, n, hardness)
         ground = self.draw_grounds(backgrounds, step, hardness)
         objects, masks = self.draw_objects(families, step, hardness, ground)
-        scene = arrange(draws, ground, objects, masks, [BACKGROUNDS[i].camouflage for i in backgrounds], hardness)
-        images = photograph(draws, scene, hardness)
+        hidden = [BACKGROUNDS[i].camouflage for i in backgrounds]
+        images = torch.empty_like(ground)
+        for start in range(0, n, GROUP):  # few at a time stay in a processor's cache
+            part = slice(start, start + GROUP)
+            draws = Draws(len(hidden[part]), (self.seed, step, "photograph", start), self.device)
+            scene = arrange(draws, ground[part], objects[part], masks[part], hidden[part], hardness)
+            images[part] = photograph(draws, scene, hardness)
         return Batch(
             images,
             masks[:, None],

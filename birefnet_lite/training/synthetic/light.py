@@ -1,0 +1,51 @@
+"""One light for all parts of a scene."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from birefnet_lite.training.synthetic.draws import Draws
+
+GRID = 32  # cells over the shorter side: shading varies slowly, and creases of a distance are smoothed away
+TOO_THIN = 0.045  # parts with a smaller radius show one tone
+
+
+class Light:
+    """A direction, mostly from above, and how much light comes from everywhere else; another one per scene."""
+
+    def __init__(self, draws: Draws):
+        direction = draws.normal(-math.pi / 2, 0.7)  # y points down
+        height = draws.uniform(0.35, 1.1)
+        self.x, self.y, self.z = direction.cos() * height.cos(), direction.sin() * height.cos(), height.sin()
+        self.ambient = draws.uniform(0.3, 0.75)
+
+    def on(
+        self, distance: Tensor, roundness: Tensor | float, pixel: Tensor | float, shiny: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """How bright a body with this signed distance (n, H, W) is, and where it shines if it is shiny.
+
+        The body bulges over `roundness` from its edge, where it is upright. Both results broadcast to (n, H, W).
+        """
+        reach = 1.25 - self.ambient
+        if isinstance(roundness, float) and roundness < TOO_THIN:
+            return self.ambient + reach * 0.75 * self.z, None
+        size = distance.shape[-2:]
+        cell = max(1, min(size) // GRID)
+        small = F.avg_pool2d(distance[:, None], cell)
+        small = F.avg_pool2d(small, 3, 1, 1, count_include_pad=False)[:, 0]
+        if isinstance(roundness, Tensor) and roundness.shape[-1] > 1:
+            roundness = F.avg_pool2d(roundness[:, None], cell)[:, 0]
+        step = 2 * cell * pixel
+        gx = F.pad(small[:, :, 2:] - small[:, :, :-2], (1, 1)) / step
+        gy = F.pad(small[:, 2:] - small[:, :-2], (0, 0, 1, 1)) / step
+        steep = (gx * gx + gy * gy + 1.0).sqrt() * 0.71  # about 1 on a true distance, and never small
+        rim = (1 + small / roundness).clamp(0, 1) / steep
+        up = (1 - rim * rim).clamp(min=0).sqrt()
+        facing = ((gx * self.x + gy * self.y) * rim + up * self.z).clamp(min=0)
+        light = (self.ambient + reach * facing)[:, None]
+        if shiny:
+            light = torch.cat((light, facing.square().square().square()[:, None]), 1)
+        light = F.interpolate(light, size=size, mode="bilinear", align_corners=False)
+        return light[:, 0], light[:, 1] if shiny else None
