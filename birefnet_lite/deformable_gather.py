@@ -26,8 +26,8 @@ from birefnet_lite.deformable_sampling import FRAME, Geometry, Points, Sampler
 
 __all__ = ["backward", "forward"]
 
-# Numbers in one block of columns: 4 MiB of float32, about the second-level cache of two cores.
-BLOCK_NUMBERS = 1 << 20
+# Numbers in one block of columns: 3 MiB of float32, to stay in the second-level cache of two cores.
+BLOCK_NUMBERS = 3 << 18
 
 SUM = 0  # the mode of embedding_bag: a weighted sum of rows
 
@@ -137,7 +137,10 @@ def backward(
     geometry: Geometry,
     needs: list[bool],
 ) -> tuple[Tensor | None, ...]:
-    """Gradients for x, offset, mask and weight, each where `needs` asks for it, else None."""
+    """Gradients for x, offset, mask and weight, each where `needs` asks for it, else None.
+
+    The gradient of the weight is the columns' matrix, seen as (O, C, kh, kw): in memory, C comes last.
+    """
     need_x, need_offset, need_mask, need_weight = needs
     table, matrix = _table(x, geometry.offset_groups), _matrix(weight)
     sampler = Sampler(x, offset, mask, geometry)
@@ -167,8 +170,7 @@ def backward(
                 view.copy_(modulation.view(view.shape))
     grad_weight = None
     if need_weight:
-        o, c, kh, kw = weight.shape
-        grad_weight = grad_matrix.view(o, kh, kw, c).permute(0, 3, 1, 2).to(weight.dtype).contiguous()
+        grad_weight = grad_matrix.to(weight.dtype).view(o, *weight.shape[2:], -1).permute(0, 3, 1, 2)  # (O, C, kh, kw)
     return _untable(grad_table, x) if need_x else None, grad_offset, grad_mask, grad_weight
 
 

@@ -1,0 +1,241 @@
+"""Times deformable convolution against torchvision's operator, the two by turns in one process.
+
+    python benchmarks/deformable.py                     two CPU threads
+    python benchmarks/deformable.py --device cuda       one GPU: float32, float16, bfloat16
+    python benchmarks/deformable.py --model lite        a whole network instead: forward and training step
+
+`--save NAME` writes the table to benchmarks/results/deformable-NAME.md. Peak memory on a CPU is measured on Linux only.
+"""
+
+import argparse
+import ctypes
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from birefnet_lite.deformable import deform_conv2d, use_backend
+
+# B, C, O, side, kernel: the two outer sizes of a 512 x 512 picture's largest block, then a small network in training.
+CASES = [
+    (1, 64, 256, 128, 7),
+    (1, 64, 256, 128, 3),
+    (1, 64, 256, 128, 1),
+    (8, 32, 32, 8, 1),
+    (8, 32, 32, 8, 3),
+    (8, 32, 32, 8, 7),
+    (8, 32, 32, 32, 3),
+    (8, 64, 64, 32, 7),
+    (16, 64, 64, 64, 1),
+    (16, 64, 64, 64, 3),
+]
+MIB = 1 << 20
+
+
+def tensors(case: tuple[int, ...], device: str, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Input, offset, mask, weight; offsets of two pixels' standard deviation."""
+    b, c, o, side, k = case
+    g = torch.Generator().manual_seed(0)
+    drawn = [
+        torch.randn(b, c, side, side, generator=g),
+        2 * torch.randn(b, 2 * k * k, side, side, generator=g),
+        2 * torch.rand(b, k * k, side, side, generator=g),
+        torch.randn(o, c, k, k, generator=g) / (c**0.5 * k),
+    ]
+    return [t.to(device, dtype).requires_grad_() for t in drawn]
+
+
+def run(inputs: list[torch.Tensor], backend: str | None) -> torch.Tensor:
+    x, offset, mask, weight = inputs
+    return deform_conv2d(x, offset, weight, padding=weight.shape[-1] // 2, mask=mask, backend=backend)
+
+
+def seconds(work: Callable[[], object], device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def by_turns(works: list[Callable[[], object]], device: str, budget: float) -> list[float]:
+    """The median seconds of each, measured by turns after one turn to warm up, for about `budget` seconds in all."""
+    turn = [seconds(work, device) for work in works]
+    turn = [seconds(work, device) for work in works]
+    rounds = min(50, max(3, int(budget / sum(turn))))
+    times = [[seconds(work, device) for work in works] for _ in range(rounds)]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+def speed(case: tuple[int, ...], device: str, dtype: torch.dtype, budget: float) -> list[float]:
+    """Milliseconds: forward of torchvision and of this package, backward of both."""
+    inputs = tensors(case, device, dtype)
+    outputs = [run(inputs, backend) for backend in ("torchvision", None)]
+    grad = torch.randn_like(outputs[0])
+
+    def forward(backend: str | None) -> Callable[[], object]:
+        def work() -> None:
+            with torch.no_grad():
+                run(inputs, backend)
+
+        return work
+
+    def backward(output: torch.Tensor) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(output, inputs, grad, retain_graph=True)
+
+    forwards = by_turns([forward("torchvision"), forward(None)], device, budget)
+    backwards = by_turns([backward(output) for output in outputs], device, budget)
+    return [1000 * t for t in forwards + backwards]
+
+
+def high_water() -> int:
+    """The largest resident memory of this process since the last call, in bytes; Linux."""
+    status = Path("/proc/self/status").read_text()
+    peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak
+
+
+def resident() -> int:
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+def peak(case: tuple[int, ...], backend: str | None, step: str, device: str, dtype: torch.dtype) -> float:
+    """MiB that a forward or a backward takes at its peak beyond its arguments and results."""
+    inputs = tensors(case, device, dtype)
+    run(inputs, backend).sum().backward()  # what the matrix library takes once and keeps is not counted
+    inputs = tensors(case, device, dtype)
+    with torch.set_grad_enabled(step == "backward"):
+        if step == "backward":
+            output = run(inputs, backend)
+            grad = torch.ones_like(output)
+
+            def work() -> list[torch.Tensor]:
+                return list(torch.autograd.grad(output, inputs, grad))
+        else:
+
+            def work() -> list[torch.Tensor]:
+                return [run(inputs, backend)]
+
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            results = work()
+            high = torch.cuda.max_memory_allocated()
+        else:
+            ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not hide what is taken now
+            high_water()
+            before = resident()
+            results = work()
+            high = high_water()
+    return (high - before - sum(t.numel() * t.element_size() for t in results)) / MIB
+
+
+def peak_in_its_own_process(case: tuple[int, ...], backend: str | None, step: str) -> float:
+    """Memory that an earlier measurement has touched would count as free, so each gets a process."""
+    words = [str(n) for n in case] + [step, str(backend)]
+    command = [sys.executable, __file__, "--threads", str(torch.get_num_threads()), "--peak", *words]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def compare(args: argparse.Namespace) -> list[str]:
+    lines = [
+        "| dtype | B | C | O | side | kernel | forward before | after | ratio | backward before | after | ratio |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    dtypes = [torch.float32, torch.float16, torch.bfloat16] if args.device == "cuda" else [torch.float32]
+    for dtype in dtypes:
+        for case in CASES:
+            f0, f1, b0, b1 = speed(case, args.device, dtype, args.budget)
+            sizes = " | ".join(str(n) for n in case)
+            times = f"{f0:.2f} ms | {f1:.2f} ms | {f0 / f1:.1f} | {b0:.2f} ms | {b1:.2f} ms | {b0 / b1:.1f}"
+            lines.append(f"| {str(dtype).removeprefix('torch.')} | {sizes} | {times} |")
+            print(lines[-1], flush=True)
+    if args.device == "cpu" and not Path("/proc/self/clear_refs").exists():
+        return lines
+    lines += ["", "| peak memory beyond arguments and results | torchvision | own | ratio |", "|---|---|---|---|"]
+    for step in ("forward", "backward"):
+        if args.device == "cuda":
+            theirs, ours = (peak(CASES[0], b, step, "cuda", torch.float32) for b in ("torchvision", None))
+        else:
+            theirs, ours = (peak_in_its_own_process(CASES[0], b, step) for b in ("torchvision", None))
+        lines.append(f"| {step}, kernel 7, side 128 | {theirs:.1f} MiB | {ours:.1f} MiB | 1/{theirs / ours:.1f} |")
+    return lines
+
+
+def network(args: argparse.Namespace) -> list[str]:
+    """A whole network's forward and one step of training, with torchvision's operator and with this package's."""
+    from birefnet_lite import BiRefNet, BiRefNetConfig
+
+    torch.manual_seed(0)
+    model = BiRefNet(BiRefNetConfig.preset(args.model)).to(args.device)
+    x = torch.randn(1, 3, args.side, args.side, device=args.device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0)
+
+    def forward(backend: str | None) -> Callable[[], object]:
+        def work() -> None:
+            with torch.inference_mode(), use_backend(backend):
+                model.eval()(x)
+
+        return work
+
+    def step(backend: str | None) -> Callable[[], object]:
+        def work() -> None:
+            with use_backend(backend):
+                out = model.train()(x)
+                (out.logits.mean() + sum(side.mean() for side in out.side_logits)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return work
+
+    lines = [f"| {args.model}, {args.side} x {args.side} | torchvision | own | ratio |", "|---|---|---|---|"]
+    for name, make in (("forward", forward), ("training step", step)):
+        before, after = by_turns([make("torchvision"), make(None)], args.device, args.budget)
+        lines.append(f"| {name} | {before:.2f} s | {after:.2f} s | {before / after:.2f} |")
+    return lines
+
+
+def machine(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    names = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    return f"{torch.get_num_threads()} threads, {names[0] if names else platform.processor()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--budget", type=float, default=5.0, help="seconds for each line and direction, about")
+    parser.add_argument("--model", help="a preset, such as lite")
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--save", metavar="NAME")
+    parser.add_argument("--peak", nargs=7, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.peak:
+        *case, step, backend = args.peak
+        print(peak(tuple(map(int, case)), None if backend == "None" else backend, step, "cpu", torch.float32))
+        return
+    command = "python benchmarks/deformable.py " + " ".join(w for w in sys.argv[1:] if w not in ("--save", args.save))
+    lines = [f"{machine(args.device)}; torch {torch.__version__}; `{command.strip()}`", ""]
+    lines += network(args) if args.model else compare(args)
+    print("\n".join(lines))
+    if args.save:
+        path = Path(__file__).parent / "results" / f"deformable-{args.save}.md"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
