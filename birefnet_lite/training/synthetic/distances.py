@@ -105,7 +105,7 @@ def strokes(
     """Union of many bent, tapered strokes; parameters are (n, P, 1, 1), bend is the sagitta over the length."""
     count = ax.shape[1]
     px, py = x[:, None], y[:, None]
-    step = max(1, MOST_ELEMENTS // (x.shape[0] * x.shape[1] * x.shape[2]))
+    step = max(1, MOST_ELEMENTS // x.numel())
     best = None
     for start in range(0, count, step):
         part = slice(start, start + step)
@@ -126,19 +126,20 @@ def strokes(
 
 
 def leaves(x: Tensor, y: Tensor, cx: Tensor, cy: Tensor, angle: Tensor, long: Tensor, wide: Tensor) -> Tensor:
-    """Union of many pointed leaves; parameters are (n, P, 1, 1)."""
+    """Union of many pointed leaves, each what two circles share; parameters are (n, P, 1, 1), `wide` at most `long`."""
     count = cx.shape[1]
+    radius = (long * long + wide * wide) / (2 * wide)
+    aside = radius - wide
+    c, s = angle.cos(), angle.sin()
     px, py = x[:, None], y[:, None]
-    step = max(1, MOST_ELEMENTS // (x.shape[0] * x.shape[1] * x.shape[2]))
+    step = max(1, MOST_ELEMENTS // x.numel())
     best = None
     for start in range(0, count, step):
         part = slice(start, start + step)
-        u, v = rotate(px - cx[:, part], py - cy[:, part], angle[:, part])
-        share = (u / long[:, part]).clamp(-1, 1)
-        reach = length(u.abs() - u.abs().minimum(long[:, part]), v.abs() - wide[:, part] * (1 - share * share))
-        inside = v.abs() - wide[:, part] * (1 - share * share)
-        reach = torch.where((inside < 0) & (u.abs() < long[:, part]), inside, reach)
-        nearest = reach.amin(1)  # (n, H, W)
+        qx, qy = px - cx[:, part], py - cy[:, part]
+        u = qx * c[:, part] + qy * s[:, part]  # (n, p, H, W)
+        v = (qy * c[:, part] - qx * s[:, part]).abs_().add_(aside[:, part])
+        nearest = (u.mul_(u).add_(v.mul_(v)).sqrt_() - radius[:, part]).amin(1)  # (n, H, W)
         best = nearest if best is None else torch.minimum(best, nearest)
     return best
 
