@@ -1,0 +1,161 @@
+"""Photo to mask to cut-out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from birefnet_lite.foreground import estimate_foreground
+from birefnet_lite.image_input import MAX_PIXELS, Photo, read_photo
+
+__all__ = ["MAX_PIXELS", "Photo", "cut_out", "network_size", "normalise", "read_photo", "segment"]
+
+# ImageNet's mean and standard deviation of red, green and blue, in [0, 1]; the backbones were trained with them.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+STRIDE = 32
+MAX_SIZE = 8192
+
+
+def segment(model: nn.Module, image: Any, size: int | tuple[int, int] | None = None) -> NDArray[np.float32]:
+    """The soft mask of a photo: float32 (H, W) in [0, 1], at the photo's own size after EXIF rotation.
+
+    `image` is anything that `read_photo` takes. The photo is squashed to `size` (see `network_size`), as photos were in
+    training, and the mask resized back; both bilinear, and with antialiasing where it gets smaller. The model runs
+    where and in what precision its parameters are, in evaluation mode, and is left as it was.
+    Raises what `read_photo` and `network_size` raise, and `ValueError` for a model that gives no mask.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a network (torch.nn.Module), not {type(model).__name__}.")
+    height, width = network_size(model, size)
+    photo = read_photo(image)
+    device, dtype = _device_and_dtype(model)
+    pixels = normalise(_resize(photo.pixels, height, width))[None]  # (1, 3, height, width)
+    with _evaluation(model), torch.inference_mode():
+        output = model(pixels.to(device=device, dtype=dtype))
+        logits = output if isinstance(output, Tensor) else output[-1]
+        mask = logits.float().sigmoid().cpu().numpy()
+    if mask.shape != (1, 1, height, width):
+        raise ValueError(f"The model gives {mask.shape} for one image; a mask is {(1, 1, height, width)}.")
+    if not np.isfinite(mask).all():
+        raise ValueError(
+            f"The model gives values that are not numbers. In {dtype} that is often an overflow: use model.float()."
+        )
+    return _resize(mask[0, 0], *photo.size).clip(0, 1)
+
+
+def cut_out(image: Any, mask: Any) -> Image.Image:
+    """The object of a photo on transparent ground: an RGBA image of the photo's size.
+
+    `mask` is (H, W) as `segment` gives it: float in [0, 1] or uint8 0-255, an array, a tensor or a grey PIL image. It
+    becomes the alpha channel, times the photo's own alpha where it has one. Where it is between 0 and 1, and in fully
+    transparent pixels, the colours are those of the object alone (`estimate_foreground`), so that no rim of the old
+    background is left.
+    Raises what `read_photo` raises, and `ValueError` or `TypeError` for a mask of another size, type or range.
+    """
+    photo = read_photo(image)
+    alpha = _read_mask(mask)
+    if alpha.shape != photo.size:
+        raise ValueError(
+            f"The mask is {alpha.shape[0]} x {alpha.shape[1]} pixels and the photo {photo.size[0]} x {photo.size[1]} "
+            "(after EXIF rotation): they must be of one size, as segment() makes them."
+        )
+    if photo.alpha is not None:
+        alpha = alpha * photo.alpha
+    levels = np.rint(alpha * 255).astype(np.uint8)
+    # What will be seen is the mask in 256 levels, so the colours are made for those.
+    colours = estimate_foreground(photo.pixels, levels.astype(np.float32) / 255)
+    result = Image.fromarray(np.dstack([colours, levels]), "RGBA")
+    if photo.profile:
+        result.info["icc_profile"] = photo.profile
+    return result
+
+
+def network_size(model: nn.Module, size: int | tuple[int, int] | None = None) -> tuple[int, int]:
+    """The (height, width) at which a model sees a photo: multiples of 32, in pixels.
+
+    `size` is one number for a square, or (height, width), each rounded to the nearest multiple of 32. None is the size
+    that the model was trained at (`model.config.train_size`), at which it is best.
+    Raises `ValueError` for a size below what the model takes or above `MAX_SIZE`, `TypeError` for what is no size.
+    """
+    if size is None:
+        config = getattr(model, "config", None)
+        if not hasattr(config, "train_size"):
+            raise ValueError("The model does not say at which size it was trained: give size, such as 1024.")
+        size = config.train_size
+    sides = (size, size) if _is_whole(size) else tuple(size) if isinstance(size, tuple | list) else ()
+    if len(sides) != 2 or not all(_is_whole(side) for side in sides):
+        raise TypeError(f"size is a whole number of pixels, or (height, width); not {size!r}.")
+    least = getattr(model, "min_size", STRIDE)
+    if min(sides) < least:
+        raise ValueError(f"size is {size}; this model takes {least} pixels or more on each side.")
+    if max(sides) > MAX_SIZE:
+        raise ValueError(f"size is {size}; it is at most {MAX_SIZE} pixels on each side, for want of memory.")
+    height, width = (round(side / STRIDE) * STRIDE for side in sides)
+    return height, width
+
+
+def normalise(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
+    """Pixels as the backbones expect them: (H, W, 3), uint8 or float in [0, 1], to a tensor (3, H, W), float32."""
+    scale = 255 if pixels.dtype == np.uint8 else 1
+    values = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / scale  # (3, H, W)
+    return (values - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _resize(pixels: NDArray, height: int, width: int) -> NDArray:
+    """Bilinear, by Pillow: (h, w) or (h, w, 3) to (height, width) or (height, width, 3), of the same type."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    if pixels.ndim == 3 and pixels.dtype != np.uint8:
+        return np.dstack([_resize(pixels[..., i], height, width) for i in range(3)])
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _read_mask(mask: Any) -> NDArray[np.float32]:
+    if isinstance(mask, Tensor):
+        mask = mask.detach().cpu()
+        mask = (mask.float() if mask.is_floating_point() else mask).numpy()
+    elif isinstance(mask, Image.Image):
+        mask = np.asarray(mask)
+    if not isinstance(mask, np.ndarray):
+        raise TypeError(f"A mask is an array, a tensor or a PIL image, not {type(mask).__name__}.")
+    if mask.ndim != 2:
+        raise ValueError(f"A mask is H x W, not {mask.shape}.")
+    if mask.dtype == bool:
+        return mask.astype(np.float32)
+    if mask.dtype == np.uint8:
+        return mask.astype(np.float32) / 255
+    if mask.dtype.kind != "f":
+        raise TypeError(f"A mask's values are float in [0, 1], uint8 or bool, not {mask.dtype}.")
+    if mask.size and not (mask.min() >= 0 and mask.max() <= 1):  # also false for NaN
+        raise ValueError(f"A float mask holds values in [0, 1], not {mask.min():.4g} to {mask.max():.4g}.")
+    return mask.astype(np.float32)
+
+
+def _device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Those of the first parameter that is a float; a network without any runs in float32 on the CPU."""
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    if parameter.is_meta:
+        raise ValueError("The model is on the meta device: it has shapes, but no weights to run with.")
+    return parameter.device, parameter.dtype
+
+
+@contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    """Every module in evaluation mode, and afterwards each as it was: parts of a network can be frozen."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
