@@ -1,0 +1,115 @@
+"""The command line: `python -m birefnet_lite COMMAND`. Nothing heavy is imported before a command runs."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module, metadata
+
+from birefnet_lite.commands import CommandError, complain
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit status: 0 done, 1 done in part, 2 not at all, 130 interrupted.
+
+    `arguments` are those after the program's name. Wrong ones end in `SystemExit(2)`, as argparse does it.
+    """
+    options = _parser().parse_args(arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            return import_module(f"birefnet_lite.commands.{options.command}").run(options)
+        except CommandError as error:
+            complain(str(error))
+            return 2
+        except KeyboardInterrupt:
+            complain("stopped by the keyboard; what is written is whole")
+            return 130
+        except BrokenPipeError:  # the reader, such as `head`, has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="birefnet_lite", description="BiRefNet: cut the object out of a photo, and look into the network."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    segment = commands.add_parser(
+        "segment",
+        help="write the masks (and cut-outs) of photos",
+        description="Writes DIR/NAME.png, an 8-bit grey mask, for each photo, and with --cutout DIR/NAME.cutout.png, "
+        "the object on transparent ground. Photos of one name become NAME, NAME-2 and so on. A photo "
+        "that cannot be read is reported and the others are done; the exit status is then 1.",
+    )
+    segment.add_argument(
+        "photos", nargs="+", metavar="PHOTO", help="files, folders, or patterns such as 'photos/*.jpg'"
+    )
+    segment.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write to; made where missing")
+    segment.add_argument("--cutout", action="store_true", help="also write the cut-outs")
+    _add_model(segment)
+    _add_running(segment)
+
+    info = commands.add_parser("info", help="show a network's parts, their sizes and its configuration")
+    _add_model(info)
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score a model on images with masks",
+        description="Prints a table of scores. The images are in DATA/im, masks of the same names in DATA/gt.",
+    )
+    evaluate.add_argument("model", metavar="MODEL", help="a checkpoint: file, preset or published name")
+    evaluate.add_argument("data", metavar="DATA", help="a folder with im/ and gt/")
+    evaluate.add_argument("--csv", metavar="FILE", help="also write the scores of each image to this file")
+    _add_running(evaluate)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a .safetensors or .pth file, a preset, or a published name such as BiRefNet_lite",
+    )
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: the accelerator that is there)")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="S",
+        help="what the network sees: 1024, or HEIGHTxWIDTH (default: the size it was trained at)",
+    )
+    parser.add_argument(
+        "--patch-order",
+        choices=("new", "old"),
+        help="order of the image tiles in a .pth file: old for weights from before November 2024",
+    )
+
+
+def _size(text: str) -> int | tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; give one number, or HEIGHTxWIDTH such as 768x1024")
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def _version() -> str:
+    try:
+        return metadata.version("birefnet-lite")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    complain(f"note: {message}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
