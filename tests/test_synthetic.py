@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from birefnet_lite.training.synthetic import SyntheticScenes, background_names, camera, family_names
+from birefnet_lite.training.synthetic import SyntheticScenes, background_names, camera, family_names, held_out_scenes
 from birefnet_lite.training.synthetic import distances as sd
 from birefnet_lite.training.synthetic.backgrounds import BACKGROUNDS
 from birefnet_lite.training.synthetic.canvas import NOISES, PATTERNS, Canvas
@@ -100,6 +100,7 @@ def test_training_never_draws_what_is_held_out():
         assert not held & set(batch.families + batch.backgrounds)
     unseen = SyntheticScenes((32, 32), families="held_out", backgrounds="held_out").batch(12, 0)
     assert set(unseen.families + unseen.backgrounds) == held
+    assert set(held_out_scenes((32, 32)).batch(12, 0).families) <= held
 
 
 def test_nothing_held_out_is_drawn_inside_a_training_family():

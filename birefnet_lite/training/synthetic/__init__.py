@@ -3,6 +3,12 @@
 `shapes.py` lists the families of objects, `backgrounds.py` those of grounds; `compose.py` puts one before the other.
 """
 
-from birefnet_lite.training.synthetic.compose import Batch, SyntheticScenes, background_names, family_names
+from birefnet_lite.training.synthetic.compose import (
+    Batch,
+    SyntheticScenes,
+    background_names,
+    family_names,
+    held_out_scenes,
+)
 
-__all__ = ["Batch", "SyntheticScenes", "background_names", "family_names"]
+__all__ = ["Batch", "SyntheticScenes", "background_names", "family_names", "held_out_scenes"]

@@ -27,6 +27,10 @@ def photograph(draws: Draws, scene: Tensor, strength: float = 1.0) -> Tensor:
     picture = soften(
         scene, ((draws.uniform(0, 1) ** 4) * (0.4 + 1.2 * strength) * min(scene.shape[-2:]) / 128)[:, None], levels=2
     )
+    crisp = some(draws, 0.25)
+    if crisp:
+        edges = picture[crisp] - soften(picture[crisp], 1.0, levels=1)
+        picture[crisp] += edges * draws.uniform(0.2, 1.2)[crisp][:, None]
     moving = some(draws, 0.1 * strength)
     if moving:
         picture[moving] = motion_blur(draws, picture[moving])

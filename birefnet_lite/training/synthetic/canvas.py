@@ -17,7 +17,7 @@ NOISES = {  # name: lowest and highest frequency over the shorter side, slope
     "cloud": (1.5, 60.0, 1.6),
     "mottle": (4.0, 24.0, 1.0),
     "rough": (3.0, 200.0, 1.0),
-    "grain": (30.0, 400.0, 0.4),
+    "grain": (50.0, 400.0, 0.0),
     "spots": (7.0, 11.0, -1.0),
     "tufts": (8.0, 45.0, 0.8),
 }
@@ -130,7 +130,7 @@ class Canvas:
             else (base * d.uniform(0.55, 1.4)[:, None]).clamp(0, 1)
         )
         pattern = pattern or d.pick(PATTERNS, PATTERN_WEIGHTS)
-        grain = d.pick((0.0, 0.03, 0.06, 0.12, 0.2)) if grain is None else grain
+        grain = d.pick((0.0, 0.03, 0.06, 0.1, 0.16)) if grain is None else grain
         gloss = d.pick((0.0, 0.0, 0.15, 0.4)) if gloss is None else gloss
         return Material(base, second, pattern, grain, gloss, d.pick((0.5, 0.8, 1.0, 1.6)))
 

@@ -15,6 +15,7 @@ from birefnet_lite.training.synthetic.draws import Draws
 from birefnet_lite.training.synthetic.shapes import FAMILIES
 from birefnet_lite.training.synthetic.textures import soften
 
+EVALUATION_SEED, EVALUATION_DIFFICULTY = 271828, 0.5
 LEAST_AREA, MOST_AREA, ATTEMPTS = 0.015, 0.85, 3
 GROUP = 4  # scenes of one family drawn together share what is drawn per group, such as the number of spokes
 
@@ -145,6 +146,11 @@ class SyntheticScenes:
         return colours.clamp(0, 1.5), masks.clamp(0, 1)
 
 
+def held_out_scenes(size: tuple[int, int] = (256, 256), device: torch.device | str = "cpu") -> SyntheticScenes:
+    """The scenes that scores are given for: held-out shapes on held-out backgrounds, seed and difficulty fixed."""
+    return SyntheticScenes(size, EVALUATION_SEED, EVALUATION_DIFFICULTY, "held_out", "held_out", device)
+
+
 def groups(kinds: list[int], rows: Iterable[int]) -> list[tuple[int, list[int]]]:
     """(kind, rows of that kind), at most GROUP rows each."""
     by_kind = {}
@@ -206,7 +212,8 @@ def scatter_distractors(draws: Draws, ground: Tensor, objects: Tensor, masks: Te
             continue
         others = [(i + 1 + k) % draws.n for i in rows]
         layer = torch.cat((objects[others], masks[others, None]), 1)
-        scale, zero = draws.uniform(0.18, 0.42), draws.uniform(0, 0)
+        scale = draws.uniform(0.18, 0.42)
+        zero = torch.zeros_like(scale)
         x, y = draws.sign() * draws.uniform(0.45, 1.05), draws.uniform(-0.7, 0.8)
         side = draws.sign()
         matrix = torch.cat((side / scale, zero, -x * side / scale, zero, 1 / scale, -y / scale), 1)[rows].view(-1, 2, 3)
@@ -224,13 +231,13 @@ def cast_shadow(draws: Draws, masks: Tensor) -> Tensor:
     lying = draws.coin(0.5)  # else the shadow falls on a wall close behind
     flat = torch.where(lying > 0, draws.uniform(2.0, 5.0), draws.uniform(0.95, 1.05))
     lean = torch.where(lying > 0, draws.uniform(-2.5, 2.5), draws.uniform(-0.05, 0.05))
-    shift = torch.where(lying > 0, foot, draws.uniform(-0.12, 0.12))
-    sideways = (1 - lying) * draws.uniform(-0.15, 0.15)
+    down, sideways = draws.uniform(-0.12, 0.12), (1 - lying) * draws.uniform(-0.15, 0.15)
     one = torch.ones_like(foot)
     # A point (x, y) of the shadow looks at the object at (x + lean (y - foot), foot + flat (y - foot)).
-    offset = torch.where(lying > 0, foot - flat * foot, -shift)
+    offset = torch.where(lying > 0, foot - flat * foot, -down)
     matrix = torch.cat((one, lean, -lean * foot * lying - sideways, 0 * one, flat, offset), 1).view(-1, 2, 3)
     shadow = warp(masks[:, None], matrix)
     shadow = soften(shadow, (draws.uniform(0.01, 0.08) * min(height, width))[:, None])
-    contact = soften(masks[:, None], 0.04 * min(height, width)) * draws.uniform(0, 0.4)[:, None]
+    touching = draws.coin(0.5) * draws.uniform(0, 0.4)  # not always, or a dark halo would be all that is learnt
+    contact = soften(masks[:, None], 0.04 * min(height, width)) * touching[:, None]
     return (shadow * (draws.coin(0.65) * draws.uniform(0.15, 0.7))[:, None] + contact).clamp(0, 0.85)[:, 0]

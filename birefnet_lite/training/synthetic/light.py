@@ -19,7 +19,7 @@ class Light:
         direction = draws.normal(-math.pi / 2, 0.7)  # y points down
         height = draws.uniform(0.35, 1.1)
         self.x, self.y, self.z = direction.cos() * height.cos(), direction.sin() * height.cos(), height.sin()
-        self.ambient = draws.uniform(0.3, 0.75)
+        self.ambient = draws.uniform(0.35, 1.0)
 
     def on(
         self, distance: Tensor, roundness: Tensor | float, pixel: Tensor | float, shiny: bool
