@@ -206,13 +206,13 @@ def _published_name(name: str) -> str | None:
 
 def _download(name: str) -> Path:
     """The cached file of a published checkpoint; asks the hub only where there is none."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
-    cached = try_to_load_from_cache(name, _HUB_FILE)
+    cached = try_to_load_from_cache(name, _HUB_FILE, cache_dir=constants.HF_HUB_CACHE)
     if isinstance(cached, str):
         return Path(cached)
     try:
-        return Path(hf_hub_download(name, _HUB_FILE))
+        return Path(hf_hub_download(name, _HUB_FILE, cache_dir=constants.HF_HUB_CACHE))
     except Exception as error:  # the hub's client raises those of whatever HTTP library it uses
         raise CheckpointError(
             f"{name} is not on this machine and could not be downloaded ({type(error).__name__}). With a network "

@@ -140,7 +140,8 @@ def test_any_timm_pyramid_or_plain_transformer():
 
 
 @pytest.mark.parametrize(("name", "word"), [
-    ("timm:pit_ti_224", "strides"),
+    ("timm:sequencer2d_s", "strides"),
+    ("timm:pit_ti_224", "any size"),
     ("timm:mixer_s16_224", "any size"),
     ("timm:nothing", "nothing"),
     ("swin", "BACKBONES"),

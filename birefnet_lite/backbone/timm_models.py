@@ -85,7 +85,7 @@ def build_timm(name: str, pretrained: bool = False) -> TimmBackbone:
     Raises `ValueError` where timm does not know the name or the model has neither.
     """
     check_timm_name(name)
-    probe = _create(name)
+    probe, any_size = _probe(name)
     strides = list(probe.feature_info.reduction())
     if all(stride in strides for stride in _STRIDES):
         # Where several maps have one stride, the deepest is the one to take.
@@ -99,10 +99,9 @@ def build_timm(name: str, pretrained: bool = False) -> TimmBackbone:
             f"The maps of timm's {name!r} have strides {strides}; a backbone needs maps at strides 4, 8, 16 and 32, "
             "or a plain vision transformer whose blocks all have one stride."
         )
+    net = timm.create_model(name, features_only=True, pretrained=pretrained, out_indices=tuple(chosen), **any_size)
     # 32 pixels at the least: PVTv2 reduces the keys of its stride-4 stage by 8, others halve five times.
-    backbone = TimmBackbone(_create(name, pretrained=pretrained, out_indices=tuple(chosen)), min_size=32)
-    _check_any_size(name, backbone)
-    return backbone
+    return TimmBackbone(net, min_size=32)
 
 
 def check_timm_name(name: str) -> None:
@@ -113,19 +112,28 @@ def check_timm_name(name: str) -> None:
         raise ValueError(f"timm has no model {name!r}.{hint} timm.list_models() names them all.")
 
 
-def _check_any_size(name: str, backbone: TimmBackbone) -> None:
-    """Some models take only the size they were trained at; the half of a legal image is a multiple of 16."""
-    device = next(backbone.parameters()).device
-    training = backbone.training
-    try:
-        with torch.no_grad():
-            backbone.eval()(torch.zeros(1, 3, 48, 80, device=device))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(
-            f"timm's {name!r} cannot be a backbone: it must take images of any size, and refuses 48 x 80 ({error})."
-        ) from error
-    finally:
-        backbone.train(training)
+def _probe(name: str) -> tuple[nn.Module, dict[str, bool]]:
+    """timm's `features_only` model, and the options with which it takes images of any size.
+
+    Many models take only the size they were trained at unless told otherwise. The half of a legal image is a multiple
+    of 16, so that 48 x 80 pixels must pass.
+    """
+    reason = None
+    for any_size in ({}, *_ANY_SIZE):
+        try:
+            net = timm.create_model(name, features_only=True, **any_size)
+            device = next(net.parameters()).device
+            with torch.no_grad():
+                net.eval()(torch.zeros(1, 3, 48, 80, device=device))
+            return net, any_size
+        except TypeError as error:
+            reason = reason or error  # an option that this model does not know
+        except (RuntimeError, AssertionError, AttributeError, NotImplementedError, ValueError) as error:
+            reason = error
+    raise ValueError(
+        f"timm's {name!r} cannot be a backbone: it must give feature maps for images of any size, and fails at 48 x 80 "
+        f"({reason})."
+    )
 
 
 def imagenet_swin_weights(name: str) -> dict[str, Tensor]:
@@ -144,16 +152,3 @@ def swin_weights_from_timm(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
             parts[1] = str(int(parts[1]) - 1)
         weights[".".join(parts)] = value
     return weights
-
-
-def _create(name: str, **options) -> nn.Module:
-    """timm's `features_only` model, for images of any size where it can."""
-    for any_size in (*_ANY_SIZE, {}):
-        try:
-            return timm.create_model(name, features_only=True, **any_size, **options)
-        except TypeError as error:
-            if not any_size:
-                raise ValueError(f"timm's {name!r} cannot be used as a backbone: {error}") from error
-        except (RuntimeError, AttributeError, NotImplementedError) as error:
-            raise ValueError(f"timm's {name!r} offers no feature maps: {error}") from error
-    raise AssertionError("unreachable")
