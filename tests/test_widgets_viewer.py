@@ -104,7 +104,7 @@ def test_channels_agree_with_the_given_mask(model, photo):
 def test_a_size_of_ones_own(model, photo):
     viewer = widgets.feature_pyramid(model, photo, size=(64, 128))
     assert viewer.source.layers["logits"].shape == (1, 64, 128)
-    assert viewer.scene["image"] == {"width": 96, "height": 64}
+    assert viewer.scene["image"] == {"width": 96, "height": 64, "what": "photo"}
 
 
 def test_a_model_in_half_precision(photo):

@@ -1,7 +1,7 @@
 """Interactive views of the network. Each function takes a model and an image and returns a viewer."""
 
-from widgets.panels import feature_pyramid
+from widgets.panels import compare, feature_pyramid, gradient_targets, prediction_ladder
 from widgets.reopen import show, static
 from widgets.viewer import Viewer
 
-__all__ = ["Viewer", "feature_pyramid", "show", "static"]
+__all__ = ["Viewer", "compare", "feature_pyramid", "gradient_targets", "prediction_ladder", "show", "static"]

@@ -51,6 +51,7 @@ def scene_from_state(state: dict[str, Any]) -> Scene:
         rows=[(row["title"], row["cells"]) for row in described["rows"]],
         facts=described["facts"],
         agreement=described["agreement"],
+        what=described["image"]["what"],
         extra={name: value for name, value in described.items() if name not in known},
     )
     data = {}

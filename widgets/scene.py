@@ -83,6 +83,7 @@ class Scene:
     rows: list[tuple[str, list[str | None]]] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     agreement: str = ""
+    what: str = "photo"
     extra: dict[str, Any] = field(default_factory=dict)
     layers: dict[str, Layer] = field(default_factory=dict)
     recompute: Callable[[str], NDArray[np.floating]] | None = None
@@ -104,8 +105,9 @@ class Scene:
         mask: NDArray[np.floating] | None = None,
         keep: int | None = None,
         group: list[str] | None = None,
+        channels: Iterable[int] | None = None,
     ) -> Layer:
-        """Put a layer in: maps (C, h, w), of which the `keep` liveliest channels are kept (all without it)."""
+        """Put a layer in: maps (C, h, w), of which the `keep` liveliest channels are kept, or those named."""
         maps = np.asarray(maps)
         if maps.ndim != 3 or 0 in maps.shape:
             raise ValueError(f"The maps of a layer are (C, H, W) with at least one value. {name!r} has {maps.shape}.")
@@ -113,7 +115,7 @@ class Scene:
             raise ValueError(f"A layer is {', '.join(KINDS)}. Got {kind!r}.")
         maps = maps.astype(np.float32, copy=False)
         layer = Layer(name, title or name, note, kind, maps.shape, channel_statistics(maps, mask), group or [])
-        for channel in layer.order("variance")[:keep]:
+        for channel in layer.order("variance")[:keep] if channels is None else channels:
             layer.planes[int(channel)] = quantise(maps[channel])
         self.layers[name] = layer
         return layer
@@ -160,7 +162,7 @@ class Scene:
             "view": self.view,
             "title": self.title,
             "question": self.question,
-            "image": {"width": width, "height": height},
+            "image": {"width": width, "height": height, "what": self.what},
             "focus": self.focus or next(iter(self.layers)),
             "layers": [layer.describe() for layer in self.layers.values()],
             "columns": self.columns,

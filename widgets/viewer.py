@@ -75,7 +75,7 @@ class Viewer(anywidget.AnyWidget):
         self.source = source
         description = source.describe()
         if look is None:
-            channels = {name: int(layer.order("variance")[0]) for name, layer in source.layers.items()}
+            channels = {name: next(iter(layer.planes), 0) for name, layer in source.layers.items()}
             look = Look(description["focus"], channels[description["focus"]], channels)
         parts, blob = source.pack(always=look.channels)
         super().__init__(scene=description, parts=parts, blob=blob, **look.to_dict(), **traits)

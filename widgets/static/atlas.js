@@ -13,7 +13,7 @@ export class Atlas {
     this.items = new Map();
     this.title = h("span", { class: "bv-muted" });
     this.list = h("div", {
-      class: "bv-atlas-list", role: "listbox", "aria-label": "Channels", tabindex: "0", "data-lm-suppress-shortcuts": "true",
+      class: "bv-atlas-list", role: "listbox", "aria-label": "Channels", tabindex: "0",
       on: { keydown: (event) => this.key(event) },
     });
     this.more = h("button", { class: "bv-button", type: "button", on: { click: () => this.grow() } }, "Show more");
@@ -51,9 +51,10 @@ export class Atlas {
       this.state = `${layer.name} ${look.sort} ${this.count}`;
       this.build(layer);
     }
-    const shown = Math.min(this.count, layer.channels);
+    const { length } = store.order(layer.name);
+    const shown = Math.min(this.count, length);
     this.title.textContent = shown < layer.channels ? `${shown} of ${layer.channels}` : "";
-    this.more.hidden = shown === layer.channels;
+    this.more.hidden = shown === length;
     for (const [channel, item] of this.items) this.draw(layer, channel, item);
   }
 
@@ -62,7 +63,7 @@ export class Atlas {
     this.items = new Map();
     const order = store.order(layer.name).slice(0, this.count);
     const row = STATISTICS.indexOf(store.look.sort);
-    const { width, height } = scene2size(store.scene.image);
+    const { width, height } = sizeFor(store.scene.image);
     for (const channel of order) {
       const canvas = h("canvas", { class: "bv-canvas", width, height, dataset: { panel: "atlas", layer: layer.name, channel, draws: "0" } });
       const value = row < 0 ? null : store.statistics.get(layer.name)[row * layer.channels + channel];
@@ -102,7 +103,7 @@ export class Atlas {
   }
 }
 
-function scene2size({ width, height }) {
+function sizeFor({ width, height }) {
   const scale = SIDE / Math.max(width, height);
   return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
 }

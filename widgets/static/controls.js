@@ -23,14 +23,14 @@ export class Controls {
     });
     this.number = h("input", {
       type: "number", min: 0, step: 1, class: "bv-number", "aria-label": "Channel number",
-      on: { change: () => act({ type: "channel", channel: Number(this.number.value) || 0 }) },
+      on: { input: () => this.number.value !== "" && act({ type: "channel", channel: Number(this.number.value) }) },
     });
     this.place = h("span", { class: "bv-muted" });
     this.channelRow = h("div", { class: "bv-channel-row" }, field("Channel", this.number), this.slider, this.place);
 
     this.colormap = select("colormap", [["auto", "automatic"], ...store.scene.colormaps.map((name) => [name, name])]);
     this.range = select("range", Object.entries(RANGE_NAMES));
-    const limit = (label) => h("input", { type: "number", step: "any", class: "bv-number", "aria-label": label, on: { change: () => this.setLimits() } });
+    const limit = (label) => h("input", { type: "number", step: "any", class: "bv-number", "aria-label": label, on: { input: () => this.setLimits() } });
     this.low = limit("Lower limit");
     this.high = limit("Upper limit");
     this.limits = h("span", { class: "bv-limits" }, this.low, "to", this.high);
@@ -68,12 +68,13 @@ export class Controls {
     const size = `${layer.channels} ${layer.channels === 1 ? "channel" : "channels"} of ${layer.width} × ${layer.height}`;
     this.note.textContent = layer.note ? `${size} · ${layer.note}` : size;
     this.channelRow.hidden = layer.channels === 1;
-    this.slider.max = layer.channels - 1;
+    this.slider.max = order.length - 1;
     this.number.max = layer.channels - 1;
     this.slider.value = order.indexOf(look.channel);
     this.slider.setAttribute("aria-valuetext", `channel ${look.channel}`);
     if (document.activeElement !== this.number) this.number.value = look.channel;
-    this.place.textContent = `${order.indexOf(look.channel) + 1} of ${layer.channels} by ${SORT_NAMES[look.sort]}`;
+    const whole = order.length === layer.channels ? `${layer.channels}` : `the ${order.length} in this page`;
+    this.place.textContent = `${order.indexOf(look.channel) + 1} of ${whole} by ${SORT_NAMES[look.sort]}`;
     for (const name of ["colormap", "range", "sort"]) this[name].value = look[name];
     this.opacity.value = Math.round(look.opacity * 100);
     if (panel.plane && panel.layer === look.layer) this.updateBar(panel);

@@ -7,8 +7,8 @@ const PANEL_TABLE = new Uint32Array(65536);
 
 export class MapPanel {
   // `place` names the panel; with `backdrop` the map lies over the photo, at the photo's size.
-  constructor(store, place, layer, { backdrop = false, channel = null } = {}) {
-    Object.assign(this, { store, place, layer, backdrop, channel, drawn: "", shape: "" });
+  constructor(store, place, layer, { backdrop = false } = {}) {
+    Object.assign(this, { store, place, layer, backdrop, drawn: "", shape: "" });
     this.canvas = h("canvas", { class: "bv-canvas", dataset: { panel: place, layer, draws: "0" } });
     this.marker = h("span", { class: "bv-marker", hidden: true });
     this.overlay = svg("svg", { class: "bv-marks", preserveAspectRatio: "none", "aria-hidden": "true" });
@@ -22,8 +22,10 @@ export class MapPanel {
   get info() {
     return layerOf(this.store.scene, this.layer);
   }
+  // Pictures in focus side by side show the same channel.
   get shownChannel() {
-    return this.channel ?? this.store.channelOf(this.layer);
+    if (this.backdrop) return Math.min(this.store.look.channel, this.info.channels - 1);
+    return this.store.channelOf(this.layer);
   }
 
   draw() {

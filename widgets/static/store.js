@@ -124,7 +124,11 @@ class Store {
 
   order(name, sort = this.look.sort) {
     const known = this.orders.get(name) ?? {};
-    known[sort] ??= channelOrder(layerOf(this.scene, name), this.statistics.get(name), sort);
+    if (!known[sort]) {
+      const all = channelOrder(layerOf(this.scene, name), this.statistics.get(name), sort);
+      // Without a kernel, only what the page holds can be chosen.
+      known[sort] = this.live ? all : all.filter((channel) => this.cache.has(name, channel));
+    }
     this.orders.set(name, known);
     return known[sort];
   }

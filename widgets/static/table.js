@@ -7,6 +7,12 @@ export class Table {
     this.root = h("div", { class: "bv-table", hidden: true });
   }
 
+  // A short table stands beside the picture, a long one below it.
+  get short() {
+    const { columns, rows } = this.store.model.get("table") ?? {};
+    return Boolean(rows?.length) && rows.length <= 8 && columns.length <= 5;
+  }
+
   update() {
     const { store } = this;
     const table = store.model.get("table") ?? {};

@@ -1,7 +1,7 @@
 // The view: builds the page, listens, and redraws what changed once a frame.
 import { Atlas } from "./atlas.js";
 import { Controls } from "./controls.js";
-import { cell, layerOf } from "./core.js";
+import { cell, layerOf, shortValue } from "./core.js";
 import { h, watchTheme } from "./dom.js";
 import { MapPanel, PHOTO } from "./map.js";
 import { savePicture, saveState } from "./save.js";
@@ -23,7 +23,7 @@ class View {
     this.abort = new AbortController();
     this.alert = h("div", { class: "bv-alert", role: "alert", hidden: true });
     this.busy = h("div", { class: "bv-busy", role: "status", hidden: true });
-    this.root = h("div", { class: "bv", dataset: { viewer: "" } });
+    this.root = h("div", { class: "bv", dataset: { viewer: "" }, "data-lm-suppress-shortcuts": "true" });
     element.append(this.root);
     this.stopTheme = watchTheme(this.root);
     this.listener = (what) => this.hear(what);
@@ -73,8 +73,8 @@ class View {
       "div",
       { class: "bv-body" },
       h("div", { class: "bv-focus" }, this.stageRow, h("div", { class: "bv-under" }, this.scale, zoom), this.probe),
-      h("div", { class: "bv-side" }, this.controls.root, this.atlas.root),
-      this.table.root,
+      h("div", { class: "bv-side" }, this.controls.root, this.atlas.root, this.table.short ? this.table.root : null),
+      this.table.short ? null : this.table.root,
       this.grid,
     );
     this.root.replaceChildren(
@@ -95,6 +95,7 @@ class View {
   buildGrid() {
     const { store } = this;
     const { scene } = store;
+    this.what = scene.image.what ?? "photo";
     this.grid.hidden = !scene.rows.length;
     this.grid.style.setProperty("--columns", scene.columns.length);
     this.grid.classList.toggle("bv-wide", scene.columns.length <= 5);
@@ -137,14 +138,13 @@ class View {
       this.stages.forEach((stage, i) => {
         stage.layer = names[i];
         stage.canvas.dataset.layer = names[i];
-        if (stage.caption) stage.caption.textContent = stage.info.title;
       });
       return;
     }
     this.stages = names.map((name, i) => {
       const stage = new MapPanel(store, i ? `focus-${i + 1}` : "focus", name, { backdrop: true });
       stage.frame.classList.add("bv-stage");
-      Object.entries({ tabindex: "0", role: "application", "data-lm-suppress-shortcuts": "true" }).forEach(([key, value]) => stage.frame.setAttribute(key, value));
+      Object.entries({ tabindex: "0", role: "application" }).forEach(([key, value]) => stage.frame.setAttribute(key, value));
       stage.frame.addEventListener("keydown", (event) => this.try(() => this.key(event)));
       this.follow(stage);
       this.grab(stage);
@@ -152,7 +152,7 @@ class View {
     });
     this.stageRow.replaceChildren(
       ...this.stages.map((stage) => {
-        stage.caption = names.length > 1 ? h("div", { class: "bv-caption" }, stage.info.title) : null;
+        stage.caption = names.length > 1 ? h("div", { class: "bv-caption" }) : null;
         return h("div", { class: "bv-stage-box" }, stage.caption, stage.frame);
       }),
     );
@@ -266,15 +266,17 @@ class View {
 
   draw() {
     const { store } = this;
-    const { look, model } = { look: store.look, model: store.model };
-    const busy = model.get("busy") || (store.ready ? "" : "Waiting for the maps. If nothing comes, run the cell again.");
-    this.busy.textContent = busy;
-    this.busy.hidden = !busy;
+    const { look, model } = store;
+    this.say(model.get("busy") || (store.ready ? "" : "Waiting for the maps. If nothing comes, run the cell again."));
     if (!store.ready) return;
     this.buildStages();
     for (const stage of this.stages) {
       stage.draw();
+      if (stage.caption) stage.caption.replaceChildren(stage.info.title, h("span", {}, stage.plane ? `  ${stage.limits.map((limit) => shortValue(limit)).join(" to ")}` : ""));
       stage.frame.setAttribute("aria-label", `${stage.info.title}, channel ${stage.shownChannel}, over the photo. Arrow keys move the cursor.`);
+    }
+    if (this.stages.some((stage) => stage.canvas.dataset.state === "missing")) {
+      this.say(`Channel ${look.channel} is not in this page. The ones that are stand in the list of channels.`);
     }
     for (const panel of this.panels) this.drawPanel(panel);
     this.controls.update(this.stages.find((stage) => stage.layer === look.layer));
@@ -290,6 +292,11 @@ class View {
     for (const [name, value] of [["--zoom", scale], ["--left", left], ["--top", top]]) this.root.style.setProperty(name, value);
     this.drawScale();
     this.drawPoint();
+  }
+
+  say(text) {
+    this.busy.textContent = text;
+    this.busy.hidden = !text;
   }
 
   drawPanel(panel) {
@@ -309,7 +316,7 @@ class View {
     const power = 10 ** Math.floor(Math.log10(shown / 3));
     const length = Math.max(1, [5, 2, 1].find((digit) => digit * power <= shown / 3) * power);
     this.scale.firstElementChild.style.width = `${(length / shown) * 100}%`;
-    this.scale.lastElementChild.textContent = `${length} px of the photo`;
+    this.scale.lastElementChild.textContent = `${length} px of the ${this.what}`;
   }
 
   drawPoint() {
@@ -328,7 +335,7 @@ class View {
     const { image } = store.scene;
     this.probe.replaceChildren(
       ...parts.map(([stage, probe]) => h("strong", { dataset: { layer: stage.layer } }, probe.text)),
-      h("span", {}, `at x ${cell(at[0], image.width, image.width)}, y ${cell(at[1], image.height, image.height)} of the photo`),
+      h("span", {}, `at x ${cell(at[0], image.width, image.width)}, y ${cell(at[1], image.height, image.height)} of the ${this.what}`),
       h("span", {}, `cell column ${first.column}, row ${first.row}`),
     );
   }

@@ -1,0 +1,83 @@
+"""The whole way once: a notebook in JupyterLab, a kernel, a model, a view that moves."""
+
+TINY = """
+import numpy as np, torch, widgets
+from birefnet_lite.model import BiRefNet
+from birefnet_lite.config import BiRefNetConfig
+torch.manual_seed(0); torch.set_num_threads(1)
+narrow = dict(inter_channels=8, aspp_channels=8, image_channels=8, gradient_channels=4)
+model = BiRefNet(BiRefNetConfig(backbone="pvt_v2_b0", **narrow)).eval()
+photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+"""
+DRAWN = 'canvas[data-panel="focus"][data-state="drawn"]'
+
+
+def ask(page, code):
+    """What the kernel of the notebook in front answers to an expression."""
+    return page.evaluate(
+        """async (code) => {
+            const { kernel } = window.jupyterapp.shell.currentWidget.context.sessionContext.session;
+            const future = kernel.requestExecute({ code, store_history: false });
+            let text = '';
+            future.onIOPub = ({ content }) => { text += content.text ?? content.evalue ?? ''; };
+            await future.done;
+            return text.trim();
+        }""",
+        code,
+    )
+
+
+def test_a_view_in_a_notebook(lab, lab_page):
+    lab.write("view.ipynb", TINY, "view = widgets.feature_pyramid(model, photo)\nview")
+    page = lab_page.page
+    lab.open(page, "view.ipynb")
+    lab.run_all(page)
+    page.wait_for_selector(DRAWN)
+    assert page.locator("[data-viewer='feature_pyramid']").count() == 1
+    drawn = page.locator('canvas[data-panel="grid"][data-state="drawn"]').count()
+    assert drawn == page.locator('canvas[data-panel="grid"]').count() > 20
+
+    # What is chosen here is known there, and the other way round.
+    page.locator('button.bv-panel:has(canvas[data-layer="squeeze"])').click()
+    page.locator('.bv-number[aria-label="Channel number"]').fill("3")
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="squeeze"][data-channel="3"]')
+    page.wait_for_timeout(300)
+    assert ask(page, "print(view.layer, view.channel)") == "squeeze 3"
+    ask(page, "view.layer = 'logits'")
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="logits"][data-state="drawn"]')
+
+    # The probe says what the kernel's own numbers say.
+    ask(page, "view.pin = [50.0, 20.0]")
+    page.wait_for_selector(".bv[data-pinned='true']")
+    shown = float(page.locator("output[data-probe] strong").inner_text().replace("\N{MINUS SIGN}", "-"))
+    ask(page, "from birefnet_lite.analysis import capture")
+    known = float(ask(page, "print(float(capture(model, photo)['logits'][0, 20, 50]))"))
+    assert abs(shown - known) < 1e-3
+
+    # The page has the maps: the kernel gave its copy up.
+    assert ask(page, "print(len(view.blob))") == "0"
+    assert lab_page.outside == []
+    assert lab_page.errors == []
+    assert page.locator('[role="alert"]:visible').count() == 0
+
+
+def test_errors_are_painted_and_a_restarted_kernel_leaves_the_view(lab, lab_page):
+    # Room for one channel of each layer: any other one needs the model again.
+    scarce = "import widgets.building; widgets.building.KEPT = 1\n"
+    lab.write("broken.ipynb", TINY, scarce + "view = widgets.feature_pyramid(model, photo)\nview")
+    page = lab_page.page
+    lab.open(page, "broken.ipynb")
+    lab.run_all(page)
+    page.wait_for_selector(DRAWN)
+    # A model that raises when the view needs it again.
+    ask(page, "view.source.recompute = lambda name: 1 / 0")
+    ask(page, "view.layer = 'squeeze'; view.channel = (view.channel + 1) % 100")
+    page.wait_for_selector('[role="alert"]:has-text("ZeroDivisionError")')
+    draws = page.locator('canvas[data-panel="grid"][data-layer="logits"]').get_attribute("data-draws")
+    assert int(draws) > 0
+    # Without its kernel the view still answers to the mouse.
+    page.evaluate("async () => { await window.jupyterapp.shell.currentWidget.context.sessionContext.restartKernel(); }")
+    page.locator('button.bv-panel:has(canvas[data-layer="logits"])').click()
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="logits"][data-state="drawn"]')
+    page.locator(".bv-stage").hover()
+    assert page.locator("output[data-probe] strong").count() == 1

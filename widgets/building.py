@@ -1,0 +1,112 @@
+"""What the views share: a scene over the photo, masks, layers within the memory that a view may take, and names in
+words.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, from_numpy, nn
+
+from birefnet_lite.analysis import Activations, as_photo
+from birefnet_lite.analysis.inputs import device_and_dtype
+from widgets.numbers import TIMES
+from widgets.scene import MIB, Scene, share
+
+#: Bytes of planes that one view keeps in the kernel, and the side of its largest backdrop.
+KEPT = 40 * MIB
+BACKDROP = 1024
+
+STEPS = {
+    "inward_reference": ("Inward\nreference", "inward reference: the image's tiles, filtered"),
+    "reconstruction": ("Recon-\nstruction", "reconstruction block"),
+    "side": ("Side\noutput", "side output, as logits"),
+    "gradient_attention": ("Gradient\nattention", "outward reference: attention from gradients"),
+    "lateral": ("Lateral\nblock", "lateral block: encoder map of the next finer level"),
+    "out": ("Stage\noutput", "up-sampled, plus lateral: the next stage's input"),
+}
+
+
+def new_scene(view: str, title: str, question: str, activations: Activations, model: nn.Module) -> Scene:
+    """An empty scene over the photo, with the facts that every view states."""
+    device, dtype = device_and_dtype(model)
+    height, width = activations.photo.shape[:2]
+    seen = activations.seen.shape[:2]
+    facts = [
+        f"{type(model).__name__} on {device.type}, {str(dtype).removeprefix('torch.')}",
+        f"photo {width} {TIMES} {height}, seen by the network as {seen[1]} {TIMES} {seen[0]}",
+    ]
+    return Scene(view, title, question, backdrop(activations.photo), (height, width), facts=facts)
+
+
+def backdrop(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The photo at a size for the page."""
+    height, width = photo.shape[:2]
+    rows, columns = limited((height, width), BACKDROP)
+    if (rows, columns) == (height, width):
+        return photo
+    return np.asarray(Image.fromarray(photo).resize((columns, rows), Image.Resampling.LANCZOS))
+
+
+def reference_mask(activations: Activations, mask: Any) -> tuple[NDArray[np.float32], str]:
+    """The mask that channels are held against, soft (H, W), and what it is."""
+    if mask is None:
+        return activations.mask, "predicted mask"
+    return as_mask(mask), "given mask"
+
+
+def as_mask(mask: Any) -> NDArray[np.float32]:
+    """Any form of a mask as float32 (H, W) in [0, 1]."""
+    return as_photo(mask)[..., 0].astype(np.float32) / 255
+
+
+def fit_mask(mask: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """A soft mask (H, W) at another size: averages over cells where it gets smaller."""
+    tensor = from_numpy(np.ascontiguousarray(mask))[None, None]
+    smaller = height <= mask.shape[0] and width <= mask.shape[1]
+    options = {"mode": "area"} if smaller else {"mode": "bilinear", "align_corners": False}
+    return F.interpolate(tensor, size=(height, width), **options)[0, 0].numpy()
+
+
+def kind_of(name: str, maps: Tensor | NDArray[np.floating]) -> str:
+    """How a layer's numbers are read: attention lies in 0 to 1; what is never negative starts at its least value."""
+    if name.endswith("gradient_attention"):
+        return "unit"
+    if maps.shape[0] == 1:
+        return "signed"  # logits, whatever signs this photo happens to give
+    return "positive" if float(maps.min()) >= 0 else "signed"
+
+
+def add_layers(scene: Scene, activations: Activations, names: list[str], mask: NDArray[np.float32] | None) -> None:
+    """Put captured layers into a scene, sharing its memory between them. Takes them out of `activations`."""
+    shares = share({name: tuple(activations[name].shape) for name in names}, KEPT)
+    for name in names:
+        stride = activations.stride(name)
+        maps = activations.pop(name).numpy()
+        fitted = None if mask is None else fit_mask(mask, *maps.shape[1:])
+        note = f"stride {stride:g}"
+        scene.add(name, maps, kind_of(name, maps), title_of(name), note, fitted, shares[name])
+
+
+def title_of(name: str) -> str:
+    """A layer's name in words: `decoder.stage3.lateral` is `Stage 3 · lateral block: …`."""
+    parts = name.split(".")
+    if name == "logits":
+        return "Mask, as logits"
+    if name == "squeeze":
+        return "Squeeze module"
+    if name == "decoder.image_branch":
+        return "Inward reference at full resolution"
+    if parts[0] == "encoder" and len(parts) == 3:
+        return f"Encoder · {'whole' if parts[1] == 'full' else 'half-size'} image, level {parts[2][1:]}"
+    if parts[0] == "encoder":
+        return f"Encoder · level {parts[1][1:]}, both images joined"
+    return f"Stage {parts[1][-1]} · {STEPS[parts[2]][1]}" if parts[2] in STEPS else name
+
+
+def limited(shape: tuple[int, int], longest: int) -> tuple[int, int]:
+    """A size (H, W) of the same proportions whose longer side is at most `longest`."""
+    scale = min(1.0, longest / max(shape))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))

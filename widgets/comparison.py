@@ -1,0 +1,118 @@
+"""The layer debugger: your part beside the reference, part by part."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from birefnet_lite.analysis import prepare
+from birefnet_lite.analysis.compare import Row, compare_layers
+from widgets import building
+from widgets.memory import register
+from widgets.numbers import TIMES
+from widgets.scene import Scene, share
+from widgets.viewer import Viewer
+
+__all__ = ["compare"]
+
+SIDES = ("mine", "reference", "difference")
+
+
+def compare(
+    mine: nn.Module, reference: nn.Module, x: Any, names: Mapping[str, str] | None = None, tolerance: float = 1e-4
+) -> Viewer:
+    """Where does my part compute something else than the reference?
+
+    `x` is the input: a tensor (B, C, H, W), a tuple of tensors, or a photo. `names` maps names of my parts to the
+    reference's where they differ. A part is OK where it differs by at most `tolerance` of the reference's largest
+    value. Choose a row to see both maps and their difference. The first part that is not OK is marked: what follows
+    from it differs too.
+    """
+    inputs = x if isinstance(x, tuple) else (x if isinstance(x, Tensor) else prepare(reference, x).tensor,)
+    rows = compare_layers(mine, reference, inputs, names, tolerance)
+    wrong = [row for row in rows if row.status != "OK"]
+    first = wrong[0] if wrong else None
+    shown = [row for row in rows if (_maps(row.mine) is not None and _maps(row.reference) is not None)]
+    if not shown:
+        raise ValueError(
+            "Neither module gave a tensor under a name that the other has too: there is nothing to compare."
+        )
+    agree = (
+        f"All {len(rows)} parts agree"
+        if first is None
+        else f"{len(rows) - len(wrong)} of {len(rows)} parts agree; the first that does not is {first.name}"
+    )
+    scene = Scene("compare", "Layer debugger", agree, _picture(inputs), what="input")
+    counts = share({row.name: _maps(row.reference).shape for row in shown}, building.KEPT / 3)
+    for row in shown:
+        _add(scene, row, counts[row.name])
+    focus = first if first in shown else shown[-1]
+    scene.focus = f"{focus.name} · reference"
+    scene.facts = [
+        f"{type(mine).__name__} beside {type(reference).__name__}, on the first image of the batch",
+        f"OK: within {tolerance:g} of the reference's largest value",
+    ]
+    table = {
+        "caption": "In the order in which the reference computes. Choose a row to see its maps.",
+        "columns": ["Part", "mine", "reference", "largest difference", "mean difference", ""],
+        "rows": [_line(row, row is first, row in shown) for row in rows],
+    }
+    return register(Viewer(scene, table=table))
+
+
+def _line(row: Row, first: bool, shown: bool) -> dict[str, Any]:
+    apart = [f"{value:.3g}" if np.isfinite(value) or value > 0 else "" for value in (row.largest, row.mean)]
+    cells = [row.name, _shape(row.mine), _shape(row.reference), *apart, row.status]
+    status = "good" if row.status == "OK" else "bad"
+    return {"cells": cells, "status": status, "first": first, **({"layer": f"{row.name} · reference"} if shown else {})}
+
+
+def _shape(x: Tensor | None) -> str:
+    return "none" if x is None else f" {TIMES} ".join(map(str, x.shape)) or "number"
+
+
+def _maps(x: Tensor | None) -> NDArray[np.float32] | None:
+    """The first of a batch as maps (C, H, W): tokens become one map of tokens by channels, a vector one row."""
+    if x is None or x.numel() == 0 or x.is_complex():
+        return None
+    array = x.float().numpy()
+    if array.ndim == 4:
+        return array[0]  # (C, H, W)
+    if array.ndim == 3:
+        return array[:1]  # (1, N, C)
+    return array.reshape(1, 1, -1) if array.ndim < 2 else array[:1].reshape(1, 1, -1)
+
+
+def _add(scene: Scene, row: Row, keep: int) -> None:
+    mine, reference = _maps(row.mine), _maps(row.reference)
+    apart = mine - reference if mine.shape == reference.shape else None
+    order = (
+        np.argsort(-np.nan_to_num(np.abs(apart)).max(axis=(1, 2)), kind="stable")[:keep] if apart is not None else None
+    )
+    group = [f"{row.name} · {side}" for side in SIDES[: 3 if apart is not None else 2]]
+    for side, maps in zip(SIDES, (mine, reference, apart), strict=True):
+        if maps is not None:
+            kind = "signed" if side == "difference" else building.kind_of(row.name, reference)
+            scene.add(
+                f"{row.name} · {side}",
+                maps,
+                kind,
+                f"{side.capitalize()}: {row.name}",
+                row.status,
+                keep=keep,
+                channels=order,
+                group=group,
+            )
+
+
+def _picture(inputs: tuple[Any, ...]) -> NDArray[np.uint8]:
+    """A grey picture of the input to lay maps over: its mean over channels, stretched; plain where it is no image."""
+    x = next((x for x in inputs if isinstance(x, Tensor) and x.ndim == 4), None)
+    if x is None:
+        return np.full((64, 64, 3), 128, np.uint8)
+    mean = x[0].detach().float().cpu().mean(0)
+    mean = torch.nan_to_num(mean - mean.min()) / (mean.max() - mean.min()).clamp_min(1e-12)
+    return np.repeat((mean.numpy() * 255).astype(np.uint8)[..., None], 3, axis=2)

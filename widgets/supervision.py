@@ -1,0 +1,177 @@
+"""What supervises the network, and how its answer grows: gradient targets, and the ladder of predictions."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, from_numpy, nn
+
+from birefnet_lite.analysis import Activations, capture
+from birefnet_lite.analysis.targets import LevelTargets, image_laplacian, level_targets, perfect_side_logits
+from birefnet_lite.lateral import resize
+from birefnet_lite.training.metrics import iou, mae, s_measure
+from widgets.building import as_mask, fit_mask, limited, new_scene
+from widgets.memory import register
+from widgets.numbers import TIMES
+from widgets.scene import PHOTO, Scene
+from widgets.viewer import Viewer
+
+__all__ = ["gradient_targets", "prediction_ladder"]
+
+STAGES = (4, 3, 2)
+
+
+def gradient_targets(
+    model: nn.Module, image: Any, mask: Any = None, size: int | tuple[int, int] | None = None
+) -> Viewer:
+    """What are the gradient heads taught, and what do they answer? (paper, gradient supervision and outward reference)
+
+    Photo, Laplacian, then for each level the target as in the original and as the paper describes it, the prediction
+    and the attention it becomes. With a `mask`, also the target that a perfect side output would give.
+    """
+    activations = capture(model, image, size)
+    stages = [stage for stage in STAGES if f"decoder.stage{stage}.gradient_attention" in activations]
+    if not stages:
+        raise ValueError(
+            "This model has no outward reference (outward_reference=False), so there are no gradients to see."
+        )
+    question = "What are the gradient heads taught, and what do they answer?"
+    scene = new_scene("gradient_targets", "Gradient targets", question, activations, model)
+    scene.columns = [
+        "Photo and\nLaplacian",
+        "Side\noutput",
+        "Target,\noriginal",
+        "Target,\ncorrected",
+        "Prediction",
+        "Attention",
+    ]
+    x = activations.input
+    scene.add(
+        "laplacian",
+        image_laplacian(x).float().cpu().numpy(),
+        "signed",
+        "Laplacian of the image",
+        "mean over colours, as the network sees it",
+    )
+    lines = []
+    for i, stage in enumerate(stages):
+        side = activations[f"decoder.stage{stage}.side"]
+        targets = level_targets(x, side)
+        names = _add_level(scene, activations, stage, targets)
+        first = [PHOTO, "laplacian", None][min(i, 2)]
+        scene.rows.append((f"Stage {stage}\nstride {2 ** (stage + 1)}", [first, *names]))
+        lines.append(
+            [f"Stage {stage}", f"{targets.grey_share:.0%}", f"{targets.floor:.4f}", f"{targets.edge_share:.1%}"]
+        )
+    if mask is not None:
+        fitted = from_numpy(fit_mask(as_mask(mask), *x.shape[-2:]))[None]
+        _add_target(scene, "given mask", level_targets(x, perfect_side_logits(fitted)), "given mask")
+        given = [f"given mask.{name}" for name in ("original", "corrected")]
+        scene.rows.append(("Given mask", [None, None, *given, None, None]))
+    scene.focus = f"decoder.stage{stages[-1]}.corrected"
+    scene.facts.append(
+        "answering 0.5 everywhere costs 0.6931 nats: only what lies between that and the lowest loss can be learned"
+    )
+    table = {
+        "caption": "How much each target leaves to learn",
+        "columns": ["Level", "original: within 0.1 of 0.5", "original: lowest loss, nats", "corrected: above 0.1"],
+        "rows": [
+            {"cells": cells, "layer": f"decoder.stage{stage}.corrected"}
+            for stage, cells in zip(stages, lines, strict=True)
+        ],
+    }
+    return register(Viewer(scene, table=table))
+
+
+def _add_level(scene: Scene, activations: Activations, stage: int, targets: LevelTargets) -> list[str]:
+    prefix = f"decoder.stage{stage}"
+    probabilities = {
+        "side": ("side output", activations[f"{prefix}.side"].sigmoid()),
+        "gradient_prediction": ("predicted gradient", activations[f"{prefix}.gradient_prediction"].sigmoid()),
+        "gradient_attention": ("gradient attention", activations[f"{prefix}.gradient_attention"]),
+    }
+    for step, (title, maps) in probabilities.items():
+        scene.add(f"{prefix}.{step}", maps.numpy(), "unit", f"Stage {stage} · {title}", "after a sigmoid")
+    _add_target(scene, prefix, targets, f"Stage {stage}")
+    return [
+        f"{prefix}.{step}" for step in ("side", "original", "corrected", "gradient_prediction", "gradient_attention")
+    ]
+
+
+def _add_target(scene: Scene, prefix: str, targets: LevelTargets, title: str) -> None:
+    original = "Laplacian times logits, after a sigmoid: no edge is 0.5"
+    scene.add(f"{prefix}.original", targets.original.numpy(), "unit", f"{title} · target, original", original)
+    corrected = "edges near the object, 0 to 1: no edge is 0"
+    scene.add(f"{prefix}.corrected", targets.masked.numpy(), "unit", f"{title} · target, corrected", corrected)
+
+
+def prediction_ladder(
+    model: nn.Module, image: Any, mask: Any = None, size: int | tuple[int, int] | None = None
+) -> Viewer:
+    """How does the mask grow from stage to stage? (paper, supervision at every stage)
+
+    Every side output and the final mask at its own size and up-sampled, what each stage changed, and with a `mask` the
+    error and scores of each stage. Changes, errors and up-sampled maps are at most 512 pixels long.
+    """
+    activations = capture(model, image, size)
+    names = {
+        f"stage {stage}": f"decoder.stage{stage}.side"
+        for stage in STAGES
+        if f"decoder.stage{stage}.side" in activations
+    }
+    logits = {title: activations[name] for title, name in names.items()} | {"final": activations["logits"]}
+    scene = new_scene(
+        "prediction_ladder", "Prediction ladder", "How does the mask grow from stage to stage?", activations, model
+    )
+    height, width = limited(activations.seen.shape[:2], 512)
+    truth = None if mask is None else fit_mask(as_mask(mask), height, width)
+    scene.columns = [
+        f"{'Final mask' if title == 'final' else title.capitalize()}\n{x.shape[2]} {TIMES} {x.shape[1]}"
+        for title, x in logits.items()
+    ]
+    rows: dict[str, list[str | None]] = {"At its\nown size": [], "Up-sampled": [], "What the\nstage changed": []}
+    if truth is not None:
+        rows["Error against\nthe mask"] = []
+    before: NDArray[np.float32] | None = None
+    lines = []
+    for title, x in logits.items():
+        shown = resize(x[None], (height, width))[0].sigmoid().numpy()  # (1, H, W)
+        rows["At its\nown size"].append(_add(scene, f"{title}.native", x.sigmoid().numpy(), "unit", "at its own size"))
+        rows["Up-sampled"].append(_add(scene, f"{title}.upsampled", shown, "unit", "up-sampled"))
+        change = (
+            None
+            if before is None
+            else _add(scene, f"{title}.change", shown - before, "signed", "change: red became more")
+        )
+        rows["What the\nstage changed"].append(change)
+        if truth is not None:
+            error = _add(
+                scene, f"{title}.error", shown - truth[None], "signed", "error: red is too much, blue is missed"
+            )
+            rows["Error against\nthe mask"].append(error)
+        lines.append({"cells": [title.capitalize(), *_scores(shown[0], truth, before)], "layer": f"{title}.upsampled"})
+        before = shown
+    scene.rows = list(rows.items())
+    scene.focus = "final.upsampled"
+    columns = (
+        ["Output", "mean change"] if truth is None else ["Output", "mean change", "mean error", "IoU", "S-measure"]
+    )
+    caption = "Scores, at the size shown" + ("" if truth is not None else "; give a mask to see errors")
+    return register(Viewer(scene, table={"caption": caption, "columns": columns, "rows": lines}))
+
+
+def _add(scene: Scene, name: str, maps: NDArray[np.floating], kind: str, note: str) -> str:
+    title = name.split(".")[0]
+    scene.add(name, maps, kind, f"{'Final mask' if title == 'final' else title.capitalize()} · {note}")
+    return name
+
+
+def _scores(
+    shown: NDArray[np.float32], truth: NDArray[np.float32] | None, before: NDArray[np.float32] | None
+) -> list[str]:
+    change = "" if before is None else f"{np.abs(shown - before[0]).mean():.4f}"
+    if truth is None:
+        return [change]
+    prediction: Tensor = from_numpy(shown)
+    target = from_numpy(truth) > 0.5
+    return [change, *(f"{float(score(prediction, target)):.4f}" for score in (mae, iou, s_measure))]
