@@ -17,7 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     `arguments` are those after the program's name. Wrong ones end in `SystemExit(2)`, as argparse does it.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, options.rest = parser.parse_known_args(arguments)
+    if options.rest and options.command != "train":
+        parser.error(f"unrecognized arguments: {' '.join(options.rest)}")
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
@@ -58,13 +61,18 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="show a network's parts, their sizes and its configuration")
     _add_model(info)
 
+    # The training loop reads its own arguments, `--help` too.
+    commands.add_parser("train", help="train a network as a CONFIG.toml says", add_help=False)
+
     evaluate = commands.add_parser(
         "evaluate",
         help="score a model on images with masks",
-        description="Prints a table of scores. The images are in DATA/im, masks of the same names in DATA/gt.",
+        description="Prints a table of scores. Masks have the names of their images.",
     )
     evaluate.add_argument("model", metavar="MODEL", help="a checkpoint: file, preset or published name")
-    evaluate.add_argument("data", metavar="DATA", help="a folder with im/ and gt/")
+    evaluate.add_argument(
+        "data", metavar="DATA", help="a folder with im/ and gt/, or a CSV file with columns image,mask"
+    )
     evaluate.add_argument("--csv", metavar="FILE", help="also write the scores of each image to this file")
     _add_running(evaluate)
     return parser

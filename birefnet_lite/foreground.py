@@ -11,6 +11,8 @@ __all__ = ["estimate_foreground"]
 # A pixel's colour counts as foreground by alpha, squared this often (to the power 16): hardly where some background
 # shows through.
 SQUARINGS = 4
+# Where a cell of a smaller picture holds one sure pixel in this many, its colour is kept.
+TRUST = 16
 # How strongly the fitted colours hold on to their estimates, against the pixel itself. 0 is not at all.
 STIFFNESS = 0.4
 # The estimates are smooth, so that they are made on a smaller picture: it has at most this many pixels.
@@ -84,7 +86,8 @@ def _fill(sums: Tensor) -> Tensor:
         colours = level[:, :3] / weight.clamp_min(1e-30)
         if filled is not None:
             coarse = F.interpolate(filled, size=level.shape[-2:], mode="bilinear", align_corners=False)
-            colours = torch.lerp(coarse, colours, weight)
+            trust = 1 if level is sums else TRUST
+            colours = torch.lerp(coarse, colours, (trust * weight).clamp(max=1))
         filled = colours
     return filled
 

@@ -274,7 +274,15 @@ def test_default_model_is_the_one_that_ships(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["paint"], ["segment"], ["segment", "a.png"], ["segment", "a.png", "-o", "x", "--size", "big"]]
+    "arguments",
+    [
+        [],
+        ["paint"],
+        ["segment"],
+        ["segment", "a.png"],
+        ["segment", "a.png", "-o", "x", "--size", "big"],
+        ["info", "--x"],
+    ],
 )
 def test_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as raised:
@@ -343,9 +351,22 @@ def test_evaluate_prints_scores_and_writes_them(checkpoint, tmp_path, capsys):
     assert [line.split(",")[0] for line in table.read_text().splitlines()] == ["name", "a", "b"]
     (tmp_path / "gt/b.png").unlink()
     assert main(arguments) == 2
-    assert "b.jpg has no partner" in capsys.readouterr().err
+    assert "im/b.jpg has no mask" in capsys.readouterr().err
     assert main(["evaluate", str(checkpoint), str(tmp_path / "nowhere")]) == 2
-    assert "im/ and gt/" in capsys.readouterr().err
+    assert "no folder im/" in capsys.readouterr().err
+    (tmp_path / "pairs.csv").write_text("image,mask\nim/a.jpg,gt/a.png\n")
+    assert main(["evaluate", str(checkpoint), str(tmp_path / "pairs.csv"), "--device", "cpu"]) == 0
+    assert "all       1" in capsys.readouterr().out
+
+
+def test_train_hands_its_arguments_on(tmp_path, capsys):
+    pytest.importorskip("birefnet_lite.training.loop")
+    with pytest.raises(SystemExit) as raised:
+        main(["train", "--help"])
+    assert raised.value.code == 0
+    assert "--max-minutes" in capsys.readouterr().out
+    assert main(["train", str(tmp_path / "none.toml"), "--fresh", "--output", str(tmp_path)]) == 2
+    assert "none.toml" in capsys.readouterr().err
 
 
 # --- as a process ----------------------------------------------------------------------------------------------------

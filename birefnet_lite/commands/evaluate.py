@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from birefnet_lite.commands import CommandError, load_model, one_line
-from birefnet_lite.commands.segment import SUFFIXES
 from birefnet_lite.predict import network_size
 from birefnet_lite.training.evaluate import Pair, evaluate
+from birefnet_lite.training.folder import csv_pairs, folder_pairs
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,27 +24,10 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pairs(folder: Path) -> list[Pair]:
-    """The images in `im` with the masks of the same names in `gt`; a partner that is missing is named."""
-    images, masks = (_by_stem(folder / name) for name in ("im", "gt"))
-    alone = [file for stem, file in images.items() if stem not in masks]
-    alone += [file for stem, file in masks.items() if stem not in images]
-    if alone:
-        more = f" and {len(alone) - 1} others have" if len(alone) > 1 else " has"
-        raise CommandError(f"{alone[0]}{more} no partner of the same name in im or gt")
-    return [Pair(stem, image, masks[stem]) for stem, image in images.items()]
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _pairs(data: Path) -> list[Pair]:
+    """The images and masks of a folder with im/ and gt/, or of a CSV file."""
     try:
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    except OSError as error:
-        raise CommandError(f"{folder}: {error.strerror}; DATA is a folder with im/ and gt/") from error
-    found: dict[str, Path] = {}
-    for file in files:
-        if file.stem in found:
-            raise CommandError(f"{found[file.stem]} and {file} have one name; which is meant?")
-        found[file.stem] = file
-    if not found:
-        raise CommandError(f"{folder}: the folder holds no images")
-    return found
+        found = csv_pairs(data, classes=False) if data.is_file() else folder_pairs(data, classes=False)
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    return [Pair(pair.image.stem, pair.image, pair.mask) for pair in found]
