@@ -42,9 +42,9 @@ def photograph(draws: Draws, scene: Tensor, strength: float = 1.0) -> Tensor:
     gamma = draws.normal(0, 0.2).exp()[:, None]
     picture = (picture * tint * gain + 1e-4).clamp(max=1.5) ** gamma
     middle = picture.mean((1, 2, 3), keepdim=True)
-    picture = middle + (picture - middle) * draws.uniform(0.75, 1.35)[:, None]
+    picture = middle + (picture - middle) * draws.uniform(0.85, 1.65)[:, None]
     grey = picture.mean(1, keepdim=True)
-    fade = torch.where(draws.coin(0.12) > 0, 1.0, draws.uniform(-0.25, 0.45))[:, None]  # 1 is black and white
+    fade = torch.where(draws.coin(0.12) > 0, 1.0, draws.uniform(-0.35, 0.3))[:, None]  # 1 is black and white
     picture = torch.lerp(picture, grey.expand_as(picture), fade)
     haze = (draws.coin(0.12) * draws.uniform(0.05, 0.35))[:, None]
     picture = picture * (1 - haze) + haze * draws.uniform(0.6, 1.0)[:, None]

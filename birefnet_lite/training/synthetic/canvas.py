@@ -75,12 +75,12 @@ class Canvas:
     ) -> None:
         """Put the unit circle of the object's own coordinates somewhere in the frame.
 
-        reach: its radius, in half shorter sides. turn: largest rotation. spread: how far from `at` (in half frames).
+        reach: about its radius, half shorter sides. turn: largest rotation. spread: how far from `at`, in half frames.
         squash: log of the largest stretch of an axis. wobble: size of smooth bumps. slant: shear, perspective.
         """
         d = self.draws
         left, top, zoom = self.within
-        scale = zoom * (d.uniform(0, 1) ** 0.7 * (reach[1] - reach[0]) + reach[0])
+        scale = 1.05 * zoom * (d.uniform(0, 1) ** 0.6 * (reach[1] - reach[0]) + reach[0])
         x = self.frame_x - (left + (at[0] + d.uniform(-spread, spread)) * zoom) * self.frame[0]
         y = self.frame_y - (top + (at[1] + d.uniform(-spread, spread)) * zoom) * self.frame[1]
         x, y = sd.rotate(x / scale, y / scale, d.uniform(-turn, turn))

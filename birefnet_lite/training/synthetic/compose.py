@@ -134,9 +134,11 @@ class SyntheticScenes:
             for kind, rows in groups(kinds, waiting):
                 draws = Draws(len(rows), (self.seed, step, "object", rows, attempt), self.device)
                 canvas = Canvas(draws, self.size, hardness, backdrop[rows])
-                if draws.flag(0.1 + 0.1 * hardness):  # come nearer, so that the frame cuts what else would be whole
-                    near = draws.structure.uniform(-0.5, 0.5), draws.structure.uniform(-0.4, 0.4)
-                    canvas.within = (*near, draws.structure.uniform(1.2, 1.9))
+                zoom = draws.pick(
+                    (1.0, draws.structure.uniform(1.2, 1.8), draws.structure.uniform(0.4, 0.75)), (7, 1.3, 1.7)
+                )
+                if zoom != 1:  # nearer, so that the frame cuts what else would be whole, or farther away
+                    canvas.within = (draws.structure.uniform(-0.45, 0.45), draws.structure.uniform(-0.35, 0.35), zoom)
                 FAMILIES[kind].draw(canvas)
                 colours[rows], masks[rows] = canvas.colour, canvas.alpha
             area = masks.mean((1, 2))
