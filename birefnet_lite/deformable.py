@@ -1,9 +1,9 @@
 """Deformable convolution: a kernel whose taps move, and are weighted, at every pixel."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -15,7 +15,9 @@ from birefnet_lite import deformable_operator
 __all__ = ["DeformableConv2d", "deform_conv2d", "use_backend"]
 
 BACKENDS = ("torchvision", "gather", "triton")
+HAS_TRITON = find_spec("triton") is not None
 _chosen: str | None = None
+_warned = False
 
 
 class DeformableConv2d(nn.Module):
@@ -91,9 +93,10 @@ def deform_conv2d(
         stride, padding, dilation: of the ordinary convolution; one number, or (height, width).
         mask: (B, G * kh * kw, H', W'), or None for ones.
         backend: "torchvision", "gather" (this package's, best on a CPU), "triton" (this package's, on CUDA), or None:
-            what `use_backend` says, else by device: triton on CUDA, or torchvision, with one warning, where Triton is
-            missing; torchvision on Apple's GPU where it has the operator; gather everywhere else. A convolution with
-            groups > 1 goes to torchvision, and is an error if one of the other two was asked for.
+            what `use_backend` says, else by device: triton on CUDA (torchvision for float64, on cards before Ampere,
+            and, with one warning, where Triton is missing); torchvision on Apple's GPU where it has the operator;
+            gather everywhere else. A convolution with groups > 1 goes to torchvision, and is an error if one of the
+            other two was asked for.
 
     Returns (B, O, H', W') in the dtype of `input`. Where that is bfloat16 or float16, coordinates and sums are float32.
     Under autocast `input`, `weight` and `bias` are cast as for an ordinary convolution. First derivatives only.
@@ -109,7 +112,7 @@ def deform_conv2d(
         input, weight = input.to(low), weight.to(low)
         bias = None if bias is None else bias.to(low)
     _check_dtypes(input, offset, weight, bias, mask)
-    backend = _select(_known(backend) or _chosen, kind, groups=input.shape[1] // weight.shape[1])
+    backend = _select(_known(backend) or _chosen, input, groups=input.shape[1] // weight.shape[1])
     if backend == "torchvision":
         return _torchvision(input, offset, weight, bias, stride, padding, dilation, mask)
     return deformable_operator.deform_conv2d(
@@ -123,34 +126,48 @@ def _known(backend: str | None) -> str | None:
     return backend
 
 
-def _select(asked: str | None, device: str, groups: int) -> str:
+def _select(asked: str | None, input: Tensor, groups: int) -> str:
+    device = input.device.type
     if groups > 1:
         if asked in ("gather", "triton"):
-            raise ValueError(
-                f"The {asked} backend has no groups, and weight asks for {groups}; use backend='torchvision'."
-            )
+            raise ValueError(f"The {asked} backend has no groups, and weight asks for {groups}; use 'torchvision'.")
         return "torchvision"
-    if asked == "triton" and find_spec("triton") is None:
-        raise ValueError("The triton backend was asked for, but Triton is not installed; use backend=None.")
+    if asked == "triton":
+        if not HAS_TRITON:
+            raise ValueError("The triton backend was asked for, but Triton is not installed; use backend=None.")
+        if input.dtype == torch.float64:
+            raise ValueError("The triton backend computes in float32, and input is float64; use 'torchvision'.")
+        if device != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+            raise ValueError(f"The triton backend runs on CUDA, and input is on {device}; use backend=None.")
     if asked is not None:
         return asked
     if device == "cuda":
-        return _for_cuda()
+        return _for_cuda(input)
     if device == "mps" and torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::deform_conv2d", "MPS"):
         return "torchvision"
     return "gather"
 
 
-@cache
-def _for_cuda() -> str:
-    if find_spec("triton") is not None:
-        return "triton"
-    warnings.warn(
-        "Triton is not installed: deformable convolution on the GPU runs on torchvision's operator, which is slower "
-        "and computes in float32. Install the package 'triton' ('triton-windows' on Windows) for the fast one.",
-        stacklevel=4,
-    )
+def _for_cuda(input: Tensor) -> str:
+    global _warned
+    if HAS_TRITON:
+        fits = input.dtype != torch.float64 and _has_matrix_units(input.device.index)
+        return "triton" if fits else "torchvision"
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            "Triton is not installed: deformable convolution on the GPU runs on torchvision's operator, which is "
+            "slower and computes in float32. Install the package 'triton' ('triton-windows' on Windows) for the fast "
+            "one.",
+            stacklevel=4,
+        )
     return "torchvision"
+
+
+@torch.compiler.assume_constant_result
+def _has_matrix_units(device: int | None) -> bool:
+    """Whether Triton uses the matrix units of this card: NVIDIA's from Ampere on, and AMD's."""
+    return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _torchvision(input, offset, weight, bias, stride, padding, dilation, mask) -> Tensor:

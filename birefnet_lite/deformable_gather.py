@@ -22,7 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from birefnet_lite.deformable_sampling import FRAME, Geometry, Points, Sampler
+from birefnet_lite.deformable_sampling import (
+    FRAME,
+    Geometry,
+    Points,
+    Sampler,
+    kernel_to_matrix,
+    matrix_to_kernel,
+)
 
 __all__ = ["backward", "forward"]
 
@@ -101,11 +108,6 @@ def _blocks(images: int, pixels: int, numbers_per_pixel: int) -> list[tuple[slic
     return [(slice(i, i + 1), slice(p, min(p + step, pixels))) for i in range(images) for p in range(0, pixels, step)]
 
 
-def _matrix(weight: Tensor) -> Tensor:
-    """The kernel as one matrix, in the order of the columns: (O, C, kh, kw) -> (O, T * C)."""
-    return weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
-
-
 def forward(
     x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
@@ -114,7 +116,7 @@ def forward(
     Half precision is sampled in float32; the matrix product runs in the dtype of x.
     """
     b, (h, w) = len(x), geometry.out_size
-    table, matrix = _table(x, geometry.offset_groups), _matrix(weight)
+    table, matrix = _table(x, geometry.offset_groups), kernel_to_matrix(weight)
     sampler = Sampler(x, offset, mask, geometry)
     o, width = matrix.shape
     y = torch.empty(b, o, h, w, dtype=x.dtype, device=x.device)
@@ -137,12 +139,9 @@ def backward(
     geometry: Geometry,
     needs: list[bool],
 ) -> tuple[Tensor | None, ...]:
-    """Gradients for x, offset, mask and weight, each where `needs` asks for it, else None.
-
-    The gradient of the weight is the columns' matrix, seen as (O, C, kh, kw): in memory, C comes last.
-    """
+    """Gradients for x, offset, mask and weight, each where `needs` asks for it, else None."""
     need_x, need_offset, need_mask, need_weight = needs
-    table, matrix = _table(x, geometry.offset_groups), _matrix(weight)
+    table, matrix = _table(x, geometry.offset_groups), kernel_to_matrix(weight)
     sampler = Sampler(x, offset, mask, geometry)
     o, width = matrix.shape
     grad = grad.flatten(2)  # (B, O, P)
@@ -168,9 +167,7 @@ def backward(
             if need_mask:
                 view = geometry.by_pixel(grad_mask)[0, images, pixels]
                 view.copy_(modulation.view(view.shape))
-    grad_weight = None
-    if need_weight:
-        grad_weight = grad_matrix.to(weight.dtype).view(o, *weight.shape[2:], -1).permute(0, 3, 1, 2)  # (O, C, kh, kw)
+    grad_weight = matrix_to_kernel(grad_matrix.to(weight.dtype), weight) if need_weight else None
     return _untable(grad_table, x) if need_x else None, grad_offset, grad_mask, grad_weight
 
 

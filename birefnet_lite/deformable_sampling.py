@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["FRAME", "Geometry", "Points", "Sampler"]
+__all__ = ["FRAME", "Geometry", "Points", "Sampler", "kernel_to_matrix", "matrix_to_kernel"]
 
 # The input lies in a frame of zeros two pixels wide. A point is clamped to the frame, so that its four corners always
 # exist, and what is outside the picture counts as zero without a comparison. One pixel would do for the values, but a
@@ -99,3 +99,14 @@ class Sampler:
 
     def _block(self, maps: Tensor) -> Tensor:
         return maps.to(self.dtype, copy=True, memory_format=torch.contiguous_format)
+
+
+def kernel_to_matrix(weight: Tensor) -> Tensor:
+    """The kernel as one matrix, in the order of the columns: (O, C, kh, kw) -> (O, T * C)."""
+    return weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
+
+
+def matrix_to_kernel(matrix: Tensor, like: Tensor) -> Tensor:
+    """The other way, without a copy: (O, T * C) -> (O, C, kh, kw), with C last in memory."""
+    o, c, kh, kw = like.shape
+    return matrix.view(o, kh, kw, c).permute(0, 3, 1, 2)
