@@ -20,7 +20,7 @@ class CourseModel(NamedTuple):
     """`"nano"` or `"lite"`."""
     trained: bool
     notice: str
-    """One or two sentences for the reader."""
+    """One or two lines for the reader."""
 
 
 def course_model(device: str | torch.device = "cpu") -> CourseModel:
@@ -35,7 +35,7 @@ def course_model(device: str | torch.device = "cpu") -> CourseModel:
         torch.manual_seed(0)
         model = BiRefNet(BiRefNetConfig.preset("lite"))
     notice = (
-        "This is lite, with UNTRAINED weights: random numbers. Shapes, names and sizes are the real ones, "
-        "but its mask means nothing."
+        "This is lite, with UNTRAINED weights: random numbers.\n"
+        "Its shapes, names and sizes are the real ones, but its mask means nothing."
     )
     return CourseModel(model.to(device).eval(), "lite", False, notice)

@@ -77,8 +77,11 @@ class PartTable:
         yield from self.rows
 
     def _repr_html_(self) -> str:
-        def row(cells: Iterable[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag} align='left'>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        def row(cells: tuple[str, ...], tag: str) -> str:
+            sides = ("left", *("right",) * (len(cells) - 2), "center")
+            # Sites that show notebooks drop styles but keep `align`; JupyterLab does the opposite.
+            places = (f"<{tag} align='{side}' style='text-align:{side}'>" for side in sides)
+            return "<tr>" + "".join(f"{p}{escape(c)}</{tag}>" for p, c in zip(places, cells, strict=True)) + "</tr>"
 
         body = "".join(row(cells, "td") for cells in self.rows)
         return f"<table><thead>{row(self.head, 'th')}</thead><tbody>{body}</tbody></table>"

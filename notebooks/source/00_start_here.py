@@ -189,10 +189,10 @@ for name in ["encoder.full.x1", "squeeze", "decoder.stage4.lateral", "decoder.st
 
 # %% [markdown]
 # And now all of them at once. In the view below,
-# - click a small map, or use the arrow keys, to choose a **layer**; each small picture is one layer,
-# - move the slider to go through its **channels**,
-# - change the opacity to see the map **over the photo**,
-# - point at the photo: the same place is marked in *every* map.
+# - click a small map at the bottom: each is one **layer**, and they stand as on the map of the network,
+# - move the slider *Channel*: a layer has as many pictures as channels, the liveliest first,
+# - move the slider *Over the photo* to see the photo under the map,
+# - move the pointer over the large picture: the same place is marked in *every* map, each with its value there.
 
 # %%
 from widgets import feature_pyramid
@@ -247,7 +247,9 @@ side_by_side(
 #
 # **1. A photo of 1024 × 1024 pixels: how large is the backbone's level 4 map of the whole photo?**
 #
-# a) 256 × 256  b) 64 × 64  c) 32 × 32
+# - a) 256 × 256
+# - b) 64 × 64
+# - c) 32 × 32
 #
 # <details><summary>Answer</summary>
 #
@@ -255,11 +257,13 @@ side_by_side(
 # In the half-size pass, level 4 has 16 × 16 cells.
 #
 # </details>
-#
+
+# %% [markdown]
 # **2. Why does the encoder's level 1 map have twice as many channels as the backbone's?**
 #
-# a) The squeeze module doubles them. b) The maps of the photo and of the half-size photo are concatenated.
-# c) There are two backbones with weights of their own.
+# - a) The squeeze module doubles them.
+# - b) The maps of the photo and of the half-size photo are concatenated.
+# - c) There are two backbones with weights of their own.
 #
 # <details><summary>Answer</summary>
 #
@@ -268,10 +272,13 @@ side_by_side(
 # later, and makes things narrower.
 #
 # </details>
-#
+
+# %% [markdown]
 # **3. You load other weights into the same network. What changes?**
 #
-# a) The shapes in the table. b) The number of parameters. c) The maps and the mask.
+# - a) The shapes in the table.
+# - b) The number of parameters.
+# - c) The maps and the mask.
 #
 # <details><summary>Answer</summary>
 #
@@ -298,4 +305,5 @@ side_by_side(
 #
 # The paper: Zheng et al., *Bilateral Reference for High-Resolution Dichotomous Image Segmentation*, 2024,
 # [arXiv:2401.03407](https://arxiv.org/abs/2401.03407). The original code:
-# [github.com/ZhengPeng7/BiRefNet](https://github.com/ZhengPeng7/BiRefNet).
+# [github.com/ZhengPeng7/BiRefNet](https://github.com/ZhengPeng7/BiRefNet). How this package is laid out is in
+# [docs/architecture.md](../docs/architecture.md).
