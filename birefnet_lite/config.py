@@ -24,6 +24,7 @@ BACKBONES: dict[str, tuple[int, int, int, int]] = {
     "dino_v3_l": (1024,) * 4,
     "dino_v3_h_plus": (1280,) * 4,
     "dino_v3_7b": (4096,) * 4,
+    "convnet_n": (32, 64, 128, 192),
 }
 
 _CHOICES = {
@@ -148,7 +149,7 @@ class BiRefNetConfig:
 
     @classmethod
     def preset(cls, name: str) -> "BiRefNetConfig":
-        """`"lite"` (swin_v1_t, as published) or `"large"` (swin_v1_l, the paper's network)."""
+        """`"nano"` (small, for learning), `"lite"` (swin_v1_t, as published) or `"large"` (swin_v1_l, as in the paper)."""
         if name not in PRESETS:
             raise ValueError(f"There is no preset {name!r}; there are {_either(PRESETS)}.")
         return PRESETS[name]
@@ -261,6 +262,16 @@ def _split_squeeze_block(flag: str) -> tuple[str, int]:
 
 
 PRESETS: dict[str, BiRefNetConfig] = {
+    "nano": BiRefNetConfig(
+        backbone="convnet_n",
+        inter_channels=24,
+        aspp_channels=32,
+        image_channels=16,
+        gradient_target="masked",
+        auxiliary_classification=True,
+        num_classes=48,
+        train_size=(256, 256),
+    ),
     "lite": BiRefNetConfig(),
     "large": BiRefNetConfig(backbone="swin_v1_l"),
 }

@@ -1,4 +1,4 @@
-"""Convolutional backbones, from torchvision: VGG-16 with and without batch norm, ResNet-50."""
+"""Convolutional backbones: VGG-16 and ResNet-50 from torchvision, and a small one of our own."""
 
 from torch import Tensor, nn
 from torchvision import models
@@ -38,7 +38,39 @@ def _resnet(net: models.ResNet) -> ConvNet:
     return ConvNet([stem, net.layer2, net.layer3, net.layer4], (256, 512, 1024, 2048), min_size=16)
 
 
+class Residual(nn.Module):
+    """Two 3x3 convolutions with batch norm, added to their input (He et al., 2015): (B, C, H, W) to (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_conv(channels, channels), nn.ReLU(inplace=True), *_conv(channels, channels))
+        self.relu = nn.ReLU(inplace=True)
+        nn.init.zeros_(self.body[-1].weight)  # a new block passes its input on, which makes the start easy
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(x + self.body(x))
+
+
+def _conv(in_channels: int, out_channels: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
+    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return conv, nn.BatchNorm2d(out_channels)
+
+
+def _small(channels: tuple[int, int, int, int], depths: tuple[int, int, int, int]) -> ConvNet:
+    """A residual network that learns from scratch: each stage halves the resolution, then has `depths` blocks."""
+    before = channels[0] // 2
+    stem = [*_conv(3, before, stride=2), nn.ReLU(inplace=True)]
+    stages = []
+    for width, depth in zip(channels, depths, strict=True):
+        halve = [*_conv(before, width, stride=2), nn.ReLU(inplace=True)]
+        stages.append(nn.Sequential(*stem, *halve, *(Residual(width) for _ in range(depth))))
+        before, stem = width, []
+    return ConvNet(stages, channels, min_size=1)
+
+
 CONVNETS = {
+    "convnet_n": lambda weights: _small((32, 64, 128, 192), (2, 2, 4, 2)),
     "vgg16": lambda weights: _vgg(models.vgg16(weights=weights), (10, 17, 24, 31)),
     "vgg16bn": lambda weights: _vgg(models.vgg16_bn(weights=weights), (14, 24, 34, 44)),
     "resnet50": lambda weights: _resnet(models.resnet50(weights=weights)),
@@ -46,5 +78,7 @@ CONVNETS = {
 
 
 def build_convnet(name: str, pretrained: bool = False) -> ConvNet:
-    """One of `CONVNETS`, with torchvision's ImageNet weights if `pretrained`."""
+    """One of `CONVNETS`, with torchvision's ImageNet weights if `pretrained`. `ValueError` where there are none."""
+    if pretrained and name == "convnet_n":
+        raise ValueError("convnet_n has no ImageNet weights; load('nano') has it trained with the rest of the network.")
     return CONVNETS[name]("DEFAULT" if pretrained else None)

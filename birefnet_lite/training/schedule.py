@@ -1,0 +1,41 @@
+"""What changes in the course of a run, each a function of the step alone: nothing to save, nothing to restore."""
+
+import math
+from collections.abc import Mapping
+
+from birefnet_lite.training.settings import TrainSettings
+
+__all__ = ["difficulty_at", "ema_decay_at", "learning_rate_at", "loss_weights_at"]
+
+
+def learning_rate_at(settings: TrainSettings, step: int) -> float:
+    """A straight line up over the warm-up, level to the end of `hold`, then half a cosine down.
+
+    `step` counts from 0; the last one has very nearly the final learning rate.
+    """
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    start = max(settings.warmup_steps, settings.hold * settings.steps)
+    part = min(1.0, max(0.0, (step - start) / max(1.0, settings.steps - start)))
+    low = settings.final_learning_rate
+    return settings.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * part)) / 2)
+
+
+def difficulty_at(settings: TrainSettings, step: int) -> float:
+    """Difficulty of the synthetic scenes, 0 to 1: camouflage from the start does not learn."""
+    first, last = settings.difficulty
+    ramp = settings.difficulty_ramp * settings.steps
+    return first + (last - first) * (min(1.0, step / ramp) if ramp else 1.0)
+
+
+def ema_decay_at(settings: TrainSettings, step: int) -> float:
+    """Decay of the averaged weights; short at first, so that the random start is soon forgotten."""
+    return min(settings.ema_decay, (1 + step) / (10 + step))
+
+
+def loss_weights_at(settings: TrainSettings, step: int) -> Mapping[str, float]:
+    """Weights of the pixel losses: the last `finetune_steps` have their own, as the original's last epochs do.
+
+    The original multiplies its weights anew in each of these epochs; here they change once.
+    """
+    return settings.finetune_loss if step >= settings.steps - settings.finetune_steps else settings.loss

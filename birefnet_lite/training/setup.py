@@ -1,0 +1,51 @@
+"""From settings to the network and the optimizer that a run works with."""
+
+from typing import Any
+
+from torch import nn
+
+from birefnet_lite.checkpoint import load
+from birefnet_lite.config import BiRefNetConfig
+from birefnet_lite.deformable import DeformableConv2d
+from birefnet_lite.model import BiRefNet
+from birefnet_lite.training.settings import TrainSettings
+
+__all__ = ["build_model", "parameter_groups", "set_mode"]
+
+
+def build_model(settings: TrainSettings) -> BiRefNet:
+    """The network to train: a preset with fresh weights, or a checkpoint's."""
+    if settings.start_from:
+        model = load(settings.start_from, device="cpu")
+    else:
+        model = BiRefNet(BiRefNetConfig.preset(settings.model).replace(**settings.config))
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = settings.dropout
+    if settings.freeze_backbone:
+        model.encoder.backbone.requires_grad_(False)
+    return model
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for the weights of convolutions and linear layers; none for biases and batch norms."""
+    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in learnt if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def set_mode(model: BiRefNet, settings: TrainSettings, step: int) -> None:
+    """Training mode, but for what is frozen: a backbone's, or every batch norm's, statistics stay as they are."""
+    model.train()
+    if settings.freeze_backbone:
+        model.encoder.backbone.eval()
+    for module in model.modules():
+        if settings.freeze_batch_norm and isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+            module.eval()
+        if isinstance(module, DeformableConv2d):
+            if step < settings.plain_steps:
+                module.forward = module.conv.forward
+            else:
+                module.__dict__.pop("forward", None)  # back to the class's own

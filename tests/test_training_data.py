@@ -1,0 +1,154 @@
+"""What a training run is fed, and what it keeps: batches by number, averages of weights, states in a file, logs."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from birefnet_lite import CheckpointError
+from birefnet_lite.training.ema import WeightAverage
+from birefnet_lite.training.report import Report
+from birefnet_lite.training.settings import TrainSettings
+from birefnet_lite.training.sources import ROUND, Batches, normalise, numbers_of, stream
+from birefnet_lite.training.state import load_state, random_state, restore_random_state, save_state
+from birefnet_lite.training.validation import better, contact_sheet, score
+
+
+def small(**changes):
+    values = {"output": "a", "size": 64, "batch_size": 4, "steps": 200, "difficulty": (0.0, 1.0)}
+    return TrainSettings(**values | changes)
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("reuse", [1, 2])
+def test_a_batch_depends_on_its_number_alone(reuse):
+    settings = small(reuse=reuse, batch_size=2)
+    one = Batches(settings, parts=1)
+    in_order = [one[i] for i in range(2 * ROUND + 2)]
+    for number in (2 * ROUND - 1, 3, 2 * ROUND + 1, ROUND):
+        assert same(Batches(settings, parts=1)[number], in_order[number]), number
+    different = {batch[1].sum().item() for batch in in_order}
+    assert len(different) == len(in_order)
+
+
+def test_a_round_shows_each_scene_once_again():
+    settings = small(reuse=2, batch_size=2)
+    batches = Batches(settings, parts=1)
+    batches.source.change = lambda images, masks, key: (images, masks)  # to recognise them
+    scenes = [sorted(x.sum().item() for i in part for x in batches[i][0]) for part in (range(16), range(16, 32))]
+    assert scenes[0] == scenes[1]
+
+
+def test_processes_and_parts_share_out_all_numbers():
+    shares = [numbers_of(2, 5, parts=6, rank=rank, accumulation=3) for rank in range(2)]
+    assert sorted(shares[0] + shares[1]) == list(range(12, 30))
+    assert shares[1][:4] == [15, 16, 17, 21]
+    with pytest.raises(ValueError, match="does not part into 3"):
+        Batches(small(), parts=3)
+
+
+def test_the_small_size_comes_first():
+    batches = Batches(small(size=96, small_size=64, small_steps=3, batch_size=1), parts=1)
+    assert [batches[i][0].shape[-1] for i in (2, 3)] == [64, 96]
+
+
+def test_workers_prepare_the_same_batches_and_leave_the_random_state_alone():
+    batches = Batches(small(batch_size=1), parts=1)
+    before = torch.get_rng_state()
+    prepared = list(stream(batches, [7, 3], workers=1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(same(a, batches[i]) for a, i in zip(prepared, (7, 3), strict=True))
+
+
+def test_images_are_normalised_as_torchvision_does():
+    from torchvision.transforms.functional import normalize
+
+    images = torch.rand(2, 3, 8, 8)
+    wanted = normalize(images, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    torch.testing.assert_close(normalise(images), wanted)
+
+
+def test_the_average_of_weights_is_the_sum_that_defines_it():
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    average = WeightAverage(model)
+    history, counters = [model[0].weight.detach().double().clone()], []
+    for _ in range(4):
+        model(torch.randn(4, 3, 5, 5))
+        with torch.no_grad():
+            model[0].weight.add_(torch.randn_like(model[0].weight))
+        average.update(model, 0.75)
+        history.append(model[0].weight.detach().double().clone())
+        counters.append(int(average.model[1].num_batches_tracked))
+    wanted = 0.75**4 * history[0] + sum(0.25 * 0.75 ** (4 - i) * history[i] for i in range(1, 5))
+    torch.testing.assert_close(average.model[0].weight.double(), wanted, atol=1e-6, rtol=1e-5)
+    assert counters == [1, 2, 3, 4]
+    assert not average.model.training
+    assert not any(p.requires_grad for p in average.model.parameters())
+    assert not torch.equal(average.model[1].running_mean, model[1].running_mean)
+
+
+def test_a_state_survives_a_failed_write_and_other_files_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    save_state({"step": 3, "settings": {}, "random": random_state()}, path)
+
+    def full(state, file):
+        file.write(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="no space"):
+        save_state({"step": 4, "settings": {}}, path)
+    monkeypatch.undo()
+    assert load_state(path)["step"] == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
+
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"last\.pt is damaged"):
+        load_state(path)
+    torch.save({"weights": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match="not the state of a training run"):
+        load_state(path)
+    torch.save({"step": 1, "settings": pytest.raises}, path)  # any function would be called by an unsafe load
+    with pytest.raises(CheckpointError, match="damaged, or no state"):
+        load_state(path)
+
+
+def test_random_numbers_go_on_where_they_were():
+    state = random_state()
+    first = torch.rand(5)
+    restore_random_state(state)
+    assert torch.equal(torch.rand(5), first)
+
+
+def test_a_log_drops_what_will_be_written_again(tmp_path):
+    report = Report(tmp_path, 0, tensorboard=False)
+    for step in (1, 2, 3):
+        report.numbers("train", step, {"loss": step / 3})
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 4, "ki')  # killed while writing
+    Report(tmp_path, 2, tensorboard=False).numbers("train", 3, {"loss": 9.0})
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(1, 0.333333), (2, 0.666667), (3, 9.0)]
+
+
+def test_scores_tell_a_perfect_mask_from_an_empty_one():
+    masks = torch.zeros(2, 1, 32, 32)
+    masks[:, :, 8:24, 8:24] = 1
+    assert score(masks, masks)["iou"] == 1
+    assert score(masks, masks)["mae"] == 0
+    assert score(torch.zeros_like(masks), masks)["mae"] == pytest.approx(0.25)
+    assert better("iou", 0.5, None)
+    assert better("iou", 0.5, 0.4)
+    assert not better("mae", 0.5, 0.4)
+
+
+def test_a_contact_sheet_puts_three_pictures_below_each_other():
+    images, masks = torch.rand(5, 3, 16, 16), torch.rand(5, 1, 16, 16)
+    sheet = contact_sheet(images, masks, 1 - masks, columns=3, side=16)
+    assert sheet.shape == (3, 6 * 16, 3 * 16)
+    assert torch.equal(sheet[:, 48:64, 16:32], images[4])
+    assert torch.equal(sheet[0, 80:96, :16], 1 - masks[3, 0])
