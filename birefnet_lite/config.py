@@ -149,7 +149,7 @@ class BiRefNetConfig:
 
     @classmethod
     def preset(cls, name: str) -> "BiRefNetConfig":
-        """`"nano"` (small, for learning), `"lite"` (swin_v1_t, as published) or `"large"` (swin_v1_l, as in the paper)."""
+        """`"nano"` (small, for learning), `"lite"` (swin_v1_t, as published) or `"large"` (swin_v1_l, the paper's)."""
         if name not in PRESETS:
             raise ValueError(f"There is no preset {name!r}; there are {_either(PRESETS)}.")
         return PRESETS[name]

@@ -106,7 +106,9 @@ class TrainSettings:
         if not self.output:
             raise ValueError("output is empty; name the folder that checkpoints and logs go to.")
         if self.data == "folder" and not self.folder:
-            raise ValueError("data is 'folder', so folder (or --folder) must name one with im/ and gt/, or a CSV of pairs.")
+            raise ValueError(
+                "data is 'folder', so folder (or --folder) must name one with im/ and gt/, or a CSV of pairs."
+            )
         if self.best_by not in METRICS:
             raise ValueError(f"best_by is {self.best_by!r}; the metrics are {', '.join(METRICS)}.")
         for name in ("loss", "finetune_loss"):
