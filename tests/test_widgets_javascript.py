@@ -137,6 +137,7 @@ def _walk():
         {"type": "limits", "limits": [0.5, -1]}, {"type": "limits", "limits": [-1, 0.5]},
         {"type": "opacity", "opacity": 7},
         {"type": "sort", "sort": "mean"}, {"type": "sort", "sort": "?"}, {"type": "pin", "point": None}, {"type": "?"},
+        {"type": "ablated", "ablated": ["a", "b"]},
     ]  # fmt: skip
     steps = []
     start = look.to_dict()

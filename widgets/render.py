@@ -193,8 +193,8 @@ def _draw_grid(sheet: Sheet, scene: Scene, look: Look, top: float) -> float:
     width = sheet.image.width - 2 * MARGIN
     sheet.pen.line((MARGIN, top - 12, MARGIN + width, top - 12), fill=LINE)
     titles = 104.0
-    each = min(210.0, (width - titles) / len(scene.columns) - 8)
     rows, columns = scene.size
+    each = min(210.0, (width - titles) / len(scene.columns) - 8, 200.0 * columns / rows)
     height = each * rows / columns
     for i, title in enumerate(scene.columns):
         middle = MARGIN + titles + i * (each + 8) + each / 2

@@ -83,6 +83,8 @@ def transition(scene: dict[str, Any], look: Look, action: dict[str, Any]) -> Loo
         return replace(look, range=action[kind]) if action[kind] in RANGES else look
     if kind == "sort":
         return replace(look, sort=action[kind]) if action[kind] in SORTS else look
+    if kind == "ablated":
+        return replace(look, ablated=list(action[kind]))
     return _zoom(look, kind, action)
 
 

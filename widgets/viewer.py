@@ -21,9 +21,13 @@ from widgets.arrays import COLOUR_MAPS
 from widgets.scene import Packer, Scene
 from widgets.state import RANGES, SORTS, Look, transition
 
-__all__ = ["Viewer", "join_modules"]
+__all__ = ["Reaction", "Viewer", "join_modules"]
 
-MODULES = ("core", "dom", "store", "map", "controls", "atlas", "save", "table", "viewer")
+#  What a view does in the kernel when `pin`, `layer`, `ablated` or `controls` change: given the viewer and which of
+# them.
+Reaction = Callable[["Viewer", str], None]
+
+MODULES = ("core", "dom", "store", "map", "controls", "choices", "atlas", "save", "table", "viewer")
 
 
 def join_modules() -> str:
@@ -71,8 +75,13 @@ class Viewer(anywidget.AnyWidget):
     busy = traitlets.Unicode().tag(sync=True)
     error = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, source: Scene, look: Look | None = None, **traits: Any) -> None:
+    def __init__(
+        self, source: Scene, look: Look | None = None, reaction: Reaction | None = None, **traits: Any
+    ) -> None:
         self.source = source
+        self.reaction = None
+        if reaction is not None:
+            source.extra = {**source.extra, "reacts": True}
         description = source.describe()
         if look is None:
             channels = {name: next(iter(layer.planes), 0) for name, layer in source.layers.items()}
@@ -80,6 +89,18 @@ class Viewer(anywidget.AnyWidget):
         parts, blob = source.pack(always=look.channels)
         super().__init__(scene=description, parts=parts, blob=blob, **look.to_dict(), **traits)
         self.on_msg(self._receive)
+        # From here on: while the traits are first set there is nothing yet to react to.
+        self.reaction = reaction
+
+    @traitlets.observe("pin", "layer", "ablated", "controls")
+    def _react(self, change: dict[str, Any]) -> None:
+        if self.reaction is None:
+            return
+        try:
+            self.error = ""
+            self.working("Computing …", lambda: self.reaction(self, change["name"]))
+        except Exception as error:
+            self.report(error)
 
     # ---- what is being looked at ----
 
@@ -169,15 +190,28 @@ class Viewer(anywidget.AnyWidget):
         self.send({"type": "parts", "parts": packer.parts, "refused": refused, "problem": problem}, [packer.buffer()])
 
     def replace(self, names: list[str]) -> None:
-        """Send the kept maps of these layers again: their numbers changed."""
+        """Show new numbers: these layers of the scene were put in again, in the same shapes."""
+        described = self.source.describe()
+        self._trait_values["scene"] = described  # not synced: that would build the page anew
+        if self.blob:
+            # The page has not come for its maps yet: let it find these.
+            with self.hold_sync():
+                self.parts, self.blob = self.source.pack(always=self.channels)
         packer = Packer()
         for name in names:
             layer = self.source.layers[name]
             packer.add({"kind": "statistics", "layer": name}, layer.statistics.tobytes())
             for channel, plane in layer.planes.items():
                 packer.add_plane(name, channel, plane)
-        self.scene = self.source.describe()
-        self.send({"type": "parts", "parts": packer.parts, "replaced": names}, [packer.buffer()])
+        layers = [layer for layer in described["layers"] if layer["name"] in names]
+        message = {"type": "parts", "parts": packer.parts, "replaced": names, "layers": layers}
+        self.send(message, [packer.buffer()])
+
+    def choose_channels(self, channels: dict[str, int]) -> None:
+        """Choose channels of several layers at once."""
+        with self.hold_sync():
+            self.channels = {**self.channels, **channels}
+            self.channel = self.channels.get(self.layer, 0)
 
     def working(self, what: str, task: Callable[[], Any]) -> Any:
         """Run something slow while the view says so."""

@@ -304,6 +304,8 @@ export function transition(scene, look, action) {
     }
     case "sort":
       return SORTS.includes(action.sort) ? { ...look, sort: action.sort } : look;
+    case "ablated":
+      return { ...look, ablated: [...action.ablated] };
     case "zoom": {
       // `at` is the point that stays under the pointer, in parts of the picture.
       const scale = clamp(look.zoom[0] * action.factor, 1, 64);

@@ -15,7 +15,7 @@ export class MapPanel {
     this.sheet = h("div", { class: "bv-sheet" }, this.canvas, this.overlay, this.marker);
     this.frame = h("div", { class: "bv-frame" }, this.sheet);
     const { width, height } = store.scene.image;
-    this.frame.style.aspectRatio = `${width} / ${height}`;
+    this.frame.style.setProperty("--ratio", width / height);
     this.overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
   }
 

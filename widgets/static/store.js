@@ -35,15 +35,21 @@ class Store {
       this.scene = model.get("scene");
       this.tell("scene");
     });
+    model.on("change:blob", () => this.guard(() => this.open()));
     for (const name of ["error", "busy", "marks", "table", "controls"]) model.on(`change:${name}`, () => this.tell(name));
     for (const name of LOOK) model.on(`change:${name}`, () => this.readLook(name));
-    this.guard(() => {
-      const blob = model.get("blob");
-      if (blob?.byteLength) {
-        this.take(model.get("parts"), blob);
-        this.send({ type: "received" });
-      } else this.send({ type: "hello" });
-    });
+    this.guard(() => this.open() || this.send({ type: "hello" }));
+  }
+
+  // Takes what the widget brought along, if it brought something.
+  open() {
+    const blob = this.model.get("blob");
+    if (!blob?.byteLength) return false;
+    this.scene = this.model.get("scene");
+    for (const layer of this.scene.layers) this.cache.drop(layer.name);
+    this.take(this.model.get("parts"), blob);
+    this.send({ type: "received" });
+    return true;
   }
 
   // Runs something that may fail, and shows the failure in the view instead of a blank cell.
@@ -111,6 +117,7 @@ class Store {
   receive(message, buffers) {
     if (message.type === "parts") {
       for (const layer of message.replaced ?? []) this.cache.drop(layer);
+      for (const layer of message.layers ?? []) Object.assign(layerOf(this.scene, layer.name), layer);
       if (message.problem) this.problem = message.problem;
       for (const [layer, channel] of message.refused ?? []) {
         this.refused.add(PlaneCache.key(layer, channel));
@@ -182,7 +189,13 @@ class Store {
     this.ask(name, this.order(name).slice(0, most), false);
   }
 
+  // Some views compute in the kernel what a pin shows. Without one their pin stays where its results belong.
+  get resting() {
+    return Boolean(this.scene.reacts) && !this.live;
+  }
+
   act(action) {
+    if (this.resting && ["pin", "move", "ablated"].includes(action.type)) return;
     const next = transition(this.scene, this.look, action);
     if (next === this.look) return;
     const changed = LOOK.filter((name) => JSON.stringify(next[name]) !== JSON.stringify(this.look[name]));

@@ -1,5 +1,6 @@
 // The view: builds the page, listens, and redraws what changed once a frame.
 import { Atlas } from "./atlas.js";
+import { Choices } from "./choices.js";
 import { Controls } from "./controls.js";
 import { cell, layerOf, shortValue } from "./core.js";
 import { h, watchTheme } from "./dom.js";
@@ -50,6 +51,7 @@ class View {
     this.probe = h("output", { class: "bv-probe", dataset: { probe: "" }, "aria-live": "off" });
     this.controls = new Controls(store);
     this.atlas = new Atlas(store, this.controls.sort);
+    this.choices = new Choices(store);
     this.table = new Table(store);
     this.stageRow = h("div", { class: "bv-stages" });
     this.stages = [];
@@ -73,7 +75,7 @@ class View {
       "div",
       { class: "bv-body" },
       h("div", { class: "bv-focus" }, this.stageRow, h("div", { class: "bv-under" }, this.scale, zoom), this.probe),
-      h("div", { class: "bv-side" }, this.controls.root, this.atlas.root, this.table.short ? this.table.root : null),
+      h("div", { class: "bv-side" }, this.controls.root, this.choices.root, this.atlas.root, this.table.short ? this.table.root : null),
       this.table.short ? null : this.table.root,
       this.grid,
     );
@@ -87,7 +89,7 @@ class View {
       this.alert,
       this.busy,
       this.body,
-      h("footer", { class: "bv-foot" }, scene.facts.map((fact) => h("span", {}, fact))),
+      h("footer", { class: "bv-foot" }, scene.facts.map((fact) => h("span", {}, fact)), store.resting ? h("span", {}, "without a kernel the pin stays where it was: run the notebook to move it") : null),
     );
     this.buildGrid();
   }
@@ -281,6 +283,7 @@ class View {
     for (const panel of this.panels) this.drawPanel(panel);
     this.controls.update(this.stages.find((stage) => stage.layer === look.layer));
     this.atlas.update();
+    this.choices.update();
     this.table.update();
     const marks = model.get("marks") ?? [];
     if (marks !== this.marks || this.markedLayer !== look.layer) {

@@ -1,0 +1,117 @@
+"""Which pixels made the mask what it is: attributions by captum, and how well they agree with the mask."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from birefnet_lite.analysis.capture import evaluating
+from birefnet_lite.analysis.inputs import Prepared, prepare
+
+__all__ = ["METHODS", "agreement", "attribute", "possible_methods"]
+
+METHODS = ("integrated gradients", "layer GradCAM", "occlusion", "guided backprop")
+
+
+class _RegionScore(nn.Module):
+    """The mean logit in a region: one number for each image, which an attribution can explain."""
+
+    def __init__(self, model: nn.Module, region: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.region = region
+
+    def forward(self, image: Tensor) -> Tensor:
+        output = self.model(image)
+        logits = output if isinstance(output, Tensor) else output[-1]
+        return (logits[:, 0] * self.region).sum(dim=(1, 2)) / self.region.sum().clamp_min(1e-12)
+
+
+def possible_methods(model: nn.Module) -> tuple[str, ...]:
+    """The methods that a model allows: guided backprop needs ReLUs that are modules, and some in its backbone."""
+    backbone = getattr(getattr(model, "encoder", None), "backbone", model)
+    guided = any(isinstance(module, nn.ReLU) for module in backbone.modules())
+    return METHODS if guided else METHODS[:3]
+
+
+def attribute(
+    model: nn.Module,
+    image: Any,
+    method: str = "integrated gradients",
+    region: NDArray[np.floating] | None = None,
+    size: int | tuple[int, int] | None = None,
+    steps: int = 8,
+    patch: int = 6,
+) -> NDArray[np.float32]:
+    """How much each pixel (H, W, of the image as seen) speaks for the mask inside `region`, a soft mask of that size.
+
+    Without a region it is the whole image. `steps` of integrated gradients; `patch` times `patch` squares of occlusion.
+    Positive: it raises the logits there. GradCAM explains through the squeeze module's output, and is never negative.
+    """
+    if method not in METHODS:
+        raise ValueError(f"A method is {', '.join(METHODS)}. Got {method!r}.")
+    if method not in possible_methods(model):
+        raise ValueError("Guided backprop changes how ReLUs pass gradients back, and this backbone has none.")
+    prepared = image if isinstance(image, Prepared) else prepare(model, image, size)
+    x = prepared.tensor.detach().clone()
+    height, width = x.shape[-2:]
+    chosen = np.ones((height, width), np.float32) if region is None else np.asarray(region, np.float32)
+    if chosen.shape != (height, width):
+        raise ValueError(f"A region has the size of the image as seen, {height} x {width}. Got {chosen.shape}.")
+    score = _RegionScore(model, torch.from_numpy(chosen.copy()).to(x))
+    with evaluating(model), torch.enable_grad(), warnings.catch_warnings():
+        # captum warns that it sets requires_grad on the input and hooks on ReLUs: it takes both back.
+        warnings.simplefilter("ignore")
+        maps = _run(method, score, x, steps, patch)
+    return maps.detach().float().cpu().numpy()
+
+
+def _run(method: str, score: _RegionScore, x: Tensor, steps: int, patch: int) -> Tensor:
+    from captum.attr import GuidedBackprop, IntegratedGradients, LayerGradCam, Occlusion
+
+    height, width = x.shape[-2:]
+    squares = (3, -(-height // patch), -(-width // patch))
+    runs: dict[str, Callable[[], Tensor]] = {
+        # Zero is the mean colour of ImageNet: an image without content.
+        "integrated gradients": lambda: IntegratedGradients(score).attribute(x, n_steps=steps, internal_batch_size=1),
+        "guided backprop": lambda: GuidedBackprop(score).attribute(x),
+        "layer GradCAM": lambda: LayerGradCam(score, _cam_layer(score.model)).attribute(x, relu_attributions=True),
+        "occlusion": lambda: Occlusion(score).attribute(
+            x, squares, strides=squares, baselines=0, perturbations_per_eval=4
+        ),
+    }
+    maps = runs[method]()  # (1, C, h, w)
+    if method == "layer GradCAM":
+        return F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)[0, 0]
+    # Occlusion gives every colour the effect of its square; the others add up over colours.
+    return maps[0].mean(0) if method == "occlusion" else maps[0].sum(0)
+
+
+def _cam_layer(model: nn.Module) -> nn.Module:
+    squeeze = getattr(model, "squeeze", None)
+    return squeeze if squeeze is not None else model.decoder.stage4.reconstruction
+
+
+def agreement(attribution: NDArray[np.floating], mask: NDArray[np.floating]) -> dict[str, float]:
+    """How well an attribution (H, W) agrees with a soft mask of the same size.
+
+    `inside`: the part of the positive attribution that lies in the mask; `lift`: that, over what an even attribution
+    would have (1 is no better than chance); `correlation`: of sizes with the mask, -1 to 1; `hit`: 1 where the largest
+    value lies in the mask.
+    """
+    positive = np.clip(attribution, 0, None).astype(np.float64)
+    total, area = positive.sum(), float(mask.mean())
+    inside = float((positive * mask).sum() / total) if total > 0 else 0.0
+    size = np.abs(attribution).ravel().astype(np.float64)
+    varied = size.std() > 0 and np.std(mask) > 0
+    return {
+        "inside": inside,
+        "lift": inside / area if area > 0 else 0.0,
+        "correlation": float(np.corrcoef(size, mask.ravel())[0, 1]) if varied else 0.0,
+        "hit": float(mask.ravel()[int(np.argmax(attribution))] > 0.5),
+    }

@@ -1,0 +1,74 @@
+"""Where deformable kernels look: offsets and modulation at every pixel, as places in the photo."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from birefnet_lite.analysis.capture import evaluating
+from birefnet_lite.analysis.inputs import Prepared, prepare
+
+__all__ = ["Kernel", "deformable_kernels"]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One deformable convolution during one pass. Taps run row by row; offsets are in cells of its map."""
+
+    name: str
+    size: int
+    offsets: NDArray[np.float16]
+    """(taps, 2, h, w): down and right."""
+    modulation: NDArray[np.float16]
+    """(taps, h, w), in 0 to 2; 1 is what a plain convolution has."""
+
+    def points(self, row: int, column: int) -> NDArray[np.float64]:
+        """Where the taps of the cell (row, column) look: (taps, 3) of y and x, as parts of the picture, and weight.
+
+        0 and 1 are the picture's edges; kernels may look beyond them, where they see zeros.
+        """
+        height, width = self.modulation.shape[-2:]
+        tap = np.arange(self.size) - self.size // 2
+        down, right = (grid.ravel() for grid in np.meshgrid(tap, tap, indexing="ij"))
+        shift = self.offsets[:, :, row, column].astype(np.float64)
+        y = (row + down + shift[:, 0] + 0.5) / height
+        x = (column + right + shift[:, 1] + 0.5) / width
+        return np.stack([y, x, self.modulation[:, row, column]], axis=1)
+
+    def shift(self) -> NDArray[np.float32]:
+        """How far the taps have moved, on average: (h, w), in cells."""
+        return np.hypot(self.offsets[:, 0], self.offsets[:, 1]).astype(np.float32).mean(axis=0)
+
+
+def deformable_kernels(model: nn.Module, image: Any, size: int | tuple[int, int] | None = None) -> dict[str, Kernel]:
+    """Every deformable convolution of a model on an image, by dotted name, in the order in which they run."""
+    prepared = image if isinstance(image, Prepared) else prepare(model, image, size)
+    found: dict[str, Kernel] = {}
+
+    def keep(name: str, module: nn.Module, x: Tensor) -> None:
+        taps = module.modulation_conv.out_channels
+        offset = module.offset_conv(x)[0]  # (2 taps, h, w)
+        offset = offset.reshape(taps, 2, *offset.shape[1:])  # (taps, 2, h, w)
+        modulation = 2 * torch.sigmoid(module.modulation_conv(x)[0])  # (taps, h, w)
+        arrays = (value.cpu().to(torch.float16).numpy() for value in (offset, modulation))
+        found[name] = Kernel(name, round(taps**0.5), *arrays)
+
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(evaluating(model))
+        for name, module in _deformable(model):
+            hook = module.register_forward_hook(lambda m, inputs, _out, name=name: keep(name, m, inputs[0]))
+            stack.callback(hook.remove)
+        model(prepared.tensor)
+    return found
+
+
+def _deformable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, module in model.named_modules():
+        if hasattr(module, "offset_conv") and hasattr(module, "modulation_conv"):
+            yield name, module

@@ -1,0 +1,320 @@
+"""Exported pages in a real browser with the network cut: what is drawn, what answers, what is said when something is
+wrong.
+"""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import widgets
+from widgets.render import paint_focus, paint_map
+from widgets.scene import Scene
+from widgets.viewer import Viewer
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def scene_of(height=40, width=60, **layers):
+    """A scene with layers made by hand over a smooth photo, which a JPEG keeps well."""
+    y, x = np.mgrid[:height, :width]
+    photo = np.stack([x * 255 // width, y * 255 // height, np.full_like(x, 90)], axis=-1).astype(np.uint8)
+    scene = Scene("test", "Test", "What is it?", photo)
+    for name, maps in layers.items():
+        scene.add(name, np.asarray(maps, np.float32))
+    scene.columns = list(layers)
+    scene.rows = [("all", list(layers))]
+    return scene
+
+
+def random_maps(*shape):
+    return np.random.default_rng(0).normal(size=shape)
+
+
+@pytest.fixture
+def viewer():
+    return Viewer(scene_of(fine=random_maps(5, 20, 30), coarse=random_maps(3, 4, 6), one=random_maps(1, 40, 60)))
+
+
+def pixels(page, selector):
+    """The RGB of a canvas, (H, W, 3)."""
+    width, height, data = page.eval_on_selector(
+        selector,
+        """(canvas) => {
+            const { width, height } = canvas;
+            return [width, height, Array.from(canvas.getContext('2d').getImageData(0, 0, width, height).data)];
+        }""",
+    )
+    return np.array(data, np.uint8).reshape(height, width, 4)[..., :3]
+
+
+def number(text):
+    return float(text.replace(MINUS, "-"))
+
+
+def hover(page, x, y, selector=".bv-stage"):
+    """Move to a point of the photo, in parts of it."""
+    box = page.locator(selector).first.bounding_box()
+    page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+def test_pixels_are_those_of_the_python_renderer(viewer, opened):
+    viewer.opacity = 1.0
+    page = opened(viewer)
+    for name in ("fine", "coarse", "one"):
+        expected = paint_map(viewer.source, viewer.look, name, viewer.channels[name])
+        shown = pixels(page, f'canvas[data-panel="grid"][data-layer="{name}"]')
+        np.testing.assert_array_equal(shown, expected)
+    focus = paint_focus(viewer.source, viewer.look, viewer.layer, viewer.channel)
+    np.testing.assert_array_equal(pixels(page, 'canvas[data-panel="focus"]'), focus)
+
+
+def test_over_the_photo_only_the_photo_was_compressed(viewer, opened):
+    viewer.opacity = 0.4
+    page = opened(viewer)
+    focus = paint_focus(viewer.source, viewer.look, viewer.layer, viewer.channel).astype(int)
+    assert np.abs(pixels(page, 'canvas[data-panel="focus"]') - focus).max() <= 4
+
+
+def test_the_probe_reads_the_value_under_the_pointer(viewer, opened):
+    page = opened(viewer)
+    hover(page, 0.5, 0.3)
+    page.wait_for_selector("output[data-probe] strong")
+    plane = viewer.source.plane("fine", viewer.channel)
+    expected = plane.values()[6, 15]
+    assert number(page.locator("output[data-probe] strong").inner_text()) == pytest.approx(expected, abs=1e-3)
+    for name, (row, column) in {"fine": (6, 15), "coarse": (1, 3), "one": (12, 30)}.items():
+        value = viewer.source.plane(name, viewer.channels[name]).values()[row, column]
+        assert number(page.locator(f'[data-value="{name}"]').inner_text()) == pytest.approx(value, abs=1e-3)
+    page.mouse.move(2, 2)
+    page.wait_for_function("() => !document.querySelector('output[data-probe] strong')")
+
+
+def test_a_click_pins_and_escape_takes_the_pin_away(viewer, opened):
+    page = opened(viewer)
+    hover(page, 0.25, 0.5)
+    page.mouse.down()
+    page.mouse.up()
+    page.mouse.move(2, 2)
+    page.wait_for_selector('.bv[data-pinned="true"]')
+    assert "x 15, y 20" in page.locator("output[data-probe]").inner_text()
+    page.locator(".bv-stage").press("Escape")
+    page.wait_for_selector('.bv[data-pinned="false"]')
+
+
+def test_everything_can_be_reached_by_keyboard(viewer, opened):
+    page = opened(viewer)
+    stage = page.locator(".bv-stage")
+    stage.focus()
+    stage.press("Enter")
+    page.wait_for_selector('.bv[data-pinned="true"]')
+    before = page.locator("output[data-probe]").inner_text()
+    stage.press("ArrowRight")
+    stage.press("Shift+ArrowDown")
+    page.wait_for_function("(text) => document.querySelector('output[data-probe]').innerText !== text", arg=before)
+    assert "column 16, row 19" in page.locator("output[data-probe]").inner_text()
+    first = page.locator('canvas[data-panel="focus"]').get_attribute("data-channel")
+    stage.press("]")
+    page.wait_for_selector(f'canvas[data-panel="focus"]:not([data-channel="{first}"])')
+    stage.press("PageDown")
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="coarse"]')
+    for key, selector, value in (("c", "colormap", "lagoon"), ("r", "range", "layer")):
+        stage.press(key)
+        chosen = "([name, value]) => document.querySelector(`select[aria-label=${name}]`).value === value"
+        page.wait_for_function(chosen, arg=[selector, value])
+    stage.press("+")
+    page.wait_for_function("() => document.querySelector('.bv').style.getPropertyValue('--zoom') === '1.5'")
+    stage.press("0")
+    page.wait_for_function("() => document.querySelector('.bv').style.getPropertyValue('--zoom') === '1'")
+    # Every control takes the focus by Tab and says what it is.
+    unnamed = page.eval_on_selector_all(
+        ".bv button, .bv select, .bv input, .bv [tabindex='0']",
+        """(all) => all
+            .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.title || e.closest('label')))
+            .map((e) => e.outerHTML)""",
+    )
+    assert unnamed == []
+    atlas = page.locator('[role="listbox"]')
+    atlas.focus()
+    atlas.press("End")
+    page.wait_for_selector('[role="option"][aria-selected="true"]:last-child')
+
+
+def test_zoom_keeps_the_point_under_the_pointer(viewer, opened):
+    page = opened(viewer)
+    page.locator(".bv-stage").focus()
+    hover(page, 0.71, 0.22)
+    page.wait_for_selector("output[data-probe] strong")
+    before = page.locator("output[data-probe]").inner_text()
+    page.mouse.wheel(0, -600)
+    page.wait_for_function("() => Number(document.querySelector('.bv').style.getPropertyValue('--zoom')) > 3")
+    hover(page, 0.71, 0.22)
+    page.wait_for_timeout(100)
+    assert page.locator("output[data-probe]").inner_text() == before
+
+
+def test_own_limits_mark_what_lies_outside(viewer, opened):
+    page = opened(viewer)
+    page.locator("select[aria-label=range]").select_option("own")
+    page.locator("[aria-label='Lower limit']").fill("-0.5")
+    page.locator("[aria-label='Upper limit']").fill("0.5")
+    page.wait_for_selector(".bv-legend :text('above')")
+    values = viewer.source.plane("fine", viewer.channel).values()
+    legend = page.locator(".bv-legend").inner_text()
+    assert f"above: {(values > 0.5).sum()} cells" in legend
+    assert f"below: {(values < -0.5).sum()} cells" in legend
+
+
+def test_nan_and_infinities_are_seen_and_counted(opened):
+    maps = random_maps(1, 4, 6)
+    maps[0, 0, :3] = np.nan, np.inf, -np.inf
+    viewer = Viewer(scene_of(odd=maps))
+    viewer.opacity = 1.0
+    page = opened(viewer)
+    shown = pixels(page, 'canvas[data-panel="grid"]')
+    assert [tuple(int(c) for c in pixel) for pixel in shown[0, :3]] == [(255, 0, 255), (255, 0, 0), (0, 0, 255)]
+    for name in ("NaN: 1 cell", "+∞: 1 cell", "-∞: 1 cell"):
+        assert name in page.locator(".bv-legend").inner_text()
+    hover(page, 0.05, 0.05)
+    page.wait_for_selector("output[data-probe] strong:text('NaN')")
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        np.full((2, 3, 3), np.nan),
+        np.full((1, 4, 4), 7.0),
+        np.ones((3, 1, 1)),
+        np.arange(2000.0 * 4).reshape(2000, 2, 2),
+        np.full((2, 2, 2), 3e38),
+    ],
+    ids=["nan", "constant", "one-cell", "two-thousand-channels", "huge"],
+)
+def test_odd_layers_draw(maps, opened, watched):
+    page = opened(Viewer(scene_of(odd=maps)))
+    hover(page, 0.5, 0.5)
+    page.wait_for_selector("output[data-probe] strong")
+    assert watched.errors == []
+    assert page.locator('[role="alert"]:visible').count() == 0
+
+
+def test_two_thousand_channels_come_a_page_at_a_time(opened):
+    page = opened(Viewer(scene_of(many=np.random.default_rng(0).normal(size=(2000, 2, 2)))))
+    assert page.locator('[role="option"]').count() == 48
+    page.get_by_role("button", name="Show more").click()
+    page.wait_for_function("() => document.querySelectorAll('[role=option]').length === 96")
+
+
+@pytest.mark.parametrize("size", [(10, 90), (90, 10), (1, 1)])
+def test_photos_of_any_shape(size, opened, watched):
+    page = opened(Viewer(scene_of(*size, a=random_maps(2, 3, 3))))
+    box = page.locator(".bv-stage").bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(size[1] / size[0], rel=0.1)
+    assert watched.errors == []
+
+
+NASTY = '<img src=x onerror="window.harm = 1">'
+
+
+def test_names_with_html_stay_text(opened, watched):
+    scene = scene_of(**{NASTY: random_maps(2, 3, 3)})
+    scene.title = scene.question = NASTY
+    scene.facts = [NASTY]
+    table = {"columns": [NASTY], "rows": [{"cells": [NASTY], "layer": NASTY}]}
+    page = opened(Viewer(scene, table=table))
+    assert page.locator(".bv img").count() == 0
+    assert page.evaluate("() => window.harm") is None
+    assert page.locator(".bv-title").inner_text() == NASTY
+    assert page.locator(".bv-table tbody th").inner_text() == NASTY
+
+
+def test_nothing_is_asked_of_the_network(viewer, opened, watched):
+    opened(viewer)
+    assert watched.outside == []
+    assert watched.errors == []
+
+
+def test_a_failure_is_painted_into_the_cell(viewer, opened):
+    broken = "window.createImageBitmap = async () => { throw new Error('no decoder here'); };"
+    page = opened(viewer, wait=False, before=broken)
+    page.wait_for_selector('[role="alert"]:has-text("no decoder here")')
+    assert page.locator('canvas[data-panel="grid"][data-state="drawn"]').count() == 3
+
+
+def test_data_cut_short_is_told(viewer, watched, tmp_path):
+    state = viewer.state()
+    state["blob"] = state["blob"][: len(state["blob"]) // 8 * 4]
+    from widgets.export import write_page
+
+    write_page(tmp_path / "cut.html", state, viewer._esm, viewer._css)
+    watched.page.goto((tmp_path / "cut.html").as_uri())
+    watched.page.wait_for_selector('[role="alert"]:has-text("cut short")')
+
+
+def test_a_channel_that_the_page_lacks_says_so(opened):
+    scene = scene_of()
+    scene.add("a", random_maps(9, 8, 8), keep=2)
+    page = opened(Viewer(scene))
+    assert page.locator('[role="option"]').count() == 2
+    missing = next(c for c in range(9) if c not in scene.layers["a"].planes)
+    page.locator("[aria-label='Channel number']").fill(str(missing))
+    page.wait_for_selector("text=not in this page")
+
+
+def test_saving_a_picture_and_a_state(viewer, opened, tmp_path):
+    page = opened(viewer)
+    with page.expect_download() as picture:
+        page.get_by_role("button", name="Save PNG").click()
+    from PIL import Image
+
+    saved = np.asarray(Image.open(picture.value.path()).convert("RGB"))
+    assert len(np.unique(saved.reshape(-1, 3), axis=0)) > 50
+    page.locator('button.bv-panel:has(canvas[data-layer="coarse"])').click()
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="coarse"][data-state="drawn"]')
+    with page.expect_download() as state:
+        page.get_by_role("button", name="Save state").click()
+    again = widgets.show(json.loads(state.value.path().read_text()))
+    assert again.layer == "coarse"
+    for name in ("fine", "coarse", "one"):
+        channel = viewer.channels[name]
+        np.testing.assert_array_equal(
+            again.source.plane(name, channel).values(), viewer.source.plane(name, channel).values()
+        )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_legible_in_both_themes(viewer, opened, watched, scheme):
+    watched.page.emulate_media(color_scheme=scheme)
+    page = opened(viewer)
+    page.wait_for_selector(f'.bv[data-theme="{scheme}"]')
+    colours = page.evaluate(
+        """() => [...document.querySelectorAll('.bv-title, .bv-question, .bv-field span, .bv-value, .bv-column, .bv-
+        foot')] .map((e) => [getComputedStyle(e).color,
+        getComputedStyle(document.querySelector('.bv')).backgroundColor])"""
+    )
+    for ink, paper in colours:
+        assert contrast(ink, paper) >= 4.5, (ink, paper)
+
+
+def contrast(first, second):
+    """WCAG's contrast of two CSS colours."""
+
+    def luminance(text):
+        parts = [float(part) / 255 for part in re.findall(r"[\d.]+", text)[:3]]
+        linear = [part / 12.92 if part <= 0.04 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_groups_stand_side_by_side(opened):
+    scene = scene_of()
+    group = ["a", "b"]
+    for name in group:
+        scene.add(name, random_maps(3, 4, 4), group=group)
+    page = opened(Viewer(scene))
+    assert page.locator(".bv-stage").count() == 2
+    hover(page, 0.5, 0.5)
+    page.wait_for_function("() => document.querySelectorAll('output[data-probe] strong').length === 2")

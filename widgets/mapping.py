@@ -1,0 +1,46 @@
+"""The map of the network: live shapes, parameters, time and memory of every part, beside its maps."""
+
+from typing import Any
+
+from torch import nn
+
+from birefnet_lite.analysis import capture, prepare
+from birefnet_lite.analysis.profile import part_costs
+from widgets.building import add_layers, new_scene
+from widgets.looking import Size
+from widgets.memory import register
+from widgets.numbers import TIMES
+from widgets.pyramid import pyramid_columns, pyramid_rows
+from widgets.viewer import Viewer
+
+__all__ = ["architecture"]
+
+#: The map that stands for a part which has no layer of its own.
+MAPS = {"backbone": "encoder.full.x1", "head": "logits"}
+
+
+def architecture(model: nn.Module, image: Any, size: Size = None) -> Viewer:
+    """What is the network made of? Its map with live shapes, parameters and share of time and memory.
+
+    Choose a row or a picture to see a part's maps.
+    """
+    activations = capture(model, image, size)
+    costs, seconds = part_costs(model, prepare(model, image, size))
+    question = "What is the network made of, and what does each part cost?"
+    scene = new_scene("architecture", "Architecture", question, activations, model)
+    scene.columns, scene.rows = pyramid_columns(), pyramid_rows(activations)
+    names = [name for _, row in scene.rows for name in row if name]
+    extra = [name for name in ("decoder.image_branch",) if name in activations]
+    add_layers(scene, activations, [*names, *extra], None)
+    scene.recompute = lambda name: capture(model, image, size, layers=[name])[name].numpy()
+    parameters = sum(p.numel() for p in model.parameters())
+    memory = sum(cost.bytes for cost in costs)
+    scene.facts += [f"{parameters / 1e6:.1f} million parameters", f"one pass takes {seconds:.2f} s here"]
+    rows = []
+    for cost in costs:
+        layer = MAPS.get(cost.name, cost.name)
+        cells = [cost.name, f" {TIMES} ".join(map(str, cost.shape[1:])), f"{cost.parameters / 1e6:.3f}"]
+        cells += [f"{cost.seconds / seconds:.1%}", f"{cost.bytes / memory:.1%}"]
+        rows.append({"cells": cells, **({"layer": layer} if layer in scene.layers else {})})
+    columns = ["Part", "output (channels, height, width)", "million parameters", "of the time", "of the output memory"]
+    return register(Viewer(scene, table={"columns": columns, "rows": rows}))
