@@ -77,6 +77,17 @@ def test_both_editions_agree_on_marked_outputs_before_the_first_exercise():
 
 
 @EACH
+def test_every_check_says_what_its_edition_expects(source, edition, path):
+    cells = code_cells(read(path))
+    exercises = [i for i, cell in enumerate(cells) if "exercise" in cell.metadata.get("tags", [])]
+    for i in exercises:
+        assert "checks." in cells[i + 1].source
+        shown = cells[i + 1].outputs[0].data["text/plain"]
+        assert shown.startswith("✓") if edition == "solutions" else shown.endswith("not solved yet")
+    assert len(exercises) == 0 or 2 <= len(exercises) <= 4
+
+
+@EACH
 def test_there_is_no_widget_state_and_no_view_without_its_picture(source, edition, path):
     text = path.read_text(encoding="utf-8")
     assert "vnd.jupyter.widget" not in text

@@ -164,8 +164,8 @@ logits.shape, mask.shape
 
 # %% [markdown]
 # Photo and mask, side by side. White is *object*, black is *not*, grey is *undecided*. Section 4 printed whether the
-# weights are trained. **Untrained weights give nearly the same grey everywhere**, and rightly so: nobody has told such a
-# network yet what an object is.
+# weights are trained. **Untrained weights give nearly the same grey everywhere**, and rightly so: nobody has told such
+# a network yet what an object is.
 
 # %%
 weights = "trained" if course.trained else "UNTRAINED"
