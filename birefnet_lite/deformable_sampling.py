@@ -58,10 +58,10 @@ class Sampler:
 
         def grid(size: tuple[int, int], step: tuple[int, int], start: tuple[int, int]) -> Tensor:
             y, x = (
-                torch.arange(n, dtype=self.dtype, device=device) * d + s
+                torch.arange(s, s + n * d, d, dtype=self.dtype, device=device)
                 for n, d, s in zip(size, step, start, strict=True)
             )
-            return torch.stack([y.repeat_interleave(len(x)), x.repeat(len(y))])  # (2, H * W)
+            return torch.stack([y[:, None].expand(size), x.expand(size)]).flatten(1)  # (2, H * W)
 
         start = (FRAME - geometry.padding[0], FRAME - geometry.padding[1])
         self.pixel = grid(geometry.out_size, geometry.stride, start).view(2, 1, -1, 1, 1)

@@ -141,3 +141,12 @@ def test_inference_mode():
     wanted = layer(x)
     with torch.inference_mode():
         assert torch.equal(layer(x), wanted)
+
+
+def test_the_result_may_be_changed_in_place():
+    layer, x = layer_and_input()
+    wanted = trained(nn.Sequential(layer, nn.ReLU()), x)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(trained(nn.Sequential(layer, nn.ReLU(True)), x).values(), wanted.values(), strict=True)
+    )
