@@ -225,6 +225,12 @@ def test_twenty_views_keep_the_memory_of_two():
     one = len(views[-1].blob) + 8
     assert kept == memory.LIMIT * one
     assert all(layer.planes for layer in views[-1].source.layers.values())
+    sent = []
+    views[0].send = lambda content, buffers=None: sent.append(content)
+    views[0].handle({"type": "hello"})
+    assert "Run its cell again" in sent[0]["problem"]
+    with pytest.raises(ValueError, match="newer view"):
+        views[0].picture()
 
 
 def test_a_closed_view_keeps_nothing():

@@ -23,9 +23,11 @@ from widgets.state import RANGES, SORTS, Look, transition
 
 __all__ = ["Reaction", "Viewer", "join_modules"]
 
-#  What a view does in the kernel when `pin`, `layer`, `ablated` or `controls` change: given the viewer and which of
-# them.
+#: What a view does in the kernel when `pin`, `layer`, `ablated` or `controls` changes: given the viewer and the name.
 Reaction = Callable[["Viewer", str], None]
+
+#: What a view says whose maps the kernel gave up.
+RETIRED = "A newer view took this one's place, so the kernel no longer keeps its maps. Run its cell again."
 
 MODULES = ("core", "dom", "store", "map", "controls", "choices", "atlas", "save", "table", "viewer")
 
@@ -80,6 +82,7 @@ class Viewer(anywidget.AnyWidget):
     ) -> None:
         self.source = source
         self.reaction = None
+        self.retired = False
         if reaction is not None:
             source.extra = {**source.extra, "reacts": True}
         description = source.describe()
@@ -164,6 +167,8 @@ class Viewer(anywidget.AnyWidget):
             # The page keeps the maps; a second copy in the kernel would only take room. Not synced: the page's must
             # stay.
             self._trait_values["blob"] = b""
+        elif self.retired:
+            self.send({"type": "parts", "parts": [], "refused": [], "problem": RETIRED})
         elif kind == "hello":
             parts, blob = self.source.pack(always=self.channels)
             self.send({"type": "parts", "parts": parts}, [blob])
@@ -233,12 +238,14 @@ class Viewer(anywidget.AnyWidget):
         """The same view as an array (H, W, 3), drawn in Python: what a notebook shows where no widget can run."""
         from widgets.render import draw
 
+        self._whole()
         return draw(self.source, self.look, width=width, table=self.table, marks=self.marks)
 
     def state(self, budget: float = 16 * 2**20) -> dict[str, Any]:
         """Everything needed to open this view again, as JSON values: what is looked at, the scene and up to `budget`
         bytes of maps.
         """
+        self._whole()
         parts, blob = self.source.pack(budget, always=self.channels)
         return {
             "version": 1,
@@ -263,8 +270,14 @@ class Viewer(anywidget.AnyWidget):
         """Free what the kernel keeps for this view. The page still shows the maps it has."""
         for layer in self.source.layers.values():
             layer.planes.clear()
-        self.source.recompute = None
+        self.source.photo = np.zeros((1, 1, 3), np.uint8)
+        self.source.recompute = self.reaction = None
+        self.retired = True
         self._trait_values["blob"] = b""
+
+    def _whole(self) -> None:
+        if self.retired:
+            raise ValueError(RETIRED)
 
     def close(self) -> None:
         """Take the view away and free what it holds."""

@@ -1,5 +1,7 @@
 """The whole way once: a notebook in JupyterLab, a kernel, a model, a view that moves."""
 
+from labserver import ask
+
 TINY = """
 import numpy as np, torch, widgets
 from birefnet_lite.model import BiRefNet
@@ -10,21 +12,6 @@ model = BiRefNet(BiRefNetConfig(backbone="pvt_v2_b0", **narrow)).eval()
 photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
 """
 DRAWN = 'canvas[data-panel="focus"][data-state="drawn"]'
-
-
-def ask(page, code):
-    """What the kernel of the notebook in front answers to an expression."""
-    return page.evaluate(
-        """async (code) => {
-            const { kernel } = window.jupyterapp.shell.currentWidget.context.sessionContext.session;
-            const future = kernel.requestExecute({ code, store_history: false });
-            let text = '';
-            future.onIOPub = ({ content }) => { text += content.text ?? content.evalue ?? ''; };
-            await future.done;
-            return text.trim();
-        }""",
-        code,
-    )
 
 
 def test_a_view_in_a_notebook(lab, lab_page):

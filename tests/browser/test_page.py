@@ -288,11 +288,12 @@ def test_text_is_legible_in_both_themes(viewer, opened, watched, scheme):
     watched.page.emulate_media(color_scheme=scheme)
     page = opened(viewer)
     page.wait_for_selector(f'.bv[data-theme="{scheme}"]')
-    colours = page.evaluate(
-        """() => [...document.querySelectorAll('.bv-title, .bv-question, .bv-field span, .bv-value, .bv-column, .bv-
-        foot')] .map((e) => [getComputedStyle(e).color,
-        getComputedStyle(document.querySelector('.bv')).backgroundColor])"""
+    texts = ".bv-title, .bv-question, .bv-field span, .bv-value, .bv-column, .bv-foot"
+    colours = page.eval_on_selector_all(
+        texts,
+        """(all) => all.map((e) => [getComputedStyle(e).color, getComputedStyle(e.closest('.bv')).backgroundColor])""",
     )
+    assert len(colours) > 8
     for ink, paper in colours:
         assert contrast(ink, paper) >= 4.5, (ink, paper)
 
