@@ -52,7 +52,7 @@ class Training:
         )
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         torch.manual_seed(settings.seed)
-        model = build_model(settings)
+        model = build_model(settings).to(memory_format=torch.channels_last)  # a quarter faster in bfloat16
         torch.manual_seed(settings.seed + 1 + rank)  # the same weights, but dropout of its own, in every process
         self.average = WeightAverage(model.to(self.device)) if settings.ema_decay else None
         if processes > 1 and self.device.type == "cuda" and not settings.freeze_batch_norm:
@@ -109,7 +109,7 @@ class Training:
         for images, masks, labels in parts:
             with self.accelerator.accumulate(self.model):  # gradients are exchanged with the last part
                 with self.autocast():
-                    output = self.model(images.to(self.device))
+                    output = self.model(images.to(self.device, memory_format=torch.channels_last))
                 labels = labels.to(self.device) if settings.class_weight else None
                 result = self.loss(output, masks.to(self.device), labels)
                 self.accelerator.backward(result.total)
