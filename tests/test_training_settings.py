@@ -62,6 +62,8 @@ def test_both_settings_that_the_readme_names_ship():
         ("loss = 5", TypeError, "must be a table"),
         ("[loss]\nbcd = 1", ValueError, "pixel losses are"),
         ('[loss]\nbce = "1"', TypeError, "loss.bce must be of type float"),
+        ('recipe = "DIS6K"', ValueError, "recipes are DIS5K"),
+        ('recipe = "COD"\n[loss]\nbce = 1', ValueError, "leave one"),
         ("finetune_steps = 5", ValueError, "finetune_loss must say"),
         ("[config]\ninter_chanels = 5", ValueError, "inter_chanels"),
         ('start_from = "nano"\n[config]\ninter_channels = 5', ValueError, "start_from"),
@@ -119,3 +121,10 @@ def test_difficulty_decay_and_losses_follow_the_step():
     assert ema_decay_at(settings, 5000) == 0.9
     assert loss_weights_at(settings, 89) == {"bce": 1.0}
     assert loss_weights_at(settings, 90) == {"ssim": 2.0}
+
+
+def test_a_recipe_gives_the_losses_of_both_phases():
+    settings = TrainSettings(output="a", steps=100, recipe="General", finetune_steps=10)
+    assert loss_weights_at(settings, 89) == {"bce": 30, "iou": 2, "ssim": 10, "mae": 100}
+    assert loss_weights_at(settings, 90) == {"bce": 0, "iou": 1, "ssim": 10, "mae": 90}
+    assert loss_weights_at(TrainSettings(output="a"), 0) == {"bce": 1, "iou": 1}

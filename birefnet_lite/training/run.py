@@ -18,7 +18,7 @@ from birefnet_lite.training.losses import BiRefNetLoss
 from birefnet_lite.training.report import Report
 from birefnet_lite.training.schedule import ema_decay_at, learning_rate_at, loss_weights_at
 from birefnet_lite.training.settings import TrainSettings
-from birefnet_lite.training.setup import build_model, parameter_groups, set_mode
+from birefnet_lite.training.setup import build_model, check_classes, parameter_groups, set_mode
 from birefnet_lite.training.sources import Batches, numbers_of, stream
 from birefnet_lite.training.state import STATE_FILE, random_state, restore_random_state, save_state
 from birefnet_lite.training.validation import better, contact_sheet, predict, score, validation_set
@@ -60,17 +60,12 @@ class Training:
         self.optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
         self.model, self.optimizer = self.accelerator.prepare(model, self.optimizer)
         config = self.plain_model.config
-        self.loss = BiRefNetLoss(settings.loss, settings.gradient_weight, config.gradient_target, settings.class_weight)
+        self.loss = BiRefNetLoss(
+            loss_weights_at(settings, 0), settings.gradient_weight, config.gradient_target, settings.class_weight
+        )
         self.parts = processes * settings.accumulation
         self.batches = Batches(settings, self.parts, "cpu" if settings.workers else self.device)
-        if settings.class_weight and not (
-            config.auxiliary_classification and self.batches.num_classes <= config.num_classes
-        ):
-            heads = f"a class head for {config.num_classes}" if config.auxiliary_classification else "no class head"
-            raise ValueError(
-                f"class_weight is {settings.class_weight:g}, the data have {self.batches.num_classes} classes, and the "
-                f"network has {heads}. Set class_weight = 0, or change config."
-            )
+        check_classes(settings, config, self.batches.num_classes)
         self.step = 0  # steps done
         self.minutes = 0.0
         self.best: float | None = None

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from birefnet_lite.training.recipes import RECIPES, repaired, weights_at
 from birefnet_lite.training.settings import TrainSettings
 
 __all__ = ["difficulty_at", "ema_decay_at", "learning_rate_at", "loss_weights_at"]
@@ -38,4 +39,8 @@ def loss_weights_at(settings: TrainSettings, step: int) -> Mapping[str, float]:
 
     The original multiplies its weights anew in each of these epochs; here they change once.
     """
-    return settings.finetune_loss if step >= settings.steps - settings.finetune_steps else settings.loss
+    finetune = step >= settings.steps - settings.finetune_steps
+    if settings.recipe:
+        recipe = RECIPES[settings.recipe]
+        return repaired(weights_at(recipe, recipe.epochs if finetune else 1, schedule="fixed"))
+    return settings.finetune_loss if finetune else settings.loss or {"bce": 1.0, "iou": 1.0}

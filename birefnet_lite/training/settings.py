@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from birefnet_lite.config import PRESETS, BiRefNetConfig
 from birefnet_lite.training.metrics import METRICS
 from birefnet_lite.training.pixel_losses import PIXEL_LOSSES
+from birefnet_lite.training.recipes import RECIPES
 
 __all__ = ["TrainSettings", "find_settings", "read_settings", "shipped"]
 
@@ -79,12 +80,14 @@ class TrainSettings:
     freeze_batch_norm: bool = False
     """Keep the statistics of every batch norm as they are; their scales and shifts still learn."""
 
-    loss: Mapping[str, float] = field(default_factory=lambda: {"bce": 1.0, "iou": 1.0})
-    """Weights of the pixel losses."""
+    recipe: str = ""
+    """A published recipe, whose (repaired) weights of the pixel losses count; or give `loss`."""
+    loss: Mapping[str, float] = field(default_factory=dict)
+    """Weights of the pixel losses; with no recipe either, 1 for `bce` and for `iou`."""
     gradient_weight: float = 1.0
     class_weight: float = 0.0
     finetune_steps: int = 0
-    """Last steps of the run, in which the pixel losses have the weights of `finetune_loss`."""
+    """Last steps of the run, in which the pixel losses have the weights of `finetune_loss`, or the recipe's."""
     finetune_loss: Mapping[str, float] = field(default_factory=dict)
 
     validate_every: int = 250
@@ -115,7 +118,11 @@ class TrainSettings:
             unknown = [key for key in getattr(self, name) if key not in PIXEL_LOSSES]
             if unknown:
                 raise ValueError(f"{name} has {', '.join(unknown)}; the pixel losses are {', '.join(PIXEL_LOSSES)}.")
-        if self.finetune_steps and not self.finetune_loss:
+        if self.recipe and self.recipe not in RECIPES:
+            raise ValueError(f"recipe is {self.recipe!r}; the recipes are {', '.join(RECIPES)}.")
+        if self.recipe and (self.loss or self.finetune_loss):
+            raise ValueError("recipe and loss both say how much each pixel loss counts; leave one of them out.")
+        if self.finetune_steps and not (self.finetune_loss or self.recipe):
             raise ValueError("finetune_steps is given, so finetune_loss must say which losses then count.")
         if self.start_from and self.config:
             raise ValueError("config changes a preset, but start_from names a checkpoint, whose network is what it is.")

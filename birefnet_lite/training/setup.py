@@ -10,7 +10,7 @@ from birefnet_lite.deformable import DeformableConv2d
 from birefnet_lite.model import BiRefNet
 from birefnet_lite.training.settings import TrainSettings
 
-__all__ = ["build_model", "parameter_groups", "set_mode"]
+__all__ = ["build_model", "check_classes", "parameter_groups", "set_mode"]
 
 
 def build_model(settings: TrainSettings) -> BiRefNet:
@@ -25,6 +25,16 @@ def build_model(settings: TrainSettings) -> BiRefNet:
     if settings.freeze_backbone:
         model.encoder.backbone.requires_grad_(False)
     return model
+
+
+def check_classes(settings: TrainSettings, config: BiRefNetConfig, num_classes: int) -> None:
+    """Raise ValueError where a class loss is wanted, and the network has no head for the data's classes."""
+    if settings.class_weight and not (config.auxiliary_classification and num_classes <= config.num_classes):
+        heads = f"a class head for {config.num_classes}" if config.auxiliary_classification else "no class head"
+        raise ValueError(
+            f"class_weight is {settings.class_weight:g}, the data have {num_classes} classes, and the network has "
+            f"{heads}. Set class_weight = 0, or change config."
+        )
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
