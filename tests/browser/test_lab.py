@@ -14,35 +14,54 @@ photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
 DRAWN = 'canvas[data-panel="focus"][data-state="drawn"]'
 
 
-def test_a_view_in_a_notebook(lab, lab_page):
-    lab.write("view.ipynb", TINY, "view = widgets.feature_pyramid(model, photo)\nview")
+SLIDER = """
+import ipywidgets
+slider = ipywidgets.IntSlider(max=31)
+ipywidgets.jslink((slider, "value"), (view, "channel"))
+slider
+"""
+
+
+def test_two_views_and_a_slider_in_a_notebook(lab, lab_page):
+    show = "view = widgets.feature_pyramid(model, photo)\nview"
+    lab.write("view.ipynb", TINY, show, SLIDER, "parts = widgets.ablation(model, photo)\nparts")
     page = lab_page.page
     lab.open(page, "view.ipynb")
     lab.run_all(page)
     page.wait_for_selector(DRAWN)
-    assert page.locator("[data-viewer='feature_pyramid']").count() == 1
-    drawn = page.locator('canvas[data-panel="grid"][data-state="drawn"]').count()
-    assert drawn == page.locator('canvas[data-panel="grid"]').count() > 20
+    view = page.locator("[data-viewer='feature_pyramid']")
+    grid = view.locator('canvas[data-panel="grid"]')
+    assert view.locator('canvas[data-panel="grid"][data-state="drawn"]').count() == grid.count() > 20
 
     # What is chosen here is known there, and the other way round.
-    page.locator('button.bv-panel:has(canvas[data-layer="squeeze"])').click()
-    page.locator('.bv-number[aria-label="Channel number"]').fill("3")
+    view.locator('button.bv-panel:has(canvas[data-layer="squeeze"])').click()
+    view.locator('.bv-number[aria-label="Channel number"]').fill("3")
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="squeeze"][data-channel="3"]')
     page.wait_for_timeout(300)
     assert ask(page, "print(view.layer, view.channel)") == "squeeze 3"
+    ask(page, "slider.value = 7")
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="squeeze"][data-channel="7"]')
     ask(page, "view.layer = 'logits'")
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="logits"][data-state="drawn"]')
 
-    # The probe says what the kernel's own numbers say.
+    # The probe says what the network's own numbers say.
     ask(page, "view.pin = [50.0, 20.0]")
-    page.wait_for_selector(".bv[data-pinned='true']")
-    shown = float(page.locator("output[data-probe] strong").inner_text().replace("\N{MINUS SIGN}", "-"))
+    page.wait_for_selector("[data-viewer='feature_pyramid'][data-pinned='true']")
+    shown = float(view.locator("output[data-probe] strong").inner_text().replace("\N{MINUS SIGN}", "-"))
     ask(page, "from birefnet_lite.analysis import capture")
     known = float(ask(page, "print(float(capture(model, photo)['logits'][0, 20, 50]))"))
     assert abs(shown - known) < 1e-3
 
     # The page has the maps: the kernel gave its copy up.
     assert ask(page, "print(len(view.blob))") == "0"
+
+    # A part is switched off in the other view, and the new mask comes.
+    other = page.locator("[data-viewer='ablation']")
+    change = '[data-viewer="ablation"] canvas[data-panel="grid"][data-layer="change"]'
+    page.wait_for_selector(f'{change}[data-draws="1"]')
+    other.get_by_label("squeeze", exact=True).check()
+    page.wait_for_selector(f'{change}[data-draws="2"]')
+    assert ask(page, "print(parts.ablated, parts.error)") == "['squeeze']"
     assert lab_page.outside == []
     assert lab_page.errors == []
     assert page.locator('[role="alert"]:visible').count() == 0
