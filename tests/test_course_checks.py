@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
+from birefnet_lite.backbone.swin import window_partition
 from birefnet_lite.course import checks, skeleton
 from birefnet_lite.course.checks.result import Result
+from birefnet_lite.encoder import fuse_context, fuse_scales
 
 
 def unsolved(*arguments):
@@ -15,7 +18,13 @@ def unsolved(*arguments):
 
 @pytest.mark.parametrize(
     ("check", "solution"),
-    [(checks.encoder_shapes, skeleton.encoder_shapes), (checks.wire, skeleton.wire)],
+    [
+        (checks.encoder_shapes, skeleton.encoder_shapes),
+        (checks.wire, skeleton.wire),
+        (checks.window_partition, window_partition),
+        (checks.fuse_scales, lambda full, half: fuse_scales(full, half, "cat")),
+        (checks.fuse_context, lambda features: fuse_context(features, 3)),
+    ],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
     assert check(solution).passed is True
@@ -69,11 +78,69 @@ def wired(parts, image, laterals=lambda x1, x2, x3: (x3, x2, x1, None), squeeze=
         (lambda p, x: wired(p, x) * float("nan"), "NaN or infinite"),
         (lambda p, x: wired(p, x) * 1.001, "numbers differ"),
         (lambda p, x: wired(p, x).detach(), "no gradient flows"),
-        (lambda p, x: wired(p, x.detach()) + 0 * x.sum(), "gradient of the image"),
+        (lambda p, x: wired(p, x.detach()) + 0 * x.sum(), "gradient of the input"),
     ],
 )
 def test_wrong_wiring_is_refused_with_the_likely_mistake(wrong, said):
     result = checks.wire(wrong)
+    assert result.passed is False
+    assert said in result.message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda x, w: x.reshape(x.shape[0], -1, w * w, x.shape[3]), "runs of pixels"),
+        (lambda x, w: window_partition(x.transpose(1, 2), w), "column by column"),
+        (lambda x, w: window_partition(x, w).flatten(0, 1), "batch and windows"),
+        (lambda x, w: window_partition(x, w).reshape(x.shape[0], -1, w, w, x.shape[3]), "window, window"),
+        (lambda x, w: window_partition(x, w).flip(1), "numbers differ"),
+    ],
+)
+def test_wrong_windows_are_refused_with_the_likely_mistake(wrong, said):
+    result = checks.window_partition(wrong)
+    assert result.passed is False
+    assert said in result.message
+
+
+def bilinear(x, like, align=True):
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=align)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda f, h: [torch.cat([a, bilinear(b, a, False)], 1) for a, b in zip(f, h, strict=True)], "align_corners"),
+        (lambda f, h: [torch.cat([bilinear(b, a), a], 1) for a, b in zip(f, h, strict=True)], "come first"),
+        (
+            lambda f, h: [torch.cat([a, F.interpolate(b, size=a.shape[-2:])], 1) for a, b in zip(f, h, strict=True)],
+            "nearest",
+        ),
+        (lambda f, h: [a + bilinear(b, a) for a, b in zip(f, h, strict=True)], "added"),
+        (lambda f, h: torch.cat([f[0], bilinear(h[0], f[0])], 1), "four maps"),
+        (lambda f, h: [torch.cat([a.detach(), bilinear(b, a)], 1) for a, b in zip(f, h, strict=True)], "gradient"),
+        (lambda f, h: [torch.cat([a, b], 1) for a, b in zip(f, h, strict=True)], "raises RuntimeError"),
+    ],
+)
+def test_wrong_fusions_of_scales_are_refused_with_the_likely_mistake(wrong, said):
+    result = checks.fuse_scales(wrong)
+    assert result.passed is False
+    assert said in result.message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda f: torch.cat([*(bilinear(x, f[3], False) for x in f[:3]), f[3]], 1), "align_corners"),
+        (lambda f: torch.cat([f[3], *(bilinear(x, f[3]) for x in f[:3])], 1), "in front"),
+        (lambda f: torch.cat([*(bilinear(x, f[3]) for x in f[2::-1]), f[3]], 1), "finest first"),
+        (lambda f: torch.cat([*(F.adaptive_avg_pool2d(x, f[3].shape[-2:]) for x in f[:3]), f[3]], 1), "pooled"),
+        (lambda f: torch.cat([bilinear(f[2], f[3]), f[3]], 1), "shape is"),
+        (lambda f: f[3], "shape is"),
+    ],
+)
+def test_wrong_contexts_are_refused_with_the_likely_mistake(wrong, said):
+    result = checks.fuse_context(wrong)
     assert result.passed is False
     assert said in result.message
 

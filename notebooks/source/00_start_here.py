@@ -61,9 +61,9 @@ side_by_side({"photo": photo}, width=5, alt="A cup of coffee on a saucer, with a
 # - to know *what* the object is, one has to see all of the photo at once, and can be coarse about it;
 # - to know *where* it ends, one has to see every pixel, and can be short-sighted about it.
 #
-# BiRefNet answers both. On its way down it makes maps that are smaller and smaller, and mean more and more. On its way
-# up it brings detail back, from two references: the photo itself (**inward**) and its edges (**outward**). That is the
-# *bilateral reference* in its name.
+# BiRefNet answers both. On its way down it makes maps that are smaller and smaller, and mean more and more. On its
+# way up it brings detail back, from two references: the photo itself (**inward**) and its edges (**outward**). That
+# is the *bilateral reference* in its name.
 
 # %% [markdown]
 # ## 3 · The map
@@ -80,7 +80,8 @@ network_map()
 # Follow the arrows once:
 #
 # 1. The **encoder** runs twice with the same weights: on the photo, and on the photo at half size.
-# 2. The **squeeze module** takes the deepest map, with the finer maps shrunk to it as *context*, and makes it narrower.
+# 2. The **squeeze module** takes the deepest map, with the finer maps shrunk to it as *context*, and makes it
+#    narrower.
 # 3. Four decoder **stages** climb back up. Each one looks at the photo, cut into tiles, then reconstructs; the three
 #    coarser ones then weigh their result by an *attention* that is trained to know edges.
 # 4. Between two stages, a **lateral block** brings in the encoder's map of the next finer level.
@@ -126,7 +127,8 @@ table
 # %% [markdown]
 # Three things to see in it:
 #
-# - From level to level the maps halve in height and width, and the encoder's channels grow. Less *where*, more *what*.
+# - From level to level the maps halve in height and width, and the encoder's channels grow. Less *where*, more
+#   *what*.
 # - *Encoder: both, and context* has twice the channels of the backbone: the maps of the whole and of the half-size
 #   photo lie on top of each other. Level 4 has more still; those are the finer levels, shrunk to it.
 # - The backbone holds most of the parameters. Everything else in the table is what this course is about.
@@ -142,8 +144,8 @@ print("the same as in the table:", total == table.total)
 # %% [markdown]
 # ## 6 · A photo goes through
 #
-# `prepare` resizes the photo, subtracts ImageNet's mean colour, divides by its spread, and adds a batch axis in front:
-# what comes out has the shape (batch, colours, height, width).
+# `prepare` resizes the photo, subtracts ImageNet's mean colour, divides by its spread, and adds a batch axis in
+# front: what comes out has the shape (batch, colours, height, width).
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 from birefnet_lite.analysis import prepare
@@ -164,8 +166,8 @@ logits.shape, mask.shape
 
 # %% [markdown]
 # Photo and mask, side by side. White is *object*, black is *not*, grey is *undecided*. Section 4 printed whether the
-# weights are trained. **Untrained weights give nearly the same grey everywhere**, and rightly so: nobody has told such
-# a network yet what an object is.
+# weights are trained. **Untrained weights give nearly the same grey everywhere**, and rightly so: nobody has told
+# such a network yet what an object is.
 
 # %%
 weights = "trained" if course.trained else "UNTRAINED"
@@ -253,8 +255,8 @@ side_by_side(
 #
 # <details><summary>Answer</summary>
 #
-# **c.** Level 4 has stride 32, and 1024 / 32 = 32. 256 × 256 is level 1 (stride 4), and 64 × 64 is level 3 (stride 16).
-# In the half-size pass, level 4 has 16 × 16 cells.
+# **c.** Level 4 has stride 32, and 1024 / 32 = 32. 256 × 256 is level 1 (stride 4), and 64 × 64 is level 3 (stride
+# 16). In the half-size pass, level 4 has 16 × 16 cells.
 #
 # </details>
 
@@ -299,9 +301,9 @@ side_by_side(
 # | inward, outward reference | bilateral reference | `ipt_blk1` … `5`, `gdt_convs_*` | `refinement.py` |
 # | every map by name | – | – | `analysis/capture.py` |
 #
-# **Paper and code** differ here and there, and the notebooks say where. The largest difference: in the paper, a stage's
-# predicted mask picks the edges that the network trains on; in the code the edges are multiplied by the mask's logits,
-# which leaves almost nothing to learn. Notebook 07 measures it.
+# **Paper and code** differ here and there, and the notebooks say where. The largest difference: in the paper, a
+# stage's predicted mask picks the edges that the network trains on; in the code the edges are multiplied by the
+# mask's logits, which leaves almost nothing to learn. Notebook 07 measures it.
 #
 # The paper: Zheng et al., *Bilateral Reference for High-Resolution Dichotomous Image Segmentation*, 2024,
 # [arXiv:2401.03407](https://arxiv.org/abs/2401.03407). The original code:

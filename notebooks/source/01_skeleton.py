@@ -14,7 +14,8 @@
 # # 01 · The skeleton
 #
 # A network of 44 million numbers is easier to build when its bones come first. In this notebook every part is a
-# **dummy**: it gives maps of the right shape, and knows nothing. The wiring between the parts is already the real one.
+# **dummy**: it gives maps of the right shape, and knows nothing. The wiring between the parts is already the real
+# one.
 #
 # **After this notebook you can**
 # - say what shape flows along every arrow of the map, for any photo and any backbone,
@@ -34,9 +35,9 @@ from birefnet_lite.course import network_map
 network_map("01")
 
 # %% [markdown]
-# Say it once in symbols. The photo is $I$, with 3 channels, height $H$ and width $W$. The encoder $E$ gives four maps,
-# the squeeze module $S$ makes the deepest narrower, the stages $D_4$ to $D_1$ climb up, and the head $M$ gives one
-# number for each pixel:
+# Say it once in symbols. The photo is $I$, with 3 channels, height $H$ and width $W$. The encoder $E$ gives four
+# maps, the squeeze module $S$ makes the deepest narrower, the stages $D_4$ to $D_1$ climb up, and the head $M$ gives
+# one number for each pixel:
 #
 # $$x_1, x_2, x_3, x_4 = E(I), \quad d_5 = S(x_4), \quad d_i = D_i(d_{i+1}, I, x_{i-1}),
 # \quad \text{logits} = M(d_1, I)$$
@@ -74,10 +75,10 @@ print(F.avg_pool2d(toy, 32)[0, 0])
 # A backbone has four widths, finest level first; for `lite` they are 96, 192, 384 and 768. The encoder hands on more
 # than that:
 #
-# - it runs on the photo *and* on the photo at half size, enlarges the maps of the small one, and **concatenates** both:
-#   each level has twice the backbone's channels;
-# - $x_1$, $x_2$ and $x_3$, as they are now, are also shrunk to the size of level 4 and concatenated in front of $x_4$:
-#   the **context**;
+# - it runs on the photo *and* on the photo at half size, enlarges the maps of the small one, and **concatenates**
+#   both: each level has twice the backbone's channels;
+# - $x_1$, $x_2$ and $x_3$, as they are now, are also shrunk to the size of level 4 and concatenated in front of
+#   $x_4$: the **context**;
 # - level $i$ has stride $2^{i+1}$: 4, 8, 16, 32.
 
 # %% [markdown]
@@ -108,14 +109,15 @@ checks.encoder_shapes(encoder_shapes)
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# Begin with the widths alone. First double all four; then ask which maps lie in $x_4$, and how wide each of them is *at
-# that moment*.
+# Begin with the widths alone. First double all four; then ask which maps lie in $x_4$, and how wide each of them is
+# *at that moment*.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
 # Widths: a list with each channel count times two; its last entry becomes the sum of the list. Then, for every width
-# and its stride, one triple: the width, the height divided by the stride, the width of the photo divided by the stride.
+# and its stride, one triple: the width, the height divided by the stride, the width of the photo divided by the
+# stride.
 #
 # </details>
 
@@ -224,9 +226,9 @@ wired
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Unpack the encoder's four maps. Squeeze the last. Go through stages and laterals side by side, where the laterals are
-# the third map, the second, the first, and nothing; each time, call the stage with the running map, the image and the
-# lateral. Give the final map and the image to the head.
+# Unpack the encoder's four maps. Squeeze the last. Go through stages and laterals side by side, where the laterals
+# are the third map, the second, the first, and nothing; each time, call the stage with the running map, the image and
+# the lateral. Give the final map and the image to the head.
 #
 # </details>
 
@@ -262,8 +264,8 @@ part_table(model, (256, 384))
 # %% [markdown]
 # ## 7 · Equality
 #
-# Dummies prove that shapes fit. Do the *numbers* fit? We take the four kinds of part out of the real network, put them
-# into your wiring, and compare with what the real network gives, at three sizes.
+# Dummies prove that shapes fit. Do the *numbers* fit? We take the four kinds of part out of the real network, put
+# them into your wiring, and compare with what the real network gives, at three sizes.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 parts = skeleton.package_parts(model)
@@ -293,8 +295,8 @@ with torch.inference_mode():
 weights = "trained" if course.trained else "UNTRAINED"
 
 # %% [markdown]
-# Photo, the mask of the skeleton with dummies, and the mask with real parts. The dummies average, so their "mask" is a
-# blurred grey photo.
+# Photo, the mask of the skeleton with dummies, and the mask with real parts. The dummies average, so their "mask" is
+# a blurred grey photo.
 
 # %%
 dummy_mask = my_wire(dummies, prepared.tensor).sigmoid()[0, 0]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Result", "Wrong", "check", "compare"]
+__all__ = ["Result", "Wrong", "check", "compare", "compare_gradient"]
 
 _SIGNS = {True: "✓", False: "✗", None: "○"}
 _COLOURS = {True: "#2f6d1a", False: "#a83a20", None: "#55606e"}
@@ -70,17 +70,31 @@ def compare(got: Any, wanted: Tensor, where: str, tolerance: float, mistakes: Ma
     `mistakes` holds what typical wrong answers give, under the sentence that says what is wrong with them. `tolerance`
     is the largest absolute difference.
     """
-    for sentence, value in mistakes.items():
-        if isinstance(got, Tensor) and got.shape == value.shape and torch.allclose(got, value, atol=tolerance, rtol=0):
-            raise Wrong(sentence)
     if not isinstance(got, Tensor):
         raise Wrong(f"{where}, your function gives {type(got).__name__} and not a tensor. Is there a `return`?")
+    if _close(got, wanted, tolerance):
+        return
+    for sentence, value in mistakes.items():
+        if _close(got, value, tolerance):
+            raise Wrong(sentence)
     if got.shape != wanted.shape:
         raise Wrong(f"{where}, the shape is {tuple(got.shape)}; it should be {tuple(wanted.shape)}.")
     if not torch.isfinite(got).all():
         raise Wrong(f"{where}, the result has NaN or infinite values.")
     difference = (got - wanted).abs().max().item()
-    if difference > tolerance:
-        raise Wrong(
-            f"{where}, the shape is right, but numbers differ by up to {difference:.3g}; {tolerance:g} is allowed."
-        )
+    raise Wrong(f"{where}, the shape is right, but numbers differ by up to {difference:.3g}; {tolerance:g} is allowed.")
+
+
+def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    return a.shape == b.shape and torch.allclose(a, b.to(a), atol=tolerance, rtol=0)
+
+
+def compare_gradient(got: Tensor, wanted: Tensor, source: Tensor, where: str, tolerance: float) -> None:
+    """Raises `Wrong` unless the same gradient flows from both results back to `source`."""
+    if not got.requires_grad:
+        raise Wrong(f"{where}, the numbers are right, but no gradient flows back. Leave out `detach` and `no_grad`.")
+    ours, theirs = (
+        torch.autograd.grad(out.square().sum(), source, retain_graph=True, materialize_grads=True)[0]
+        for out in (got, wanted)
+    )
+    compare(ours, theirs, f"{where}, in the gradient of the input", tolerance, {})

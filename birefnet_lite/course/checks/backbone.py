@@ -1,0 +1,101 @@
+"""Exercises of notebook 02: windows, the fusion of two sizes, the context."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from birefnet_lite import encoder
+from birefnet_lite.backbone import swin
+from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+
+__all__ = ["fuse_context", "fuse_scales", "window_partition"]
+
+_ALIGN = "The resampling is bilinear, but with align_corners=False. BiRefNet aligns corners everywhere."
+
+
+@check("Right: every window holds neighbours, and nothing is lost.")
+def window_partition(answer: Callable[[Tensor, int], Any]) -> None:
+    """`window_partition(x, window)`: (B, H, W, C) to (B, windows, window * window, C), row by row."""
+    for shape, window in (((1, 4, 4, 1), 2), ((2, 6, 9, 5), 3), ((1, 7, 14, 2), 7)):
+        x = torch.randn(shape, requires_grad=True)
+        where = f"For x of {shape} and window={window}"
+        wanted = swin.window_partition(x, window)
+        batch, windows, size, channels = wanted.shape
+        mistakes = {
+            "Each of your windows is one of the runs of pixels that follow each other in memory. A window has rows: "
+            "bring its rows and columns side by side first, with permute or transpose.": x.reshape(wanted.shape),
+            "Your windows, or the pixels in them, go column by column; they should go row by row.": (
+                swin.window_partition(x.transpose(1, 2), window)
+            ),
+            "The shape is (B * windows, ...): here, keep batch and windows apart.": wanted.flatten(0, 1),
+            "The shape is (B, windows, window, window, C): join the two in the middle.": wanted.reshape(
+                batch, windows, window, window, channels
+            ),
+        }
+        got = answer(x, window)
+        compare(got, wanted, where, 0, mistakes)
+        compare_gradient(got, wanted, x, where, 1e-6)
+
+
+@check("Right, at every level, with odd sizes too.")
+def fuse_scales(answer: Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], Any]) -> None:
+    """`fuse_scales(full, half)`: four maps of each pass to four maps with the channels of both, `full` in front."""
+    for batch, height, width in ((2, 16, 24), (1, 20, 12)):
+        full, half = (_pyramid(batch, height // part, width // part) for part in (1, 2))
+        got = answer(full, half)
+        if not isinstance(got, tuple | list) or len(got) != 4:
+            raise Wrong("The result should be four maps, one for each level, as a tuple or a list.")
+        for level, (large, small) in enumerate(zip(full, half, strict=True)):
+            where = f"At level {level + 1}"
+            size = large.shape[-2:]
+            (wanted,) = encoder.fuse_scales((large,), (small,), "cat")
+            up = wanted[:, large.shape[1] :]
+            mistakes = {
+                "The maps of the half-size photo come first. Put those of the whole photo in front.": (up, large),
+                _ALIGN: (large, F.interpolate(small, size, mode="bilinear", align_corners=False)),
+                "The small map is enlarged by nearest neighbours. Use bilinear resampling.": (
+                    large,
+                    F.interpolate(small, size),
+                ),
+            }
+            known = {said: torch.cat(pair, dim=1) for said, pair in mistakes.items()}
+            known["The maps are added. Concatenate them along the channels."] = large + up
+            compare(got[level], wanted, where, 1e-6, known)
+            for source in (large, small):
+                compare_gradient(got[level], wanted, source, where, 1e-5)
+
+
+@check("Right: the context stands in front of the deepest map, finest level first.")
+def fuse_context(answer: Callable[[tuple[Tensor, ...]], Any]) -> None:
+    """`fuse_context(features)`: x1, x2, x3 resampled to the size of x4, and x4 behind them."""
+    for batch, height, width in ((2, 32, 48), (1, 40, 24)):
+        features = _pyramid(batch, height, width)
+        *finer, deepest = features
+        size = deepest.shape[-2:]
+        wanted = encoder.fuse_context(features, 3)
+        shrunk = [F.interpolate(x, size, mode="bilinear", align_corners=True) for x in finer]
+        mistakes = {
+            "The deepest map comes first. The context should stand in front of it.": (deepest, *shrunk),
+            "The context runs from coarse to fine. It should run finest first: x1, x2, x3.": (*shrunk[::-1], deepest),
+            _ALIGN: (*(F.interpolate(x, size, mode="bilinear", align_corners=False) for x in finer), deepest),
+            "The finer maps are pooled. BiRefNet samples them bilinearly, which skips pixels.": (
+                *(F.adaptive_avg_pool2d(x, size) for x in finer),
+                deepest,
+            ),
+        }
+        where = f"For maps from {height} x {width} down"
+        got = answer(features)
+        compare(got, wanted, where, 1e-6, {said: torch.cat(maps, dim=1) for said, maps in mistakes.items()})
+        for source in features:
+            compare_gradient(got, wanted, source, where, 1e-5)
+
+
+def _pyramid(batch: int, height: int, width: int) -> tuple[Tensor, ...]:
+    """Four random maps, each half as high and wide as the one before, of widths that tell them apart."""
+    return tuple(
+        torch.randn(batch, channels, max(1, height >> level), max(1, width >> level), requires_grad=True)
+        for level, channels in enumerate((2, 3, 4, 5))
+    )

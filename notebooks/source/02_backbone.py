@@ -1,0 +1,432 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 02 · The backbone
+#
+# The backbone turns colours into meaning. It is the largest part of the network, and the only one that BiRefNet does
+# not invent: any network that gives maps at four strides will do. What BiRefNet adds is how it *uses* it: on two
+# sizes of the photo, with the finer maps as context of the deepest.
+#
+# **After this notebook you can**
+# - say what a convolution and what windowed attention look at, and what each costs,
+# - cut a map into windows,
+# - build the encoder around any backbone, and get the same numbers as the package.
+#
+# **Time:** 50 minutes, 30 of them for the exercises. **You need:** notebook 01.
+
+# %% [markdown]
+# ## 1 · The map
+
+# %%
+from birefnet_lite.course import network_map
+
+network_map("02")
+
+# %% [markdown]
+# ## 2 · Two ways to look
+#
+# Each cell of a map may look at other cells before it decides what to say.
+#
+# - A **convolution** looks at its nearest neighbours, always with the same weights: the weight of *one to the left*
+#   is the same everywhere and for every photo.
+# - **Attention** looks at all cells it is allowed to see, with weights that it computes from what is *in* them.
+#
+# In symbols, for tokens with queries $Q$, keys $K$ and values $V$, each $N \times d$:
+#
+# $$\text{attention}(Q, K, V) = \text{softmax}\left(\frac{Q K^\top}{\sqrt{d}}\right) V$$
+#
+# Two tokens with $d = 1$, by hand: let $Q = K = V = (0, 1)^\top$. The scores are $\begin{pmatrix} 0 & 0 \\ 0 & 1
+# \end{pmatrix}$. The first token spreads its attention evenly and gets $0.5$. The second gives the weight
+# $e / (1 + e) = 0.731$ to itself, and gets $0.731$.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+import torch
+
+
+def attention(q, k, v):
+    """Each (..., N, d) to (..., N, d)."""
+    weights = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(dim=-1)  # (..., N, N)
+    return weights @ v
+
+
+two = torch.tensor([[0.0], [1.0]])
+attention(two, two, two)
+
+# %% [markdown]
+# PyTorch has the same function, faster. The two agree.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+import torch.nn.functional as F
+
+q, k, v = torch.randn(3, 2, 49, 32, generator=torch.Generator().manual_seed(0))
+difference = (attention(q, k, v) - F.scaled_dot_product_attention(q, k, v)).abs().max()
+print("equal to 1e-5:", bool(difference <= 1e-5))
+
+# %% [markdown]
+# ## 3 · Windows
+#
+# Attention compares every token with every other. Level 1 of a 1024 × 1024 photo has 256 × 256 tokens. Swin, the
+# backbone of `lite`, lets tokens look at their own **window** of 7 × 7 only.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+tokens = 256 * 256
+print(f"everything with everything: {tokens * tokens:,} pairs")
+print(f"inside windows of 7 x 7:    {tokens * 49:,} pairs")
+
+# %% [markdown]
+# ### A toy map, by hand
+#
+# Sixteen cells, numbered row by row. In windows of 2 × 2, the first window holds 0, 1, 4 and 5; the second 2, 3, 6
+# and 7; the third 8, 9, 12 and 13; the last one the rest.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+toy = torch.arange(16.0).reshape(1, 4, 4, 1)  # (B, H, W, C)
+toy[0, :, :, 0]
+
+# %% [markdown]
+# ### Exercise 1 · Windows
+#
+# *Difficulty ★★☆ · 12 minutes.* Cut a map into windows. Swin keeps the channels last, so a map is (B, H, W, C) here.
+
+# %% tags=["exercise"]
+def window_partition(x, window):
+    """Cuts a map into square windows, row by row, and the pixels in each window row by row.
+
+    Shapes: (B, H, W, C) to (B, windows, window * window, C). H and W are multiples of `window`.
+    """
+    # <solution>
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // window, window, width // window, window, channels)  # (B, rows, h, columns, w, C)
+    x = x.permute(0, 1, 3, 2, 4, 5)  # (B, rows, columns, h, w, C)
+    return x.reshape(batch, -1, window * window, channels)
+    # </solution>
+
+# %% [markdown]
+# The check uses sizes that are not square.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+from birefnet_lite.course import checks
+
+windows_checked = checks.window_partition(window_partition)
+windows_checked
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# A reshape can split an axis in two and join two axes that stand *side by side*. It cannot change the order of axes.
+# What must stand beside what, before the last reshape?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Split the height into (rows of windows, rows in a window), and the width likewise: six axes. Swap two of the axes so
+# that both window counts stand together, and both positions inside a window. Then join each pair.
+#
+# </details>
+
+# %% [markdown]
+# The toy map goes through it, yours or the package's. These are the windows that we wrote down by hand.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+from birefnet_lite.backbone import swin
+
+cut = window_partition if windows_checked.passed else swin.window_partition
+cut(toy, 2)[0, :, :, 0]
+
+# %% [markdown]
+# ### Shifted windows
+#
+# Cells 5 and 6 are neighbours, but lie in different windows: they would never see each other. So in every second
+# block Swin first rolls the map by half a window. Now 5, 6, 9 and 10 share a window.
+#
+# The roll also brings together what was at opposite borders, as 15, 12, 3 and 0 in the last window. They are not
+# neighbours, and a mask keeps them from looking at each other (`shift_mask` in the package).
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+cut(toy.roll((-1, -1), dims=(1, 2)), 2)[0, :, :, 0]
+
+# %% [markdown]
+# On a photo of 256 × 384, level 1 has cells of 4 pixels, so a window of 7 cells is 28 pixels wide; the shift is 3
+# cells, 12 pixels. The next cell draws the windows of both kinds of block.
+
+# %%
+from skimage import data
+
+from birefnet_lite.analysis import prepare
+from birefnet_lite.course import course_model, side_by_side
+
+course = course_model()
+model, SIZE = course.model, (256, 384)
+seen = prepare(model, data.coffee(), size=SIZE).seen  # (H, W, 3)
+plain, shifted = seen.copy(), seen.copy()
+plain[::28], plain[:, ::28] = 255, 255
+shifted[12::28], shifted[:, 12::28] = 255, 255
+
+# %% [markdown]
+# Left, the windows of the first block; right, those of the second. What lies on a border on the left is well inside a
+# window on the right.
+
+# %%
+side_by_side(
+    {"windows": plain, "shifted windows": shifted},
+    alt="A cup of coffee under a grid of windows; beside it the same, the grid moved by almost half a window.",
+)
+
+# %% [markdown]
+# ## 4 · Any backbone
+#
+# A backbone gives four maps, finest first. Here is one made of convolutions and one of windows. Strides agree, widths
+# do not; the rest of the network asks for the widths and adapts.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+from birefnet_lite.backbone import build_backbone
+
+image = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+for name in ("resnet50", "swin_v1_t"):
+    backbone = build_backbone(name).eval()
+    with torch.inference_mode():
+        print(f"{name:10}", *(tuple(x.shape[1:]) for x in backbone(image)))
+
+# %% [markdown]
+# ## 5 · Two sizes
+#
+# One cell of level 4 has seen more of the photo, relative to the object, when the photo is *smaller*. So BiRefNet
+# runs the same backbone twice: on the photo, for detail, and on the photo at half size, for the whole. Level by
+# level, the maps of the small photo are enlarged and laid behind the others.
+#
+# ### Exercise 2 · Two sizes
+#
+# *Difficulty ★☆☆ · 8 minutes.* Join the two passes.
+
+# %% tags=["exercise"]
+def fuse_scales(full, half):
+    """Joins the maps of the photo and of the half-size photo, level by level, the photo's own in front.
+
+    full, half: four maps each, (B, C, H, W) and (B, C, H / 2, W / 2), rounded down. Returns four maps (B, 2 * C, H, W).
+    The small maps are enlarged bilinearly, with align_corners=True.
+    """
+    # <solution>
+    fused = []
+    for large, small in zip(full, half):
+        small = F.interpolate(small, size=large.shape[-2:], mode="bilinear", align_corners=True)
+        fused.append(torch.cat([large, small], dim=1))  # (B, 2 * C, H, W)
+    return tuple(fused)
+    # </solution>
+
+# %% [markdown]
+# The check looks at every level, and at the gradients of both passes.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+scales_checked = checks.fuse_scales(fuse_scales)
+scales_checked
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# `F.interpolate` takes the size you want, not only a factor. Which map's size is it?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# For each pair of maps: enlarge the second to the height and width of the first, then concatenate along the axis of
+# the channels. Collect the results of all levels.
+#
+# </details>
+
+# %% [markdown]
+# ## 6 · Context
+#
+# The deepest map knows most about *what*. BiRefNet gives it the three finer maps too, shrunk to its size.
+#
+# ### Exercise 3 · Context
+#
+# *Difficulty ★☆☆ · 8 minutes.* Put the finer maps in front of the deepest one.
+
+# %% tags=["exercise"]
+def fuse_context(features):
+    """The deepest map, with the three finer ones in front of it: x1, x2, x3, x4 along the channels.
+
+    features: four maps, finest first. The finer ones are resampled to the size of the last, bilinearly, with
+    align_corners=True. Returns one map (B, C1 + C2 + C3 + C4, H4, W4).
+    """
+    # <solution>
+    *finer, deepest = features
+    size = deepest.shape[-2:]
+    shrunk = [F.interpolate(x, size=size, mode="bilinear", align_corners=True) for x in finer]
+    return torch.cat([*shrunk, deepest], dim=1)
+    # </solution>
+
+# %% [markdown]
+# The check again.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+context_checked = checks.fuse_context(fuse_context)
+context_checked
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# The same resampling as in exercise 2, in the other direction. The last map stays as it is.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Take the last map apart from the others. Resample each of the others to its height and width. Concatenate: the
+# resampled ones in their order, and then the last.
+#
+# </details>
+
+# %% [markdown]
+# ## 7 · The encoder
+#
+# Unsolved exercises are replaced by the package's functions, so that the notebook goes on.
+
+# %%
+from birefnet_lite import encoder
+
+scales = fuse_scales if scales_checked.passed else lambda full, half: encoder.fuse_scales(full, half, "cat")
+context = fuse_context if context_checked.passed else lambda features: encoder.fuse_context(features, 3)
+
+# %% [markdown]
+# All of the encoder: backbone, half, backbone again, join, context.
+
+# %%
+class MyEncoder(torch.nn.Module):
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image):
+        half = F.interpolate(image, scale_factor=0.5, mode="bilinear", align_corners=True)
+        features = scales(self.backbone(image), self.backbone(half))
+        return *features[:3], context(features)
+
+# %% [markdown]
+# Your encoder takes the backbone of the real network. The parameters that it holds are those of the table's second
+# row.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+from birefnet_lite.course import part_table
+
+mine = MyEncoder(model.encoder.backbone).eval()
+print(course.notice)
+print(f"{sum(p.numel() for p in mine.parameters()):,} parameters")
+part_table(model, SIZE, upto="02")
+
+# %% [markdown]
+# ## 8 · Equality
+#
+# The same weights, by name, and the same numbers, at three sizes.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+mine.load_state_dict(model.encoder.state_dict())
+for size in [(1, 3, 64, 64), (2, 3, 64, 96), (1, 3, 160, 128)]:
+    x = torch.randn(size, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        pairs = zip(mine(x), model.encoder(x), strict=True)
+        print(size, "equal to 1e-6:", all((a - b).abs().max().item() <= 1e-6 for a, b in pairs))
+
+# %% [markdown]
+# ## 9 · Play with it
+#
+# The view opens at level 2 of the half-size photo. **Look for two things:**
+#
+# 1. *Encoder, half-size* at level 1 and *Encoder, whole image* at level 2 have equally many cells. Put the pointer on
+#    the spoon: do they show the same? One has been through more layers than the other.
+# 2. Go down *Encoder, half-size*. At level 4 the cup is two or three cells wide: this is what the network knows about
+#    the whole at once.
+
+# %%
+from widgets import feature_pyramid
+
+view = feature_pyramid(model, data.coffee(), size=SIZE)
+view.layer = "encoder.half.x2"
+view
+
+# %% [markdown]
+# The same view as a still picture.
+
+# %%
+from widgets import static
+
+static(view)
+
+# %% [markdown]
+# ## What to remember
+#
+# - A convolution has **fixed weights for fixed neighbours**; attention computes its weights from what it sees.
+# - **Windows** make attention affordable; **shifted** windows let neighbours in different windows meet.
+# - The encoder runs **one backbone on two sizes** and concatenates, the whole photo in front.
+# - **Context**: the finer maps, shrunk, stand in front of the deepest one.
+# - Bilinear resampling **with aligned corners**, everywhere in BiRefNet.
+
+# %% [markdown]
+# ## Three questions
+#
+# **1. A photo gets twice as high and twice as wide. How much more does windowed attention cost, compared with
+# attention between all tokens?**
+#
+# - a) Both cost 4 times as much.
+# - b) Windows: 4 times; all tokens: 16 times.
+# - c) Windows: 16 times; all tokens: 4 times.
+#
+# <details><summary>Answer</summary>
+#
+# **b.** There are 4 times as many tokens. In windows, each of them still looks at 49 others. Without, each looks at 4
+# times as many: 4 × 4 = 16.
+#
+# </details>
+
+# %% [markdown]
+# **2. Why does Swin shift its windows in every second block?**
+#
+# - a) To see the borders of the photo better.
+# - b) So that neighbours on either side of a window's border can look at each other.
+# - c) To save memory.
+#
+# <details><summary>Answer</summary>
+#
+# **b.** Without the shift, cells 5 and 6 of the toy map never meet, however many blocks follow on this level. The
+# borders of the photo (a) need a mask because of the shift; memory (c) is the same.
+#
+# </details>
+
+# %% [markdown]
+# **3. You swap the order in `torch.cat`: half-size maps in front. The shapes are the same. What happens with trained
+# weights?**
+#
+# - a) Nothing: convolutions do not care about the order of channels.
+# - b) The result is wrong, without any error.
+# - c) Loading the weights fails.
+#
+# <details><summary>Answer</summary>
+#
+# **b.** Each channel meets a weight that was trained for another one. Nothing tells: the shapes fit, so loading works
+# (c). Notebook 06 tells of published weights that are misread in just this way. So every notebook ends in an
+# equality.
+#
+# </details>
+
+# %% [markdown]
+# ## Where this is
+#
+# | here | paper | original code | `birefnet_lite` |
+# |---|---|---|---|
+# | `window_partition`, shift | – | `models/backbones/swin_v1.py` | `backbone/swin.py` |
+# | any backbone | – | `models/backbones/build_backbone.py` | `backbone/` |
+# | `fuse_scales` | – | `forward_enc`, `mul_scl_ipt='cat'` | `encoder.py` |
+# | `fuse_context` | localization module | `forward_enc`, `cxt_num=3` | `encoder.py` |
+#
+# **Paper and code.** The paper's classifier sees the deepest features; in the code it sits *before* the context joins
+# them, and it is off by default. Windowed attention: Liu et al., 2021,
+# [arXiv:2103.14030](https://arxiv.org/abs/2103.14030).
