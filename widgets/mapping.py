@@ -6,6 +6,7 @@ from torch import nn
 
 from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.profile import part_costs
+from birefnet_lite.photos import load_photo
 from widgets.building import add_layers, new_scene
 from widgets.looking import Size
 from widgets.memory import register
@@ -19,11 +20,12 @@ __all__ = ["architecture"]
 MAPS = {"backbone": "encoder.full.x1", "head": "logits"}
 
 
-def architecture(model: nn.Module, image: Any, size: Size = None) -> Viewer:
+def architecture(model: nn.Module, image: Any = None, size: Size = None) -> Viewer:
     """What is the network made of? Its map with live shapes, parameters and share of time and memory.
 
-    Choose a row or a picture to see a part's maps.
+    Choose a row or a picture to see a part's maps. Without an `image` a photograph of a coffee cup passes through.
     """
+    image = load_photo("coffee")[0] if image is None else image
     activations = capture(model, image, size)
     costs, seconds = part_costs(model, prepare(model, image, size))
     question = "What is the network made of, and what does each part cost?"

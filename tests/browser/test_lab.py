@@ -62,6 +62,11 @@ def test_two_views_and_a_slider_in_a_notebook(lab, lab_page):
     other.get_by_label("squeeze", exact=True).check()
     page.wait_for_selector(f'{change}[data-draws="2"]')
     assert ask(page, "print(parts.ablated, parts.error)") == "['squeeze']"
+    # Opened anew while the kernel runs, the page asks for its maps again.
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    lab.open(page, "view.ipynb")
+    page.wait_for_selector(f'{change}[data-state="drawn"]')
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="logits"][data-state="drawn"]')
     assert lab_page.outside == []
     assert lab_page.errors == []
     assert page.locator('[role="alert"]:visible').count() == 0
