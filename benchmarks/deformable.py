@@ -70,7 +70,6 @@ def seconds(work: Callable[[], object], device: str) -> float:
 def by_turns(works: list[Callable[[], object]], device: str, budget: float) -> list[float]:
     """The median seconds of each, measured by turns after one turn to warm up, for about `budget` seconds in all."""
     turn = [seconds(work, device) for work in works]
-    turn = [seconds(work, device) for work in works]
     rounds = min(50, max(3, int(budget / sum(turn))))
     times = [[seconds(work, device) for work in works] for _ in range(rounds)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
@@ -183,20 +182,20 @@ def network(args: argparse.Namespace) -> list[str]:
 
     torch.manual_seed(0)
     model = BiRefNet(BiRefNetConfig.preset(args.model)).to(args.device)
-    x = torch.randn(1, 3, args.side, args.side, device=args.device)
+    one, two = (torch.randn(b, 3, args.side, args.side, device=args.device) for b in (1, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0)
 
     def forward(backend: str | None) -> Callable[[], object]:
         def work() -> None:
             with torch.inference_mode(), use_backend(backend):
-                model.eval()(x)
+                model.eval()(one)
 
         return work
 
     def step(backend: str | None) -> Callable[[], object]:
         def work() -> None:
             with use_backend(backend):
-                out = model.train()(x)
+                out = model.train()(two)
                 (out.logits.mean() + sum(side.mean() for side in out.side_logits)).backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -204,7 +203,7 @@ def network(args: argparse.Namespace) -> list[str]:
         return work
 
     lines = [f"| {args.model}, {args.side} x {args.side} | torchvision | own | ratio |", "|---|---|---|---|"]
-    for name, make in (("forward", forward), ("training step", step)):
+    for name, make in (("forward, one image", forward), ("training step, two images", step)):
         before, after = by_turns([make("torchvision"), make(None)], args.device, args.budget)
         lines.append(f"| {name} | {before:.2f} s | {after:.2f} s | {before / after:.2f} |")
     return lines
@@ -240,6 +239,8 @@ def main() -> None:
         return
     command = "python benchmarks/deformable.py " + " ".join(w for w in sys.argv[1:] if w not in ("--save", args.save))
     lines = [f"{machine(args.device)}; torch {torch.__version__}; `{command.strip()}`", ""]
+    if args.cpu_time:
+        lines += ["Times are the process's own (the machine had other work).", ""]
     lines += network(args) if args.model else compare(args)
     print("\n".join(lines))
     if args.save:
