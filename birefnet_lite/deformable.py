@@ -149,19 +149,24 @@ def _select(asked: str | None, input: Tensor, groups: int) -> str:
 
 
 def _for_cuda(input: Tensor) -> str:
+    if not HAS_TRITON:
+        _warn_once()
+        return "torchvision"
+    fits = input.dtype != torch.float64 and _has_matrix_units(input.device.index)
+    return "triton" if fits else "torchvision"
+
+
+@torch.compiler.assume_constant_result  # torch.compile does not trace a warning
+def _warn_once() -> None:
     global _warned
-    if HAS_TRITON:
-        fits = input.dtype != torch.float64 and _has_matrix_units(input.device.index)
-        return "triton" if fits else "torchvision"
     if not _warned:
         _warned = True
         warnings.warn(
             "Triton is not installed: deformable convolution on the GPU runs on torchvision's operator, which is "
             "slower and computes in float32. Install the package 'triton' ('triton-windows' on Windows) for the fast "
             "one.",
-            stacklevel=4,
+            stacklevel=5,
         )
-    return "torchvision"
 
 
 @torch.compiler.assume_constant_result

@@ -167,6 +167,20 @@ def test_cuda_without_triton_warns_once(monkeypatch, recwarn):
 
 
 @outside
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.filterwarnings("ignore:Triton is not installed")
+def test_the_choice_on_cuda_is_compiled_away(installed, monkeypatch):
+    monkeypatch.setattr(deformable, "HAS_TRITON", installed)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+
+    def choose(x):
+        return x + 1 if deformable._for_cuda(x) == "triton" else x - 1
+
+    y = torch.compile(choose, fullgraph=True, backend="eager")(torch.zeros(2))
+    assert y.tolist() == ([1, 1] if installed else [-1, -1])
+
+
+@outside
 def test_cuda_takes_triton_but_for_float64_and_old_cards(monkeypatch):
     monkeypatch.setattr(deformable, "HAS_TRITON", True)
     monkeypatch.setattr(torch.version, "hip", None)
