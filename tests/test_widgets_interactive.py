@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import traitlets
 
 import widgets
 from birefnet_lite.analysis import capture, prepare
@@ -146,6 +147,17 @@ def test_a_click_explains_around_it(model, photo):
     assert viewer.table["rows"][2]["cells"][1] == "…"
     viewer.layer = "occlusion"
     assert viewer.table["rows"][2]["cells"][1] != "…"
+
+
+def test_a_drawn_region_is_explained(model, photo):
+    viewer = widgets.attribution(model, photo, steps=2)
+    viewer.region = [10.0, 8.0, 40.0, 24.0]
+    assert viewer.error == ""
+    region = viewer.source.plane("region", 0).values()
+    assert (region[8:24, 10:40] > 0).all()
+    assert region.sum() == pytest.approx(region[8:24, 10:40].sum())
+    with pytest.raises(traitlets.TraitError, match="left, top, right, bottom"):
+        viewer.region = [5, 5, 5, 9]
 
 
 def test_the_map_of_the_network_counts_everything_once(model, photo):

@@ -15,10 +15,10 @@ import pytest
 
 from widgets import arrays
 from widgets.arrays import Plane, quantise
+from widgets.frontend import join_modules
 from widgets.numbers import format_value, short_value
 from widgets.scene import Packer, Scene
 from widgets.state import Look, transition
-from widgets.viewer import join_modules
 
 ROOT = Path(__file__).parent
 NODE = shutil.which("node")

@@ -12,9 +12,16 @@ from torch import Tensor, from_numpy, nn
 
 from birefnet_lite.analysis import Activations, as_photo
 from birefnet_lite.analysis.inputs import device_and_dtype
+from widgets.arrays import cell
+from widgets.memory import register
 from widgets.numbers import TIMES
 from widgets.scene import MIB, Scene, share
+from widgets.viewer import Viewer
 
+#: The size of the image that the model sees: (height, width), a square's side, or None for the photo's own shape.
+Size = int | tuple[int, int] | None
+#: A point, box or line over the maps, in the photo's pixels.
+Mark = dict[str, Any]
 #: Bytes of planes that one view keeps in the kernel, and the side of its largest backdrop.
 KEPT = 40 * MIB
 BACKDROP = 1024
@@ -110,3 +117,19 @@ def limited(shape: tuple[int, int], longest: int) -> tuple[int, int]:
     """A size (H, W) of the same proportions whose longer side is at most `longest`."""
     scale = min(1.0, longest / max(shape))
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def pinned(viewer: Viewer, height: int, width: int) -> tuple[int, int]:
+    """The cell (row, column) of a map of this size under the pin; the middle without a pin."""
+    rows, columns = viewer.source.size
+    x, y = viewer.pin or [columns / 2, rows / 2]
+    return cell(y, rows, height), cell(x, columns, width)
+
+
+def started(viewer: Viewer) -> Viewer:
+    """A view whose pin stands in the middle of the photo, with what follows from it."""
+    rows, columns = viewer.source.size
+    viewer.pin = [columns / 2, rows / 2]
+    if viewer.error:
+        raise RuntimeError(viewer.error)
+    return register(viewer)

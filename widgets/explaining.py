@@ -1,6 +1,7 @@
 """Why the mask is what it is: parts switched off, receptive fields, attributions."""
 
 from contextlib import ExitStack
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,7 @@ from birefnet_lite.analysis.capture import evaluating
 from birefnet_lite.analysis.inputs import Prepared
 from birefnet_lite.analysis.receptive import receptive_field
 from birefnet_lite.training.metrics import iou, mae, s_measure
-from widgets.building import add_layers, as_mask, fit_mask, new_scene, reference_mask
-from widgets.looking import Size, pinned, started
+from widgets.building import Size, add_layers, as_mask, fit_mask, new_scene, pinned, reference_mask, started
 from widgets.memory import register
 from widgets.numbers import MINUS, TIMES
 from widgets.pyramid import pyramid_columns, pyramid_rows
@@ -144,7 +144,8 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
     """Which pixels speak for the mask? Attributions by captum, for the whole mask or around the pinned pixel.
 
     Integrated gradients, layer GradCAM, occlusion, and guided backprop where the network has ReLUs. The table says how
-    far each agrees with `mask` (or the predicted one). Click to explain the mask near a pixel; Esc for all of it.
+    far each agrees with `mask` (or the predicted one). Click to explain the mask near a pixel, drag with Shift to draw
+    a region (`viewer.region`, [left, top, right, bottom]); a pin comes first, Esc takes it away.
     """
     activations = capture(model, image, size, layers=["logits"])
     prepared = prepare(model, image, size)
@@ -182,18 +183,21 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
     show_region(activations.mask)
 
     def react(viewer: Viewer, changed: str) -> None:
-        region, box = _around(viewer, activations.mask) if viewer.pin else (activations.mask, None)
-        if changed == "pin":
+        if changed in ("ablated", "controls"):
+            return
+        region, box = _chosen(viewer, activations.mask)
+        if changed != "layer":
             stale.update(methods)
             viewer.marks = [] if box is None else [{"kind": "box", "tone": "two", **box}]
             show_region(region)
             viewer.replace(["region"])
-        if changed in ("pin", "layer") and viewer.layer in stale:
+        if viewer.layer in stale:
             fill(viewer.layer, region)
             stale.discard(viewer.layer)
             viewer.replace([viewer.layer])
         viewer.table = table()
 
+    scene.extra = {"regions": True}
     return register(Viewer(scene, reaction=react, table=table()))
 
 
@@ -205,15 +209,25 @@ def _written(scores: dict[str, float]) -> list[str]:
     return [f"{value:.3f}".replace("-", MINUS) for value in scores.values()]
 
 
-def _around(viewer: Viewer, mask: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, float]]:
-    """The mask in a square around the pin, a quarter of the shorter side wide, and the square in the photo's pixels."""
+def _chosen(viewer: Viewer, mask: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, float] | None]:
+    """The mask inside what was chosen, and that box in the photo's pixels.
+
+    A pin chooses the square around it, a quarter of the shorter side wide; without one a drawn region counts, and
+    without that the whole mask.
+    """
     height, width = mask.shape
-    row, column = pinned(viewer, height, width)
-    reach = max(1, min(height, width) // 8)
-    top, left = max(0, row - reach), max(0, column - reach)
-    bottom, right = min(height, row + reach + 1), min(width, column + reach + 1)
+    down, across = viewer.source.size[0] / height, viewer.source.size[1] / width
+    if viewer.pin:
+        row, column = pinned(viewer, height, width)
+        reach = max(1, min(height, width) // 8)
+        top, left, bottom, right = row - reach, column - reach, row + reach + 1, column + reach + 1
+    elif viewer.region:
+        x0, y0, x1, y1 = viewer.region
+        top, left, bottom, right = int(y0 / down), int(x0 / across), ceil(y1 / down), ceil(x1 / across)
+    else:
+        return mask, None
+    top, left, bottom, right = max(0, top), max(0, left), min(height, bottom), min(width, right)
     region = np.zeros_like(mask)
     region[top:bottom, left:right] = np.maximum(mask[top:bottom, left:right], 1e-3)
-    down, across = viewer.source.size[0] / height, viewer.source.size[1] / width
     box = {"x": left * across, "y": top * down, "width": (right - left) * across, "height": (bottom - top) * down}
     return region, box

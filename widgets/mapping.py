@@ -7,8 +7,7 @@ from torch import nn
 from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.profile import part_costs
 from birefnet_lite.photos import load_photo
-from widgets.building import add_layers, new_scene
-from widgets.looking import Size
+from widgets.building import Size, add_layers, new_scene
 from widgets.memory import register
 from widgets.numbers import TIMES
 from widgets.pyramid import pyramid_columns, pyramid_rows

@@ -4,22 +4,19 @@ widget.
 The maps are painted by `widgets.arrays` exactly as the page paints them; around them stand the same labels and numbers.
 """
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from widgets.arrays import Plane, cell, cell_centre, colour_map, grey, limits_of, overlay, paint
 from widgets.numbers import TIMES, format_value, short_value
 from widgets.scene import PHOTO, Layer, Scene
+from widgets.sheet import ACCENT, INK, LINE, MUTED, TONES, Sheet, font
 from widgets.state import Look
 
 __all__ = ["colours_for", "draw", "limits_for", "paint_focus", "paint_map"]
 
-PAPER, WASH, INK, MUTED, LINE, ACCENT = "#ffffff", "#f4f6f8", "#18212b", "#56646f", "#d9e0e6", "#0a6c96"
-TONES = {"one": "#00e5ff", "two": "#ffd400", "three": "#ff4fa3", "four": "#7dff6a", "grid": "#ffffff"}
 MARGIN, GAP = 20, 10
 
 
@@ -53,52 +50,6 @@ def paint_focus(scene: Scene, look: Look, name: str, channel: int) -> NDArray[np
     layer, plane = scene.layers[name], scene.plane(name, channel)
     limits = limits_for(scene, look, layer, plane)
     return overlay(plane, limits, colours_for(look, layer), grey(scene.photo), look.opacity)
-
-
-@cache
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    from matplotlib import font_manager
-
-    # Matplotlib brings this font along, with every sign used here.
-    properties = font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
-    return ImageFont.truetype(font_manager.findfont(properties), size)
-
-
-class Sheet:
-    """A picture that grows downwards."""
-
-    def __init__(self, width: int) -> None:
-        self.image = Image.new("RGB", (width, 400), PAPER)
-        self.pen = ImageDraw.Draw(self.image)
-
-    def need(self, height: float) -> None:
-        """Make room down to `height`."""
-        if height > self.image.height:
-            taller = Image.new("RGB", (self.image.width, int(height) + 400), PAPER)
-            taller.paste(self.image, (0, 0))
-            self.image, self.pen = taller, ImageDraw.Draw(taller)
-
-    def text(
-        self, x: float, y: float, text: str, size: int = 12, bold: bool = False, colour: str = INK,
-        anchor: str = "la", width: float | None = None,
-    ) -> None:  # fmt: skip
-        """One line, cut with an ellipsis where it is wider than `width`."""
-        font = _font(size, bold)
-        if width is not None and font.getlength(text) > width:
-            while text and font.getlength(text + "…") > width:
-                text = text[:-1]
-            text += "…"
-        self.need(y + 2 * size)
-        self.pen.text((x, y), text, fill=colour, font=font, anchor=anchor)
-
-    def paste(self, pixels: NDArray[np.uint8], x: float, y: float, width: float, height: float) -> None:
-        """A map, enlarged in sharp blocks or reduced smoothly."""
-        self.need(y + height)
-        image = Image.fromarray(pixels)
-        smaller = image.width > width
-        size = max(1, round(width)), max(1, round(height))
-        method = Image.Resampling.BOX if smaller else Image.Resampling.NEAREST
-        self.image.paste(image.resize(size, method), (round(x), round(y)))
 
 
 def draw(
@@ -273,8 +224,8 @@ def _draw_marks(
 
 def _draw_table(sheet: Sheet, table: dict[str, Any], top: float) -> float:
     lines = [table["columns"], *[row["cells"] for row in table["rows"]]]
-    font = _font(12)
-    widths = [max(font.getlength(str(line[i])) for line in lines) + 24 for i in range(len(lines[0]))]
+    letters = font(12)
+    widths = [max(letters.getlength(str(line[i])) for line in lines) + 24 for i in range(len(lines[0]))]
     y = top
     if table.get("caption"):
         sheet.text(MARGIN, y, table["caption"], 12, colour=MUTED, width=sheet.image.width - 2 * MARGIN)

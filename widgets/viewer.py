@@ -1,14 +1,11 @@
 """The one widget: carries a scene to the page, follows what is being looked at, and answers requests for more maps.
 
-Everything it shows is computed elsewhere. The front end is made of small ES modules; a widget's code must be one
-file, so they are joined when this module is imported. There is nothing to build and nothing built to keep in step.
+Everything it shows is computed elsewhere.
 """
 
 import base64
-import re
 import traceback
 from collections.abc import Callable
-from importlib.resources import files
 from os import PathLike
 from typing import Any
 
@@ -18,10 +15,11 @@ import traitlets
 from numpy.typing import NDArray
 
 from widgets.arrays import COLOUR_MAPS
+from widgets.frontend import CODE, STYLE
 from widgets.scene import Packer, Scene
 from widgets.state import RANGES, SORTS, Look, transition
 
-__all__ = ["Reaction", "Viewer", "join_modules"]
+__all__ = ["Reaction", "Viewer"]
 
 #: What a view does in the kernel when `pin`, `layer`, `ablated` or `controls` changes: given the viewer and the name.
 Reaction = Callable[["Viewer", str], None]
@@ -29,30 +27,17 @@ Reaction = Callable[["Viewer", str], None]
 #: What a view says whose maps the kernel gave up.
 RETIRED = "A newer view took this one's place, so the kernel no longer keeps its maps. Run its cell again."
 
-MODULES = ("core", "dom", "store", "map", "controls", "choices", "atlas", "save", "table", "viewer")
-
-
-def join_modules() -> str:
-    """The front end as one ES module: the modules in order of need, without their imports and inner exports."""
-    static = files("widgets") / "static"
-    pieces = []
-    for name in MODULES:
-        source = (static / f"{name}.js").read_text(encoding="utf-8")
-        source = re.sub(r"^import .*?;\n", "", source, flags=re.MULTILINE)
-        pieces.append(re.sub(r"^export (?!default)", "", source, flags=re.MULTILINE))
-    return "\n".join(pieces)
-
 
 class Viewer(anywidget.AnyWidget):
     """A view of a scene. Made by the functions of `widgets`, not by hand.
 
     What is looked at is synced, so that other widgets can be linked: `layer`, `channel`, `pin` ([x, y] in the photo's
-    pixels, or []), `colormap`, `range`, `limits`, `opacity`, `sort`, `zoom`, `ablated`. A value that points at
-    nothing raises `TraitError`.
+    pixels, or []), `colormap`, `range`, `limits`, `opacity`, `sort`, `zoom`, `ablated`, `region`. A value that points
+    at nothing raises `TraitError`.
     """
 
-    _esm = join_modules()
-    _css = (files("widgets") / "static" / "style.css").read_text(encoding="utf-8")
+    _esm = CODE
+    _css = STYLE
 
     scene = traitlets.Dict().tag(sync=True)
     parts = traitlets.List().tag(sync=True)
@@ -71,6 +56,7 @@ class Viewer(anywidget.AnyWidget):
     zoom = traitlets.List([1.0, 0.0, 0.0]).tag(sync=True)
     ablated = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
+    region = traitlets.List().tag(sync=True)
     marks = traitlets.List().tag(sync=True)
     table = traitlets.Dict().tag(sync=True)
     controls = traitlets.Dict().tag(sync=True)
@@ -95,7 +81,7 @@ class Viewer(anywidget.AnyWidget):
         # From here on: while the traits are first set there is nothing yet to react to.
         self.reaction = reaction
 
-    @traitlets.observe("pin", "layer", "ablated", "controls")
+    @traitlets.observe("pin", "layer", "ablated", "controls", "region")
     def _react(self, change: dict[str, Any]) -> None:
         if self.reaction is None:
             return
@@ -135,6 +121,14 @@ class Viewer(anywidget.AnyWidget):
         value = list(proposal["value"])
         if value and not (len(value) == 2 and np.isfinite(value).all()):
             raise traitlets.TraitError(f"A pin is [x, y] in pixels of the photo, or []. Got {value}.")
+        return value
+
+    @traitlets.validate("region")
+    def _rectangle(self, proposal: dict[str, Any]) -> list[float]:
+        value = list(proposal["value"])
+        good = len(value) == 4 and np.isfinite(value).all() and value[0] < value[2] and value[1] < value[3]
+        if value and not good:
+            raise traitlets.TraitError(f"A region is [left, top, right, bottom] in the photo's pixels. Got {value}.")
         return value
 
     @traitlets.observe("layer")

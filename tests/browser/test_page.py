@@ -135,6 +135,9 @@ def test_everything_can_be_reached_by_keyboard(viewer, opened):
             .map((e) => e.outerHTML)""",
     )
     assert unnamed == []
+    page.locator("summary").click()
+    assert "channel before, channel after" in page.locator(".bv-keys dl").inner_text()
+    assert "object" not in page.locator(".bv-keys dl").inner_text()
     atlas = page.locator('[role="listbox"]')
     atlas.focus()
     atlas.press("End")
@@ -269,7 +272,10 @@ def test_saving_a_picture_and_a_state(viewer, opened, tmp_path):
     from PIL import Image
 
     saved = np.asarray(Image.open(picture.value.path()).convert("RGB"))
-    assert len(np.unique(saved.reshape(-1, 3), axis=0)) > 50
+    assert saved.shape[1] == 2400
+    known = paint_map(viewer.source, viewer.look, "coarse", viewer.channels["coarse"]).reshape(-1, 3)
+    colours = {tuple(colour) for colour in saved.reshape(-1, 3)[::3].tolist()}
+    assert {tuple(colour) for colour in known.tolist()} <= colours
     page.locator('button.bv-panel:has(canvas[data-layer="coarse"])').click()
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="coarse"][data-state="drawn"]')
     with page.expect_download() as state:
@@ -281,6 +287,32 @@ def test_saving_a_picture_and_a_state(viewer, opened, tmp_path):
         np.testing.assert_array_equal(
             again.source.plane(name, channel).values(), viewer.source.plane(name, channel).values()
         )
+
+
+def test_a_region_is_drawn_with_shift(watched, tmp_path):
+    """As beside a kernel: the page is told that there is one, and what it would hear is kept."""
+    scene = scene_of(a=random_maps(1, 20, 30))
+    scene.extra = {"regions": True}
+    path = tmp_path / "view.html"
+    Viewer(scene).to_html(path)
+    text = (
+        path.read_text().replace("live: false", "live: true").replace("const model =", "const model = window.model =")
+    )
+    path.write_text(text)
+    page = watched.page
+    page.goto(path.as_uri())
+    page.wait_for_selector('canvas[data-panel="focus"][data-state="drawn"]')
+    page.keyboard.down("Shift")
+    hover(page, 0.75, 0.8)
+    page.mouse.down()
+    hover(page, 0.5, 0.5)
+    page.wait_for_selector(".bv-stage .bv-box")
+    hover(page, 0.25, 0.2)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    region = page.evaluate("() => window.model.get('region')")
+    np.testing.assert_allclose(region, [15, 8, 45, 32], atol=0.2)
+    assert page.locator('.bv[data-pinned="true"]').count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import * as core from "../../widgets/static/core.js";
+import { transition } from "../../widgets/static/look.js";
 
 const unspelled = { $NaN: NaN, $Infinity: Infinity, "$-Infinity": -Infinity };
 const goldens = JSON.parse(readFileSync(process.env.GOLDENS, "utf8"), (_, value) => (typeof value === "string" && value in unspelled ? unspelled[value] : value));
@@ -44,7 +45,7 @@ test("grey, cells, ranks and limits", () => {
 test("a walk of steps leads to the same look", () => {
   let look = goldens.walk.start;
   for (const { action, look: expected } of goldens.walk.steps) {
-    look = core.transition(goldens.walk.scene, look, action);
+    look = transition(goldens.walk.scene, look, action);
     assert.deepEqual(look, expected, JSON.stringify(action));
   }
 });

@@ -1,5 +1,6 @@
 // All channels of the layer in focus, small, in the chosen order.
-import { colourTable, coloursFor, formatValue, layerOf, limitsFor, STATISTICS, thumbnail } from "./core.js";
+import { colourTable, formatValue, STATISTICS, thumbnail } from "./core.js";
+import { coloursFor, layerOf, limitsFor } from "./look.js";
 import { h } from "./dom.js";
 
 const PAGE = 48;

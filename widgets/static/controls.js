@@ -1,5 +1,6 @@
 // What is chosen beside the picture: channel, order, colours, range, opacity.
-import { coloursFor, countMarks, formatValue, layerOf, MARKS } from "./core.js";
+import { countMarks, formatValue, MARKS } from "./core.js";
+import { coloursFor, layerOf } from "./look.js";
 import { h } from "./dom.js";
 
 const RANGE_NAMES = { map: "this map", layer: "this layer", all: "all layers", own: "my limits" };

@@ -1,5 +1,5 @@
-// The arithmetic of the viewer, without a page: the twin of widgets/arrays.py and widgets/state.py.
-// Tests hold the two to the same numbers, so every rounding here is the one stated there.
+// The arithmetic of the viewer, without a page: the twin of widgets/arrays.py. Tests hold the two to the same numbers, so
+// every rounding here is the one stated there.
 
 export const LEVELS = 65530;
 export const MINUS_INFINITY = 65533;
@@ -15,10 +15,8 @@ export const MARKS = {
 };
 
 export const STATISTICS = ["lo", "hi", "mean", "max", "variance", "agreement"];
-export const RANGES = ["map", "layer", "all", "own"];
-export const SORTS = ["variance", "mean", "max", "agreement", "index"];
 
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 // A packed pixel as a little-endian Uint32 of RGBA, opaque.
 const pack = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
@@ -229,97 +227,5 @@ export class PlaneCache {
       this.planes.delete(key);
       this.bytes -= plane.codes.byteLength;
     }
-  }
-}
-
-// ---- what is being looked at ----
-
-export const layerOf = (scene, name) => scene.layers.find((layer) => layer.name === name);
-
-// The channels of a layer in the order the atlas shows them.
-export function channelOrder(layer, statistics, sort) {
-  const row = STATISTICS.indexOf(sort);
-  if (row < 0 || !statistics) return Array.from({ length: layer.channels }, (_, i) => i);
-  return rank(statistics.subarray(row * layer.channels, (row + 1) * layer.channels));
-}
-
-// The range [lo, hi] and the limits that a plane is drawn with.
-export function limitsFor(scene, look, plane, statistics) {
-  const layer = layerOf(scene, plane.layer);
-  if (look.range === "own" && look.limits?.length === 2) return [look.limits[0], look.limits[1]];
-  let [lo, hi] = [plane.lo, plane.hi];
-  if (look.range === "layer") [lo, hi] = layerRange(layer, statistics);
-  if (look.range === "all") {
-    const all = scene.layers.filter((other) => other.kind === layer.kind).map((other) => layerRange(other, null));
-    lo = Math.min(...all.map((range) => range[0]));
-    hi = Math.max(...all.map((range) => range[1]));
-  }
-  return limitsOf(layer.kind, lo, hi);
-}
-
-const layerRange = (layer) => layer.range;
-
-export function coloursFor(scene, look, name) {
-  if (look.colormap !== "auto") return look.colormap;
-  return layerOf(scene, name).kind === "signed" ? "blue-red" : "lagoon";
-}
-
-// One step of looking. Returns a new look; what makes no sense leaves it as it was.
-export function transition(scene, look, action) {
-  const layer = layerOf(scene, look.layer);
-  switch (action.type) {
-    case "layer": {
-      const next = layerOf(scene, action.layer);
-      if (!next) return look;
-      return { ...look, layer: next.name, channel: look.channels[next.name] ?? 0 };
-    }
-    case "channel": {
-      const channel = clamp(Math.round(action.channel), 0, layer.channels - 1);
-      return { ...look, channel, channels: { ...look.channels, [look.layer]: channel } };
-    }
-    case "pin": {
-      if (!action.point) return { ...look, pin: [] };
-      const { width, height } = scene.image;
-      const [x, y] = action.point;
-      if (!Number.isFinite(x) || !Number.isFinite(y)) return look;
-      return { ...look, pin: [clamp(x, 0, width - 1), clamp(y, 0, height - 1)] };
-    }
-    case "move": {
-      const { width, height } = scene.image;
-      const [x, y] = action.from;
-      const column = clamp(cell(x, width, layer.width) + action.dx, 0, layer.width - 1);
-      const row = clamp(cell(y, height, layer.height) + action.dy, 0, layer.height - 1);
-      const point = [cellCentre(column, width, layer.width), cellCentre(row, height, layer.height)];
-      return transition(scene, look, { type: "pin", point });
-    }
-    case "opacity":
-      return { ...look, opacity: clamp(action.opacity, 0, 1) };
-    case "colormap":
-      return scene.colormaps.includes(action.colormap) || action.colormap === "auto" ? { ...look, colormap: action.colormap } : look;
-    case "range":
-      return RANGES.includes(action.range) ? { ...look, range: action.range } : look;
-    case "limits": {
-      const [low, high] = action.limits;
-      return Number.isFinite(low) && Number.isFinite(high) && low < high ? { ...look, range: "own", limits: [low, high] } : look;
-    }
-    case "sort":
-      return SORTS.includes(action.sort) ? { ...look, sort: action.sort } : look;
-    case "ablated":
-      return { ...look, ablated: [...action.ablated] };
-    case "zoom": {
-      // `at` is the point that stays under the pointer, in parts of the picture.
-      const scale = clamp(look.zoom[0] * action.factor, 1, 64);
-      const [ax, ay] = action.at ?? [0.5, 0.5];
-      const shift = (start, at) => clamp(start + at / look.zoom[0] - at / scale, 0, 1 - 1 / scale);
-      return { ...look, zoom: [scale, shift(look.zoom[1], ax), shift(look.zoom[2], ay)] };
-    }
-    case "pan": {
-      const [scale, x, y] = look.zoom;
-      return { ...look, zoom: [scale, clamp(x + action.dx, 0, 1 - 1 / scale), clamp(y + action.dy, 0, 1 - 1 / scale)] };
-    }
-    case "reset-zoom":
-      return { ...look, zoom: [1, 0, 0] };
-    default:
-      return look;
   }
 }

@@ -1,5 +1,6 @@
 // One map on the page: a canvas, the marks over it, and the cell under the cursor.
-import { cell, codeValue, colourTable, coloursFor, formatValue, layerOf, limitsFor, overlay, paint, quantumOf, shortValue } from "./core.js";
+import { cell, codeValue, colourTable, formatValue, overlay, paint, quantumOf, shortValue } from "./core.js";
+import { coloursFor, layerOf, limitsFor } from "./look.js";
 import { h, svg } from "./dom.js";
 
 export const PHOTO = "photo";
@@ -106,9 +107,9 @@ export class MapPanel {
 
   // Points, boxes and lines in the photo's pixels, each with a tone that the style sheet colours.
   drawMarks(marks) {
-    const shapes = marks.filter((mark) => !mark.layers || mark.layers.includes(this.layer));
+    this.marks = marks.filter((mark) => !mark.layers || mark.layers.includes(this.layer));
     this.overlay.replaceChildren(
-      ...shapes.map((mark) => {
+      ...this.marks.map((mark) => {
         const look = { class: `bv-mark bv-tone-${mark.tone ?? "one"} bv-${mark.kind}`, opacity: mark.weight ?? 1 };
         if (mark.kind === "box") return svg("rect", { ...look, x: mark.x, y: mark.y, width: mark.width, height: mark.height });
         if (mark.kind === "line") return svg("line", { ...look, x1: mark.x, y1: mark.y, x2: mark.x2, y2: mark.y2 });

@@ -2,48 +2,157 @@
 import { LOOK } from "./store.js";
 import { download, h, toBase64 } from "./dom.js";
 
-const MARGIN = 16;
+const WIDTH = 1200;
+const MARGIN = 20;
+const TONES = { one: "#00e5ff", two: "#ffd400", three: "#ff4fa3", four: "#7dff6a", grid: "rgb(255 255 255 / .55)" };
 
-// Draws what is on show, with its labels, as one PNG.
+// A sheet of paper in the view's own colours, written from the top down.
+class Paper {
+  constructor(view) {
+    const style = getComputedStyle(view.root);
+    this.colours = { ink: style.color, muted: style.getPropertyValue("--bv-muted"), paper: style.getPropertyValue("--bv-paper") };
+    this.family = style.fontFamily;
+    this.steps = [];
+    this.y = MARGIN;
+  }
+  text(text, x, y, { size = 12, bold = false, muted = false, align = "left" } = {}) {
+    this.steps.push((context) => {
+      context.font = `${bold ? 600 : 400} ${size}px ${this.family}`;
+      context.textAlign = align;
+      context.textBaseline = "top";
+      context.fillStyle = muted ? this.colours.muted : this.colours.ink;
+      context.fillText(text, x, y);
+    });
+  }
+  // A map with its marks and the cell under the pin, as much of it as the zoom shows.
+  map(panel, x, y, width, height) {
+    const { store } = panel;
+    const { image } = store.scene;
+    const [scale, left, top] = store.look.zoom;
+    const place = (px, py) => [x + ((px / image.width - left) * scale) * width, y + ((py / image.height - top) * scale) * height];
+    this.steps.push((context) => {
+      context.save();
+      context.beginPath();
+      context.rect(x, y, width, height);
+      context.clip();
+      context.imageSmoothingEnabled = panel.canvas.width > width;
+      context.drawImage(panel.canvas, x - left * scale * width, y - top * scale * height, width * scale, height * scale);
+      context.lineWidth = 2;
+      for (const mark of panel.marks ?? []) drawMark(context, mark, place, panel.backdrop ? 3 : 1.5);
+      if (store.look.pin.length === 2) drawCell(context, panel, place, scale * width, scale * height);
+      context.restore();
+    });
+  }
+  async blob() {
+    const height = this.y + MARGIN;
+    const canvas = h("canvas", { width: WIDTH * 2, height: height * 2 });
+    const context = canvas.getContext("2d");
+    context.scale(2, 2);
+    context.fillStyle = this.colours.paper;
+    context.fillRect(0, 0, WIDTH, height);
+    for (const step of this.steps) step(context);
+    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  }
+}
+
+function drawMark(context, mark, place, radius) {
+  const [x, y] = place(mark.x, mark.y);
+  context.strokeStyle = context.fillStyle = TONES[mark.tone ?? "one"];
+  context.globalAlpha = mark.weight ?? 1;
+  context.beginPath();
+  if (mark.kind === "box") {
+    const [right, bottom] = place(mark.x + mark.width, mark.y + mark.height);
+    context.rect(x, y, right - x, bottom - y);
+    context.stroke();
+  } else if (mark.kind === "line") {
+    context.moveTo(x, y);
+    context.lineTo(...place(mark.x2, mark.y2));
+    context.stroke();
+  } else {
+    context.arc(x, y, radius, 0, 2 * Math.PI);
+    context.fill();
+  }
+  context.globalAlpha = 1;
+}
+
+function drawCell(context, panel, place, width, height) {
+  const { image } = panel.store.scene;
+  const probe = panel.probe(panel.store.look.pin);
+  if (!probe) return;
+  const { plane } = panel;
+  const [x, y] = place(((probe.column + 0.5) / plane.width) * image.width, ((probe.row + 0.5) / plane.height) * image.height);
+  const [rx, ry] = [Math.max(width / plane.width / 2, 3.5), Math.max(height / plane.height / 2, 3.5)];
+  for (const [grow, colour] of [[1.5, "#000"], [0, "#fff"]]) {
+    context.strokeStyle = colour;
+    context.strokeRect(x - rx - grow, y - ry - grow, 2 * (rx + grow), 2 * (ry + grow));
+  }
+}
+
+// Draws what is on show, with its labels and numbers, as one PNG.
 export async function savePicture(store, view) {
-  const { scene } = store;
-  const panels = [...view.stages, ...view.panels];
-  const boxes = panels.map((panel) => ({ panel, box: panel.frame.getBoundingClientRect(), label: panel.label?.textContent ?? "" }));
-  const origin = view.body.getBoundingClientRect();
-  const scale = 2;
-  const style = getComputedStyle(view.root);
-  const canvas = h("canvas", { width: (origin.width + 2 * MARGIN) * scale, height: (origin.height + 2 * MARGIN + 48) * scale });
-  const context = canvas.getContext("2d");
-  context.scale(scale, scale);
-  context.fillStyle = style.getPropertyValue("--bv-paper") || "white";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.fillStyle = style.color;
-  context.font = `600 16px ${style.fontFamily}`;
-  context.fillText(scene.title, MARGIN, MARGIN + 14);
-  context.font = `12px ${style.fontFamily}`;
-  const { layer, channel } = store.look;
-  context.fillText(`${layer}, channel ${channel} · ${view.controls.ticks.textContent && [...view.controls.ticks.children].map((tick) => tick.textContent).join("   ")}`, MARGIN, MARGIN + 34);
-  context.translate(MARGIN - origin.left, MARGIN + 48 - origin.top);
-  for (const { panel, box, label } of boxes) {
-    if (!box.width) continue;
-    context.save();
-    context.beginPath();
-    context.rect(box.left, box.top, box.width, box.height);
-    context.clip();
-    const sheet = panel.sheet.getBoundingClientRect();
-    context.imageSmoothingEnabled = false;
-    context.drawImage(panel.canvas, sheet.left, sheet.top, sheet.width, sheet.height);
-    context.restore();
-    context.font = `10px ${style.fontFamily}`;
-    if (label) context.fillText(label, box.left, box.bottom + 11, box.width);
+  const { scene, look } = store;
+  const paper = new Paper(view);
+  const ratio = scene.image.width / scene.image.height;
+  paper.text(scene.title, MARGIN, paper.y, { size: 20, bold: true });
+  paper.text(scene.question, MARGIN, paper.y + 28, { size: 13, muted: true });
+  paper.y += 60;
+  const { stages, controls } = view;
+  const each = Math.min((WIDTH - 2 * MARGIN) / Math.max(stages.length, 2) - 10, 560 * ratio);
+  stages.forEach((stage, i) => {
+    const x = MARGIN + i * (each + 10);
+    if (stage.caption) paper.text(stage.caption.textContent, x, paper.y - 2, { bold: true });
+    paper.map(stage, x, paper.y + (stage.caption ? 18 : 0), each, each / ratio);
+  });
+  const bottom = paper.y + each / ratio + (stages.length > 1 ? 18 : 0);
+  const [x, top] = stages.length > 1 ? [MARGIN, bottom + 14] : [MARGIN + each + 24, paper.y];
+  const width = WIDTH - MARGIN - x;
+  paper.text(controls.name.textContent, x, top, { size: 15, bold: true });
+  paper.text(`${controls.note.textContent} · channel ${look.channel}`, x, top + 22, { muted: true });
+  paper.steps.push((context) => context.drawImage(controls.bar, x, top + 46, width, 12));
+  [...controls.ticks.children].forEach((tick, i) => paper.text(tick.textContent, x + (width * i) / 2, top + 62, { size: 11, muted: true, align: ["left", "center", "right"][i] }));
+  paper.text([...controls.legend.children].map((key) => key.textContent).join("   "), x, top + 80, { muted: true });
+  if (look.pin.length) paper.text(view.probe.innerText.replaceAll("\n", "   "), x, top + 98, {});
+  // As on the page: a short table beside the picture, a long one below it.
+  const { root, short } = view.table;
+  const beside = short ? writeTable(paper, root, x, top + 128, width) : top + 128;
+  paper.y = Math.max(bottom, beside) + 24;
+  if (!short && !root.hidden) paper.y = writeTable(paper, root, MARGIN, paper.y, WIDTH - 2 * MARGIN) + 24;
+  writeGrid(paper, view, ratio);
+  paper.text(scene.facts.join("   ·   "), MARGIN, paper.y, { size: 11, muted: true });
+  paper.y += 16;
+  download(`${scene.view}.png`, await paper.blob());
+}
+
+function writeTable(paper, root, x, top, width) {
+  if (root.hidden) return top;
+  const rows = [...root.querySelectorAll("tr")].map((row) => [...row.children].map((value) => value.textContent));
+  const step = width / rows[0].length;
+  rows.forEach((cells, i) => cells.forEach((text, j) => {
+    paper.text(text, j ? x + (j + 1) * step : x, top + i * 20, { bold: i === 0 || j === 0, muted: i === 0, size: 11, align: j ? "right" : "left" });
+  }));
+  return top + rows.length * 20;
+}
+
+function writeGrid(paper, view, ratio) {
+  const { columns, rows } = view.store.scene;
+  if (!rows.length) return;
+  const titles = 110;
+  const each = Math.min((WIDTH - 2 * MARGIN - titles) / columns.length - 8, 210, 200 * ratio);
+  const left = (i) => MARGIN + titles + i * (each + 8);
+  columns.forEach((title, i) => title.split("\n").forEach((line, j) => paper.text(line, left(i) + each / 2, paper.y + 14 * j, { size: 11, bold: true, muted: true, align: "center" })));
+  paper.y += 36;
+  const panels = [...view.panels];
+  for (const { title, cells } of rows) {
+    title.split("\n").forEach((line, j) => paper.text(line, MARGIN, paper.y + 14 * j, { size: 11, bold: true, muted: true }));
+    cells.forEach((name, i) => {
+      if (!name) return;
+      const panel = panels.shift();
+      paper.map(panel, left(i), paper.y, each, each / ratio);
+      paper.text(panel.label.textContent, left(i), paper.y + each / ratio + 3, { size: 9, muted: true });
+      paper.text(panel.value.textContent, left(i) + each, paper.y + each / ratio + 3, { size: 9, bold: true, align: "right" });
+    });
+    paper.y += each / ratio + 24;
   }
-  for (const element of view.body.querySelectorAll("[data-heading]")) {
-    const box = element.getBoundingClientRect();
-    context.font = `600 10px ${style.fontFamily}`;
-    context.fillText(element.textContent, box.left, box.bottom - 3, Math.max(box.width, 20));
-  }
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  download(`${scene.view}.png`, blob);
 }
 
 // The same JSON that `viewer.state()` gives: what is looked at, the scene, and the maps that the page holds.

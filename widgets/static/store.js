@@ -1,5 +1,6 @@
 // The data behind the views of one model: planes, statistics, the photo, and the way to the kernel for more.
-import { PlaneCache, channelOrder, grey, layerOf, transition, unpack } from "./core.js";
+import { PlaneCache, grey, unpack } from "./core.js";
+import { channelOrder, layerOf, transition } from "./look.js";
 
 export const LOOK = ["layer", "channel", "channels", "pin", "colormap", "range", "limits", "opacity", "sort", "zoom", "ablated"];
 
@@ -25,6 +26,7 @@ class Store {
     this.photoPart = null;
     this.hover = null;
     this.problem = "";
+    this.draft = null;
     this.asked = new Map();
     this.refused = new Set();
     this.orders = new Map();
@@ -214,6 +216,24 @@ class Store {
       this.saving = null;
       this.guard(() => this.model.save_changes());
     }, 100);
+  }
+
+  // A region while it is drawn, and when it is done: the kernel is told once.
+  sketch(region) {
+    this.draft = region;
+    this.tell("look");
+  }
+  drawRegion(region) {
+    this.draft = null;
+    this.model.set("region", region);
+    this.save();
+    this.tell("look");
+  }
+  get marks() {
+    const marks = this.model.get("marks") ?? [];
+    if (!this.draft) return marks;
+    const [x, y, right, bottom] = this.draft;
+    return [...marks, { kind: "box", tone: "one", x, y, width: right - x, height: bottom - y }];
   }
 
   readLook(name) {

@@ -2,21 +2,14 @@
 import { Atlas } from "./atlas.js";
 import { Choices } from "./choices.js";
 import { Controls } from "./controls.js";
-import { cell, layerOf, shortValue } from "./core.js";
+import { cell, shortValue } from "./core.js";
+import { layerOf } from "./look.js";
 import { h, watchTheme } from "./dom.js";
+import { follow, grab, key, KEYS } from "./hands.js";
 import { MapPanel, PHOTO } from "./map.js";
 import { savePicture, saveState } from "./save.js";
 import { storeOf } from "./store.js";
 import { Table } from "./table.js";
-
-const KEYS = [
-  ["← ↑ → ↓", "move the cursor by one cell (with Shift: ten)"],
-  ["Enter", "pin the cursor; Esc takes the pin away"],
-  ["[  ]", "channel before, channel after"],
-  ["PageUp PageDown", "layer before, layer after"],
-  ["+  −  0", "zoom in, out, whole picture; drag to move"],
-  ["C  R  O", "next colours, next range, map on or off"],
-];
 
 class View {
   constructor(store, element) {
@@ -117,7 +110,7 @@ class View {
     panel.value = h("span", { class: "bv-value", dataset: { value: name } });
     panel.label = h("span", { class: "bv-panel-note" });
     this.panels.push(panel);
-    this.follow(panel);
+    follow(store, panel);
     if (name === PHOTO) {
       panel.label.textContent = "photo";
       return h("div", { class: "bv-panel" }, panel.frame, panel.label, panel.value);
@@ -147,9 +140,9 @@ class View {
       const stage = new MapPanel(store, i ? `focus-${i + 1}` : "focus", name, { backdrop: true });
       stage.frame.classList.add("bv-stage");
       Object.entries({ tabindex: "0", role: "application" }).forEach(([key, value]) => stage.frame.setAttribute(key, value));
-      stage.frame.addEventListener("keydown", (event) => this.try(() => this.key(event)));
-      this.follow(stage);
-      this.grab(stage);
+      stage.frame.addEventListener("keydown", (event) => this.try(() => key(this, event)));
+      follow(store, stage);
+      grab(this, stage);
       return stage;
     });
     this.stageRow.replaceChildren(
@@ -158,84 +151,6 @@ class View {
         return h("div", { class: "bv-stage-box" }, stage.caption, stage.frame);
       }),
     );
-  }
-
-  // ---- pointer and keys ----
-
-  follow(panel) {
-    const { store } = this;
-    panel.frame.addEventListener("pointermove", (event) => store.point(panel.locate(event)));
-    panel.frame.addEventListener("pointerleave", () => store.point(null));
-  }
-
-  grab(stage) {
-    const { store } = this;
-    let start = null;
-    stage.frame.addEventListener("pointerdown", (event) => {
-      start = { x: event.clientX, y: event.clientY, moved: false, last: [event.clientX, event.clientY] };
-      stage.frame.setPointerCapture(event.pointerId);
-    });
-    stage.frame.addEventListener("pointermove", (event) => {
-      if (!start) return;
-      if (Math.hypot(event.clientX - start.x, event.clientY - start.y) > 4) start.moved = true;
-      if (!start.moved || store.look.zoom[0] === 1) return;
-      const box = stage.sheet.getBoundingClientRect();
-      store.act({ type: "pan", dx: (start.last[0] - event.clientX) / box.width, dy: (start.last[1] - event.clientY) / box.height });
-      start.last = [event.clientX, event.clientY];
-    });
-    stage.frame.addEventListener("pointerup", (event) => {
-      if (start && !start.moved) this.try(() => store.act({ type: "pin", point: stage.locate(event) }));
-      start = null;
-    });
-    stage.frame.addEventListener(
-      "wheel",
-      (event) => {
-        if (!event.ctrlKey && !event.metaKey && document.activeElement !== stage.frame) return;
-        event.preventDefault();
-        const box = stage.frame.getBoundingClientRect();
-        const at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-        store.act({ type: "zoom", factor: Math.exp(-event.deltaY / 300), at });
-      },
-      { passive: false },
-    );
-  }
-
-  key(event) {
-    const { store } = this;
-    const { look, scene } = store;
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const reach = event.shiftKey ? 10 : 1;
-    const move = { ArrowLeft: [-reach, 0], ArrowRight: [reach, 0], ArrowUp: [0, -reach], ArrowDown: [0, reach] }[event.key];
-    const next = (list, value, step = 1) => list[(list.indexOf(value) + step + list.length) % list.length];
-    const order = store.order(look.layer);
-    const names = scene.layers.map((layer) => layer.name);
-    const channel = (step) => store.act({ type: "channel", channel: order[Math.min(Math.max(order.indexOf(look.channel) + step, 0), order.length - 1)] });
-    const tasks = {
-      Enter: () => store.act({ type: "pin", point: store.at ?? [scene.image.width / 2, scene.image.height / 2] }),
-      Escape: () => store.act({ type: "pin", point: null }),
-      "[": () => channel(-1),
-      "]": () => channel(1),
-      PageUp: () => store.act({ type: "layer", layer: next(names, look.layer, -1) }),
-      PageDown: () => store.act({ type: "layer", layer: next(names, look.layer) }),
-      "+": () => store.act({ type: "zoom", factor: 1.5 }),
-      "=": () => store.act({ type: "zoom", factor: 1.5 }),
-      "-": () => store.act({ type: "zoom", factor: 1 / 1.5 }),
-      0: () => store.act({ type: "reset-zoom" }),
-      c: () => store.act({ type: "colormap", colormap: next(["auto", ...scene.colormaps], look.colormap) }),
-      r: () => store.act({ type: "range", range: next(["map", "layer", "all"], look.range) }),
-      o: () => store.act({ type: "opacity", opacity: look.opacity > 0 ? 0 : 0.7 }),
-    };
-    const task = move
-      ? () => {
-          store.hover = null;
-          store.act({ type: "move", from: store.at ?? [scene.image.width / 2, scene.image.height / 2], dx: move[0], dy: move[1] });
-          this.probe.setAttribute("aria-live", "polite");
-        }
-      : tasks[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (!task) return;
-    event.preventDefault();
-    event.stopPropagation();
-    task();
   }
 
   async try(task) {
@@ -285,7 +200,7 @@ class View {
     this.atlas.update();
     this.choices.update();
     this.table.update();
-    const marks = model.get("marks") ?? [];
+    const { marks } = store;
     if (marks !== this.marks || this.markedLayer !== look.layer) {
       this.marks = marks;
       this.markedLayer = look.layer;
@@ -331,7 +246,8 @@ class View {
     const parts = at ? this.stages.map((stage) => [stage, stage.probe(at)]).filter(([, probe]) => probe) : [];
     this.root.dataset.pinned = String(!store.hover && store.look.pin.length === 2);
     if (!parts.length) {
-      this.probe.textContent = "Move over a picture to read its values; click to pin.";
+      const more = store.scene.regions ? " Drag with Shift to draw a region." : "";
+      this.probe.textContent = `Move over a picture to read its values; click to pin.${more}`;
       return;
     }
     const [, first] = parts[0];

@@ -1,0 +1,95 @@
+"""The taps of deformable kernels: where they look, and how much each counts."""
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from birefnet_lite.analysis import capture, prepare
+from birefnet_lite.analysis.sampling import Kernel, deformable_kernels
+from widgets.building import Mark, Size, new_scene, pinned, started
+from widgets.numbers import TIMES
+from widgets.viewer import Viewer
+
+__all__ = ["sampling_points"]
+
+TONES = {1: "two", 3: "four", 7: "one"}
+
+
+def sampling_points(model: nn.Module, image: Any, size: Size = None) -> Viewer:
+    """Where do the deformable kernels look? (paper, hierarchical receptive fields)
+
+    Click a pixel: dots show where each kernel of the chosen block reads for it, yellow for 1 x 1, green for 3 x 3, cyan
+    for 7 x 7, the fainter the less a tap counts. The maps show how far taps have moved and how much they count.
+    """
+    activations = capture(model, image, size, layers=["logits"])
+    kernels = deformable_kernels(model, prepare(model, image, size))
+    if not kernels:
+        raise ValueError("This model has no deformable convolutions (aspp='deformable' gives it some).")
+    question = "Where do the deformable kernels look?"
+    scene = new_scene("sampling_points", "Sampling points", question, activations, model)
+    blocks: dict[str, list[Kernel]] = {}
+    for kernel in kernels.values():
+        blocks.setdefault(_block_of(kernel.name), []).append(kernel)
+    most = max(len(block) for block in blocks.values())
+    sizes = [kernel.size for kernel in max(blocks.values(), key=len)]
+    scene.columns = [f"{k} {TIMES} {k}\n{what}" for what in ("shift, cells", "weight") for k in sizes]
+    for block, parts in blocks.items():
+        names = []
+        for what in ("shift", "weight"):
+            for i, kernel in enumerate(parts):
+                name = f"{block} · kernel {i + 1} · {what}"
+                maps = kernel.shift() if what == "shift" else kernel.modulation.astype(np.float32).mean(axis=0)
+                text = "how far its taps moved, in cells" if what == "shift" else "mean weight of its taps, 0 to 2"
+                scene.add(name, maps[None], "positive", f"{block} · {kernel.size} {TIMES} {kernel.size} kernel", text)
+                names.append(name)
+            names += [None] * (most - len(parts))
+        scene.rows.append((block, names))
+    scene.rows.reverse()
+    last = list(blocks)[-1]
+    scene.focus = f"{last} · kernel {len(blocks[last])} · shift"
+    moved = max(float(kernel.shift().max()) for kernel in kernels.values())
+    if moved == 0:
+        scene.facts.append("no tap has moved: untrained kernels start as plain convolutions")
+
+    def react(viewer: Viewer, changed: str) -> None:
+        if changed in ("pin", "layer"):
+            parts = blocks[viewer.layer.split(" · ")[0]]
+            shown = [name for name in scene.layers if name.split(" · ")[0] == viewer.layer.split(" · ")[0]]
+            marks = [mark for kernel in reversed(parts) for mark in _tap_marks(viewer, kernel)]
+            viewer.marks = [{**mark, "layers": shown} for mark in marks]
+            viewer.table = _tap_table(viewer, parts)
+
+    return started(Viewer(scene, reaction=react))
+
+
+def _block_of(name: str) -> str:
+    """`decoder.stage3.reconstruction…` is `Stage 3`, `squeeze.0.aspp…` is `Squeeze`."""
+    parts = name.split(".")
+    if parts[0] == "decoder":
+        return f"Stage {parts[1].removeprefix('stage')}"
+    number = int(parts[1]) if parts[1].isdecimal() else 0
+    return parts[0].capitalize() + (f" {number + 1}" if number else "")
+
+
+def _tap_marks(viewer: Viewer, kernel: Kernel) -> list[Mark]:
+    rows, columns = viewer.source.size
+    points = kernel.points(*pinned(viewer, *kernel.modulation.shape[-2:]))
+    tone = TONES.get(kernel.size, "three")
+    return [
+        {"kind": "point", "x": x * columns, "y": y * rows, "tone": tone, "weight": float(np.clip(w / 2, 0.1, 1))}
+        for y, x, w in points.tolist()
+    ]
+
+
+def _tap_table(viewer: Viewer, parts: list[Kernel]) -> dict[str, Any]:
+    lines = []
+    for kernel in parts:
+        row, column = pinned(viewer, *kernel.modulation.shape[-2:])
+        shift = np.hypot(*kernel.offsets[:, :, row, column].astype(np.float64).T)
+        weight = kernel.modulation[:, row, column].astype(np.float64)
+        cells = [f"{kernel.size} {TIMES} {kernel.size}", str(kernel.size**2)]
+        cells += [f"{shift.mean():.3f}", f"{shift.max():.3f}", f"{weight.mean():.3f}"]
+        lines.append({"cells": cells})
+    columns = ["Kernel", "taps", "mean shift", "largest", "mean weight"]
+    return {"caption": "At the pin; shifts in cells of this block's map", "columns": columns, "rows": lines}
