@@ -92,7 +92,7 @@ class Canvas:
         )
 
     def image(self, pixels: NDArray, centre: Point, side: float, grid: int = 0, kind: str = "image") -> None:
-        """A square picture, cut into grid × grid tiles by white lines."""
+        """A square picture, cut into grid x grid tiles by white lines."""
         (x, y), half = centre, side / 2
         extent = (x - half, x + half, y - half, y + half)
         frame = {"xy": (x - half, y - half), "width": side, "height": side}

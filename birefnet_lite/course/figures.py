@@ -1,7 +1,7 @@
 """The map of the network: where each part sits, which notebook builds it, and where you are."""
 
 from birefnet_lite.course.drawing import Canvas, toy_photo
-from birefnet_lite.course.picture import CARD, INK, Picture, card
+from birefnet_lite.course.picture import CARD, INK, TIMES, Picture, card
 
 __all__ = ["network_map"]
 
@@ -92,14 +92,14 @@ def _decoder(canvas: Canvas) -> None:
         y = _ROWS[stride]
         if number < 4:  # the encoder's map of this level arrives through a lateral block
             canvas.arrow("lateral", (_HALF + 0.55, y), (_LATERAL - 0.36, y))
-            canvas.box("lateral", (_LATERAL, y), (0.72, 0.44), "1×1")
+            canvas.box("lateral", (_LATERAL, y), (0.72, 0.44), f"1{TIMES}1")
             canvas.arrow("lateral", (_LATERAL + 0.36, y), (_PLUS - 0.15, y))
             canvas.disc("decoder", (_PLUS, y), "+")
             canvas.arrow("decoder", (_PLUS + 0.15, y), (_STAGE - 0.8, y))
             _climb(canvas, _ROWS[stride * 2] + _BOX / 2, y - 0.15)
         canvas.box("decoder", (_STAGE, y), (1.6, _BOX), f"stage {number}", "reconstruction block")
         canvas.image(photo, (_TILES, y), _TILE, grid=min(stride, 8), kind="inward")
-        canvas.text((_TILES + 0.36, y + 0.1), f"{stride}×{stride} tiles", align="left")
+        canvas.text((_TILES + 0.36, y + 0.1), f"{stride}{TIMES}{stride} tiles", align="left")
         canvas.arrow("inward", (_TILES - _TILE / 2, y), (_STAGE + 0.8, y))
     canvas.badge("decoder", (_STAGE - 0.8, _ROWS[4] + _BOX / 2), "05")
     canvas.badge("lateral", (_LATERAL - 0.36, _ROWS[4] + 0.22), "04")
@@ -110,7 +110,7 @@ def _climb(canvas: Canvas, below: float, above: float) -> None:
     """From a stage to the next finer one: times the attention, enlarged, to the plus. In training, two outputs more."""
     y = (below + above + 0.15 - _BOX / 2) / 2
     canvas.arrow("decoder", (_STAGE, below), (_STAGE, y - 0.17))
-    canvas.box("outward", (_STAGE, y), (1.6, 0.34), "× attention")
+    canvas.box("outward", (_STAGE, y), (1.6, 0.34), f"{TIMES} attention")
     canvas.arrow("decoder", (_STAGE - 0.8, y), (_PLUS, y), (_PLUS, above))
     canvas.arrow("gradients", (_STAGE + 0.8, y), (_GRADIENTS - 0.6, y), dashed=True)
     canvas.box("gradients", (_GRADIENTS, y), (1.2, 0.4), "gradients", dashed=True)

@@ -8,12 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-__all__ = ["CARD", "INK", "QUIET", "Picture", "card", "side_by_side"]
+__all__ = ["CARD", "INK", "QUIET", "TIMES", "Picture", "card", "side_by_side"]
 
 # Every picture brings its own light card, so that its text has the same contrast on any page.
 CARD = "#fbfaf6"
 INK = "#1f2933"
 QUIET = "#55606e"
+TIMES = "\N{MULTIPLICATION SIGN}"
 _DPI = 144
 
 
@@ -53,7 +54,7 @@ class Picture:
 
 
 def card(width: float, height: float) -> Figure:
-    """An empty figure, `width` × `height` inches, on the card's colour. Not known to pyplot, so nothing stays open."""
+    """An empty figure, `width` x `height` inches, on the card's colour. Not known to pyplot, so nothing stays open."""
     return Figure(figsize=(width, height), facecolor=CARD)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from birefnet_lite.analysis import Activations, capture
+from birefnet_lite.course.picture import TIMES
 
 __all__ = ["PARTS", "Part", "PartTable", "part_table"]
 
@@ -88,14 +89,14 @@ class PartTable:
 
 
 def part_table(model: nn.Module, size: int | tuple[int, int] = 256, upto: str = "12") -> PartTable:
-    """Shapes (channels × height × width) and parameters of every part, measured on the model itself.
+    """Shapes (channels x height x width) and parameters of every part, measured on the model itself.
 
     `size` is that of the photo, (H, W) or one number, in pixels. `upto` is a notebook's number: parts that only later
     notebooks build show a dot instead of their shapes.
     """
     height, width = (size, size) if isinstance(size, int) else size
     maps = capture(model, np.zeros((height, width, 3), np.uint8), size=(height, width))
-    rows = [("photo", f"3×{height}×{width}", "", "", "", "", "", "")]
+    rows = [("photo", TIMES.join(("3", str(height), str(width))), "", "", "", "", "", "")]
     for part in PARTS:
         counts = [_parameters(model, name) for name in part.modules]
         present = [name for name in part.maps if name in maps]
@@ -121,9 +122,9 @@ def _parameters(model: nn.Module, name: str) -> int:
 
 
 def _shape(maps: Activations, name: str | None) -> str:
-    return "×".join(map(str, maps[name].shape)) if name in maps else ""
+    return TIMES.join(map(str, maps[name].shape)) if name in maps else ""
 
 
 def _count(parameters: int) -> str:
     """0, 96 or 27,520,000 as a person reads it."""
-    return "–" if parameters == 0 else f"{parameters:,}"
+    return "\N{EN DASH}" if parameters == 0 else f"{parameters:,}"

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # 02 · The backbone
 #
-# The backbone turns colours into meaning. It is the largest part of the network, and the only one that BiRefNet does
-# not invent: any network that gives maps at four strides will do. What BiRefNet adds is how it *uses* it: on two
-# sizes of the photo, with the finer maps as context of the deepest.
+# The backbone turns colours into meaning. It is the largest part of the network, and BiRefNet takes it from others as
+# it is: any network that gives maps at four strides will do. What BiRefNet adds is how it *uses* it: on two sizes of
+# the photo, with the finer maps as context of the deepest.
 #
 # **After this notebook you can**
 # - say what a convolution and what windowed attention look at, and what each costs,
@@ -26,6 +26,8 @@
 
 # %% [markdown]
 # ## 1 · The map
+#
+# You are at the left: two columns of maps, made by one backbone, and the line that brings the context down.
 
 # %%
 from birefnet_lite.course import network_map
@@ -63,7 +65,7 @@ two = torch.tensor([[0.0], [1.0]])
 attention(two, two, two)
 
 # %% [markdown]
-# PyTorch has the same function, faster. The two agree.
+# PyTorch has this function built in. The two agree.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 import torch.nn.functional as F

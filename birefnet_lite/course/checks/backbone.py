@@ -23,7 +23,7 @@ def window_partition(answer: Callable[[Tensor, int], Any]) -> None:
         x = torch.randn(shape, requires_grad=True)
         where = f"For x of {shape} and window={window}"
         wanted = swin.window_partition(x, window)
-        batch, windows, size, channels = wanted.shape
+        batch, windows, _, channels = wanted.shape
         mistakes = {
             "Each of your windows is one of the runs of pixels that follow each other in memory. A window has rows: "
             "bring its rows and columns side by side first, with permute or transpose.": x.reshape(wanted.shape),

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
 from birefnet_lite.course import skeleton
+from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
 from birefnet_lite.course.skeleton import Parts, dummy_parts
 
 __all__ = ["encoder_shapes", "wire"]
