@@ -1,0 +1,156 @@
+"""Algebra of convolutions: fold, compose, split. Weights are combined in float64 and rounded once."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Affine", "ComposedConv2d", "SummedConv2d", "affine_of", "build_conv", "compose", "fold", "fold_batch_norms"]
+
+
+class Affine(NamedTuple):
+    """A convolution as numbers: weight (O, I, k, k) and bias (O,), in float64."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def after(self, first: "Affine") -> "Affine":
+        """This 1x1 convolution behind another one, as one: W (V x + b) + c = (W V) x + (W b + c).
+
+        Zero padding is no obstacle: the 1x1 convolution reads no neighbour.
+        """
+        matrix = self.weight[:, :, 0, 0]  # (O, M)
+        return Affine(torch.einsum("om,mikl->oikl", matrix, first.weight), matrix @ first.bias + self.bias)
+
+    def split(self, widths: list[int]) -> list["Affine"]:
+        """One convolution for each part of a concatenated input: W cat(x, y) + b = (W_x x + b) + W_y y."""
+        weights = self.weight.split(widths, dim=1)
+        return [Affine(w, self.bias if i == 0 else torch.zeros_like(self.bias)) for i, w in enumerate(weights)]
+
+
+def _exact(tensor: Tensor) -> Tensor:
+    """float64, on the CPU where the device has none."""
+    device = "cpu" if tensor.device.type == "mps" else tensor.device
+    return tensor.detach().to(device, torch.float64)
+
+
+def affine_of(conv: nn.Conv2d) -> Affine:
+    """The numbers of a convolution; a bias that it does not have is zero."""
+    weight = _exact(conv.weight)
+    return Affine(weight, weight.new_zeros(len(weight)) if conv.bias is None else _exact(conv.bias))
+
+
+def fold(conv: nn.Conv2d, norm: nn.Module) -> Affine:
+    """A convolution and the batch norm behind it as one convolution.
+
+    In evaluation a batch norm is gamma (y - mean) / sqrt(var + eps) + beta: with s = gamma / sqrt(var + eps), the
+    weight becomes s W and the bias s (b - mean) + beta. An `nn.Identity` in its place changes nothing.
+    """
+    weight, bias = affine_of(conv)
+    if isinstance(norm, nn.Identity):
+        return Affine(weight, bias)
+    scale = (_exact(norm.running_var) + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * _exact(norm.weight)
+    bias = scale * (bias - _exact(norm.running_mean))
+    if norm.bias is not None:
+        bias = bias + _exact(norm.bias)
+    return Affine(scale[:, None, None, None] * weight, bias)
+
+
+def fold_batch_norms(net: nn.Module) -> None:
+    """Folds, in place, each batch norm that directly follows a convolution in an `nn.Sequential`, or in a residual
+    block whose pairs are called conv1 and bn1, conv2 and bn2, and so on (torchvision's ResNet)."""
+    for module in net.modules():
+        names = list(module._modules)
+        pairs = list(pairwise(names)) if isinstance(module, nn.Sequential) else []
+        pairs += [(name, name.replace("conv", "bn")) for name in names if name[:4] == "conv" and name[4:].isdigit()]
+        for conv_name, norm_name in pairs:
+            conv, norm = module._modules[conv_name], module._modules.get(norm_name)
+            if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+                module._modules[conv_name] = build_conv(fold(conv, norm), like=conv)
+                module._modules[norm_name] = nn.Identity()
+
+
+def build_conv(affine: Affine, like: nn.Conv2d, **geometry) -> nn.Conv2d:
+    """A module with these numbers, in the dtype and on the device of `like`; geometry, too, unless it is given."""
+    names = ("stride", "padding", "dilation", "groups")
+    geometry = {name: getattr(like, name) for name in names} | geometry
+    out_channels, in_channels, *kernel = affine.weight.shape
+    conv = nn.utils.skip_init(
+        nn.Conv2d,
+        in_channels * geometry["groups"],
+        out_channels,
+        kernel,
+        **geometry,
+        device=like.weight.device,
+        dtype=like.weight.dtype,
+    )
+    with torch.no_grad():
+        conv.weight.copy_(affine.weight)
+        conv.bias.copy_(affine.bias)
+    return conv.requires_grad_(False)
+
+
+class SummedConv2d(nn.Module):
+    """A convolution of concatenated maps, without the concatenation: the sum of one convolution for each.
+
+    Shapes: maps (B, widths[i], H, W) to (B, O, H, W).
+    """
+
+    def __init__(self, affine: Affine, widths: list[int], like: nn.Conv2d) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(build_conv(part, like) for part in affine.split(widths))
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        total = self.convs[0](maps[0])
+        for conv, x in zip(self.convs[1:], maps[1:], strict=True):
+            total += conv(x)
+        return total
+
+
+def compose(second: Affine, first: Affine) -> Affine:
+    """Two 3x3 convolutions in a row as one of 5x5, away from the border.
+
+    y(p) = sum_a V_a z(p + a) and z(q) = sum_b W_b x(q + b) give y(p) = sum_c (sum_{a + b = c} V_a W_b) x(p + c).
+    """
+    out_channels, in_channels = len(second.weight), first.weight.shape[1]
+    weight = first.weight.new_zeros(out_channels, in_channels, 5, 5)
+    for row in range(3):
+        for column in range(3):
+            part = torch.einsum("om,mikl->oikl", second.weight[:, :, row, column], first.weight)
+            weight[:, :, row : row + 3, column : column + 3] += part
+    return Affine(weight, second.weight.sum((2, 3)) @ first.bias + second.bias)
+
+
+class ComposedConv2d(nn.Module):
+    """Two padded 3x3 convolutions without an activation between them, as one 5x5 convolution; exact at the border.
+
+    The second convolution pads with zeros where the first, carried on over the border, would have a value: there the
+    composed filter is wrong, but only in the outermost row or column, which alone look over the border. This frame of
+    one pixel is computed by the two convolutions themselves, on strips of three pixels: a row of y takes two rows of z,
+    and they take three of x.
+    Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
+    """
+
+    def __init__(self, first: Affine, second: Affine, like: nn.Conv2d) -> None:
+        super().__init__()
+        self.inside = build_conv(compose(second, first), like, padding=2)
+        self.first = build_conv(first, like)
+        self.second = build_conv(second, like)
+
+    @staticmethod
+    def pays(first: Affine, second: Affine) -> bool:
+        """Whether 25 in out multiplications are fewer than 9 in inter + 9 inter out."""
+        inter, inner = first.weight.shape[:2]
+        outer = len(second.weight)
+        return 25 * inner * outer < 9 * inter * (inner + outer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inside(x)
+        y[:, :, :1] = self.second(self.first(x[:, :, :3])[:, :, :2])[:, :, :1]
+        y[:, :, -1:] = self.second(self.first(x[:, :, -3:])[:, :, -2:])[:, :, -1:]
+        y[..., :1] = self.second(self.first(x[..., :3])[..., :2])[..., :1]
+        y[..., -1:] = self.second(self.first(x[..., -3:])[..., -2:])[..., -1:]
+        return y

@@ -1,0 +1,187 @@
+"""Rewrites of the decoder: blocks without concatenations, laterals below their resolution, the head below its own."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from birefnet_lite.blocks import BasicBlock, ResidualBlock
+from birefnet_lite.decoder import Decoder, DecoderStage
+from birefnet_lite.lateral import LateralBlock
+from birefnet_lite.refinement import ImageBranch, InwardReference, OutwardReference, image_to_tiles
+from birefnet_lite.rewrites.convolutions import Affine, ComposedConv2d, SummedConv2d, affine_of, build_conv, fold
+from birefnet_lite.rewrites.pyramid import rewrite_pyramid
+from birefnet_lite.rewrites.resampling import resize
+
+__all__ = ["Block", "Image", "Lateral", "Level", "OptimizedDecoder", "Outward", "Stage"]
+
+
+class Level(NamedTuple):
+    """One level of the encoder, its two scales not yet joined."""
+
+    full: Tensor
+    """(B, C, h, w)."""
+    half: Tensor | None
+    """(B, C, h / 2, w / 2), of the half-size image."""
+    size: tuple[int, int]
+    """Height and width at which the decoder takes the level: (h, w), but where a neck makes a pyramid."""
+
+
+class Lateral(nn.Module):
+    """A lateral block in front of the up-sampling, added to what comes from below before that is up-sampled.
+
+    A 1x1 convolution mixes channels and a resampling mixes pixels, so that they can change places: with the scales
+    concatenated, W cat(f, up(h)) + b = W_f f + b + up(W_h h); with the scales added, W (f + up(h)) + b = W f + b +
+    up(W h). The resampling's weights add up to 1, so that the bias stays what it is. And up(x) + up(W_h h) =
+    up(x + W_h h): where x, from the stage below, is as large as h, one up-sampling does for both.
+    """
+
+    def __init__(self, lateral: Affine, like: nn.Conv2d, scales: str) -> None:
+        super().__init__()
+        full, half = lateral, None
+        if scales == "cat":
+            full, half = lateral.split([lateral.weight.shape[1] // 2] * 2)
+        elif scales == "add":
+            half = Affine(lateral.weight, torch.zeros_like(lateral.bias))
+        self.from_full = build_conv(full, like)
+        self.from_half = None if half is None else build_conv(half, like)
+
+    def forward(self, x: Tensor, level: Level) -> Tensor:
+        """x (B, C, h, w) up to the level, and the level's map added to it."""
+        lateral = self.from_full(level.full)
+        if self.from_half is not None:
+            half = self.from_half(level.half)
+            if x.shape[-2:] == half.shape[-2:] and level.full.shape[-2:] == torch.Size(level.size):
+                x = x + half
+            else:
+                lateral = lateral + resize(half, level.full.shape[-2:])
+        return resize(x, level.size) + resize(lateral, level.size)
+
+
+class Image(nn.Module):
+    """The inward reference; its two convolutions are one where that takes fewer multiplications.
+
+    `head` is a 1x1 convolution that follows, and becomes part of the second one.
+    Shapes: (B, 3, H, W) to (B, out_channels, H / grid, W / grid).
+    """
+
+    def __init__(self, inward: InwardReference, head: Affine | None = None) -> None:
+        super().__init__()
+        self.grid, self.tiles = inward.grid, inward.tiles
+        branch: ImageBranch = inward.branch
+        first, second = affine_of(branch.conv_in), affine_of(branch.conv_out)
+        second = second if head is None else head.after(second)
+        if ComposedConv2d.pays(first, second):
+            self.branch = ComposedConv2d(first, second, like=branch.conv_in)
+        else:
+            self.branch = nn.Sequential(build_conv(first, branch.conv_in), build_conv(second, branch.conv_out))
+
+    def forward(self, image: Tensor) -> Tensor:
+        if self.tiles and self.grid > 1:
+            return self.branch(image_to_tiles(image, self.grid))
+        height, width = image.shape[-2:]
+        return self.branch(resize(image, (height // self.grid, width // self.grid)))
+
+
+class Block(nn.Module):
+    """A reconstruction block with folded norms: parts (B, widths[i], H, W) of its input to (B, out_channels, H, W).
+
+    `head` is a 1x1 convolution that follows, and becomes part of the last one: nothing but the norm is between them.
+    """
+
+    def __init__(self, block: BasicBlock, widths: list[int], head: Affine | None = None) -> None:
+        super().__init__()
+        self.conv_in = SummedConv2d(fold(block.conv_in, block.norm_in), widths, like=block.conv_in)
+        self.aspp = rewrite_pyramid(block.aspp)
+        conv_out = fold(block.conv_out, block.norm_out)
+        self.conv_out = build_conv(conv_out if head is None else head.after(conv_out), like=block.conv_out)
+        self.skip = None
+        if isinstance(block, ResidualBlock):
+            skip = affine_of(block.skip)
+            if head is not None:
+                skip = Affine(head.weight, torch.zeros_like(head.bias)).after(skip)
+            self.skip = SummedConv2d(skip, widths, like=block.skip)
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        x = self.conv_out(self.aspp(self.conv_in(*parts).relu_()))
+        return x if self.skip is None else x + self.skip(*parts)
+
+
+class Outward(nn.Module):
+    """The attention of the outward reference, its norm folded; the gradient head is for training.
+
+    Shapes: (B, in_channels, H, W) to (B, 1, H, W), in 0 to 1.
+    """
+
+    def __init__(self, outward: OutwardReference) -> None:
+        super().__init__()
+        self.conv = build_conv(fold(outward.conv, outward.norm), like=outward.conv)
+        self.head = build_conv(affine_of(outward.attention_head), like=outward.attention_head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(x).relu_()).sigmoid_()
+
+
+class Stage(nn.Module):
+    """A decoder stage: (B, in_channels, h, w), the image and a level of the encoder to features at the level's size.
+
+    `head` is given in the last stage, which has no lateral block, and gives logits at its own resolution.
+    """
+
+    def __init__(
+        self, stage: DecoderStage, scales: str, neck: nn.Conv2d | None = None, head: Affine | None = None
+    ) -> None:
+        super().__init__()
+        block: BasicBlock = stage.reconstruction
+        widths = [block.conv_in.in_channels]
+        self.image = None
+        if stage.inward is not None:
+            self.image = Image(stage.inward)
+            image_channels = stage.inward.branch.conv_out.out_channels
+            widths = [widths[0] - image_channels, image_channels]
+        self.block = Block(block, widths, head)
+        self.outward = None if stage.outward is None else Outward(stage.outward)
+        self.lateral = None
+        if stage.lateral is not None:
+            lateral: LateralBlock = stage.lateral
+            affine = affine_of(lateral.conv)
+            if neck is not None:
+                # The neck resamples between its projection and the lateral block, and may as well do so behind both.
+                affine = affine.after(affine_of(neck))
+            self.lateral = Lateral(affine, lateral.conv, scales)
+
+    def forward(self, x: Tensor, image: Tensor, level: Level | None = None) -> Tensor:
+        x = self.block(x) if self.image is None else self.block(x, self.image(image))
+        if self.outward is not None:
+            x = x * self.outward(x)
+        return x if self.lateral is None else self.lateral(x, level)
+
+
+class OptimizedDecoder(nn.Module):
+    """The decoder without what only training needs, and with the head in front of the up-sampling.
+
+    The head is linear, and so are the last block's second convolution, the resampling and the image branch:
+    W cat(up(V a), I(x)) + b = up(W_a V a) + W_x I(x) + b. One channel is up-sampled to the image's size instead of all.
+
+    `necks` are the neck's projections of the four levels, finest first, where there is a neck.
+    Shapes: image (B, 3, H, W), three levels and the deepest map (B, C, h, w) to logits (B, 1, H, W).
+    """
+
+    def __init__(self, decoder: Decoder, scales: str, necks: list[nn.Conv2d] | None = None) -> None:
+        super().__init__()
+        head = affine_of(decoder.head)
+        self.image = None
+        if decoder.image_branch is not None:
+            image_channels = decoder.image_branch.branch.conv_out.out_channels
+            head, image_head = head.split([head.weight.shape[1] - image_channels, image_channels])
+            self.image = Image(decoder.image_branch, image_head)
+        *deep, last = decoder.stages
+        necks = [None] * 4 if necks is None else necks
+        stages = [Stage(stage, scales, neck) for stage, neck in zip(deep, necks[2::-1], strict=True)]
+        self.stages = nn.ModuleList([*stages, Stage(last, scales, head=head)])
+
+    def forward(self, image: Tensor, levels: tuple[Level, Level, Level], x: Tensor) -> Tensor:
+        for stage, level in zip(self.stages, (*levels[::-1], None), strict=True):
+            x = stage(x, image, level)
+        logits = resize(x, image.shape[-2:])
+        return logits if self.image is None else logits + self.image(image)

@@ -1,0 +1,58 @@
+"""Rewrites of the encoder: the scales stay apart until a convolution has made them narrow, or the map small."""
+
+import torch
+from torch import Tensor, nn
+
+from birefnet_lite.backbone.convnets import ConvNet
+from birefnet_lite.backbone.swin import SwinTransformer
+from birefnet_lite.encoder import Encoder
+from birefnet_lite.rewrites.convolutions import fold_batch_norms
+from birefnet_lite.rewrites.decoder import Level
+from birefnet_lite.rewrites.resampling import resize, resize_twice
+from birefnet_lite.rewrites.swin import rewrite_swin
+
+__all__ = ["OptimizedEncoder"]
+
+
+class OptimizedEncoder(nn.Module):
+    """The encoder, which hands on both scales of the three finer levels as they are.
+
+    Only the deepest map, with its context, is needed whole. For the context a finer map of the half-size image would be
+    enlarged and then made much smaller: `resize_twice` leaves out what is between. Nothing else needs the joined maps,
+    because the lateral blocks take the scales apart (see `Lateral`).
+    Takes the encoder's backbone over and changes it: give it a copy.
+    Shapes: image (B, 3, H, W) to three levels, finest first, and the deepest map with its context in front.
+    """
+
+    def __init__(self, encoder: Encoder, strides: tuple[int, ...] | None) -> None:
+        super().__init__()
+        self.backbone = encoder.backbone
+        self.scales = encoder.multi_scale_input
+        self.context_scales = encoder.context_scales
+        self.strides = strides
+        if isinstance(self.backbone, SwinTransformer):
+            rewrite_swin(self.backbone)
+        elif isinstance(self.backbone, ConvNet):
+            fold_batch_norms(self.backbone)
+
+    def forward(self, image: Tensor) -> tuple[tuple[Level, Level, Level], Tensor]:
+        height, width = image.shape[-2:]
+        full = self.backbone(image)
+        half = (None,) * 4
+        if self.scales != "none":
+            half = self.backbone(resize(image, (height // 2, width // 2)))
+        size = full[3].shape[-2:]
+        deep = [self._join(full[i], half[i], size) for i in range(3 - self.context_scales, 4)]
+        sizes = [x.shape[-2:] for x in full]
+        if self.strides is not None:
+            sizes = [(height // stride, width // stride) for stride in self.strides]
+        levels = tuple(Level(*level) for level in zip(full[:3], half[:3], sizes[:3], strict=True))
+        return levels, torch.cat([x for maps in deep for x in maps], dim=1)  # (B, C, h, w)
+
+    def _join(self, full: Tensor, half: Tensor | None, size: tuple[int, int]) -> list[Tensor]:
+        """The maps of one level at `size`, to be concatenated."""
+        maps = [resize(full, size)]
+        if half is None:
+            return maps
+        half = resize_twice(half, full.shape[-2:], size) if full.shape[-2:] != size else resize(half, size)
+        return [maps[0] + half] if self.scales == "add" else [*maps, half]

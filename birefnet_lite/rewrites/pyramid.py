@@ -1,0 +1,97 @@
+"""Rewrites of the ASPP: merged sampling convolutions, folded norms, no concatenation."""
+
+import torch
+from torch import Tensor, nn
+
+from birefnet_lite.aspp import ASPP, ASPPBranch, DeformableASPP
+from birefnet_lite.deformable import DeformableConv2d, deform_conv2d
+from birefnet_lite.rewrites.convolutions import Affine, affine_of, build_conv, fold
+
+__all__ = ["DeformableBranch", "Pyramid", "rewrite_pyramid"]
+
+
+class DeformableBranch(nn.Module):
+    """Deformable convolutions of one size on one input, each with its batch norm, as one.
+
+    - Offset and modulation convolutions read the same pixels: their weights are stacked into one convolution.
+    - The 2 of the modulation 2 * sigmoid(m) and the batch norm are factors of each term w_k . m_k . x(...) of the sum,
+      and go into the weight; what the norm adds becomes the bias.
+    - Several branches become one with several offset groups: the input is repeated, each copy has offsets of its own,
+      and the weight is block-diagonal, so that each branch sees its copy alone.
+
+    Shapes: (B, C, H, W) to (B, O * branches, H, W).
+    """
+
+    def __init__(self, branches: list[ASPPBranch]) -> None:
+        super().__init__()
+        convs: list[DeformableConv2d] = [branch.conv for branch in branches]
+        self.copies = len(convs)
+        self.padding = convs[0].padding
+        sampling = [affine_of(c.offset_conv) for c in convs] + [affine_of(c.modulation_conv) for c in convs]
+        stacked = Affine(torch.cat([s.weight for s in sampling]), torch.cat([s.bias for s in sampling]))
+        self.sampling = build_conv(stacked, like=convs[0].offset_conv)
+        self.offsets = sum(c.offset_conv.out_channels for c in convs)
+        folded = [fold(branch.conv.conv, branch.norm) for branch in branches]
+        rows, columns, k = folded[0].weight.shape[:3]
+        weight = folded[0].weight.new_zeros(len(folded), rows, len(folded), columns, k, k)
+        for i, part in enumerate(folded):
+            weight[i, :, i] = 2 * part.weight
+        weight = weight.flatten(0, 1).flatten(1, 2)  # (O * branches, C * branches, k, k)
+        merged = Affine(weight, torch.cat([part.bias for part in folded]))
+        self.conv = build_conv(merged, like=convs[0].conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sampling = self.sampling(x)  # (B, 3 * k * k * branches, H, W)
+        offset, modulation = sampling[:, : self.offsets], sampling[:, self.offsets :].sigmoid()
+        x = x.repeat(1, self.copies, 1, 1) if self.copies > 1 else x  # (B, C * branches, H, W)
+        return deform_conv2d(x, offset, self.conv.weight, self.conv.bias, padding=self.padding, mask=modulation)
+
+
+class Pyramid(nn.Module):
+    """An ASPP in evaluation, without the concatenation: ReLU(s P cat(v_1, ..., v_n, pooled) + t), P the projection.
+
+    - The projection of a concatenation is the sum of the projections of its parts, P_1 v_1 + ... + P_n v_n: each view
+      is added as soon as it is there, and only one of them is in memory at a time.
+    - The pooled branch is one pixel, spread over the map. Its projection is one number per image and channel: the
+      start of the sum.
+    - The batch norms are folded, the last one (s, t) into P; dropout is nothing in evaluation.
+
+    Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
+    """
+
+    def __init__(self, pyramid: ASPP | DeformableASPP, branches: list[nn.Module], widths: list[int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        pooled = pyramid.pooled
+        self.pooled = build_conv(fold(pooled.conv, pooled.norm), like=pooled.conv)
+        *parts, last = fold(pyramid.project, pyramid.norm).split([*widths, self.pooled.out_channels])
+        # The bias goes with the pooled part, which starts the sum.
+        self.project_pooled = build_conv(Affine(last.weight, parts[0].bias), like=pyramid.project)
+        like = pyramid.project.weight
+        self.projections = nn.ParameterList(
+            nn.Parameter(part.weight[:, :, 0, 0].to(like), requires_grad=False) for part in parts
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, _, height, width = x.shape
+        pooled = self.pooled(x.mean(dim=(2, 3), keepdim=True)).relu_()  # (B, C, 1, 1)
+        total = self.project_pooled(pooled).flatten(2)  # (B, out_channels, 1)
+        for branch, matrix in zip(self.branches, self.projections, strict=True):
+            view = branch(x).relu_().flatten(2)  # (B, C, H * W)
+            total = torch.baddbmm(total, matrix.expand(batch, -1, -1), view)  # (B, out_channels, H * W)
+        return total.relu_().unflatten(2, (height, width))  # (B, out_channels, H, W)
+
+
+def rewrite_pyramid(pyramid: nn.Module) -> nn.Module:
+    """A `Pyramid` for an ASPP of either kind; any other module is returned as it is."""
+    convs = {type(branch.conv) for branch in pyramid.branches} if isinstance(pyramid, ASPP | DeformableASPP) else set()
+    if type(pyramid) is DeformableASPP and convs == {DeformableConv2d}:
+        groups: dict[int, list[ASPPBranch]] = {}
+        for branch in pyramid.branches:
+            groups.setdefault(branch.conv.padding, []).append(branch)
+        branches = [DeformableBranch(group) for group in groups.values()]
+        return Pyramid(pyramid, branches, [branch.conv.out_channels for branch in branches])
+    if type(pyramid) is ASPP and convs == {nn.Conv2d}:
+        branches = [build_conv(fold(branch.conv, branch.norm), like=branch.conv) for branch in pyramid.branches]
+        return Pyramid(pyramid, branches, [branch.out_channels for branch in branches])
+    return pyramid

@@ -1,0 +1,243 @@
+"""`optimize`: the whole network, rewritten, against the plain one."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_case import fill_model, image, read_case
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from birefnet_lite import BiRefNet, BiRefNetConfig
+from birefnet_lite.backbone.swin import SWIN_VARIANTS
+from birefnet_lite.predict import segment
+from birefnet_lite.rewrites import optimize
+from birefnet_lite.rewrites import swin as rewritten_swin
+
+SMALL = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8}
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
+
+
+def small(**fields) -> BiRefNet:
+    """The architecture at widths that run in a blink, with weights under which every part has a say."""
+    model = BiRefNet(BiRefNetConfig(**{"backbone": "timm:test_convnext", **SMALL, **fields}))
+    fill_model(model)
+    return model.eval()
+
+
+@pytest.fixture
+def tiny_swin(monkeypatch):
+    """The name of a Swin with few and narrow layers."""
+    tiny = {"width": 16, "depths": (2, 2, 2, 2), "heads": (1, 2, 4, 8), "window": 7}
+    monkeypatch.setitem(SWIN_VARIANTS, "swin_v1_t", tiny)
+    return "swin_v1_t"
+
+
+def assert_same(model: BiRefNet, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    model = model.to(dtype)
+    x = torch.randn(shape, dtype=dtype)
+    with torch.inference_mode():
+        wanted = model(x).logits
+        got = optimize(model)(x).logits
+    assert got.shape == wanted.shape
+    assert got.dtype == dtype
+    assert (got - wanted).abs().max() <= TOLERANCE[dtype] * wanted.abs().max()
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(
+    st.fixed_dictionaries(
+        {
+            "multi_scale_input": st.sampled_from(["none", "add", "cat"]),
+            "context_scales": st.integers(0, 3),
+            "squeeze_block": st.sampled_from(["none", "basic", "residual", "aspp", "deformable_aspp"]),
+            "squeeze_depth": st.integers(1, 2),
+            "reconstruction_block": st.sampled_from(["basic", "residual"]),
+            "aspp": st.sampled_from(["none", "plain", "deformable"]),
+            "inter_width": st.sampled_from(["fixed", "adaptive"]),
+            "inward_reference": st.booleans(),
+            "image_tiles": st.booleans(),
+            "auxiliary_classification": st.booleans(),
+            "batch_norm": st.booleans(),
+            "supervision": st.sampled_from([(True, True), (True, False), (False, False)]),
+        }
+    ),
+    st.sampled_from([(1, 3, 64, 96), (2, 3, 96, 64), (1, 3, 64, 64), (1, 3, 32, 160)]),
+)
+def test_every_combination_gives_the_same_numbers(fields, shape):
+    fields["multi_stage_supervision"], fields["outward_reference"] = fields.pop("supervision")
+    model = small(**fields, backbone="convnet_n")
+    assert_same(model, shape, torch.float32)
+    assert_same(model, shape, torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("backbone", ["pvt_v2_b0", "dino_v3_s", "timm:test_convnext"])
+def test_every_kind_of_backbone_gives_the_same_numbers(backbone, dtype):
+    assert_same(small(backbone=backbone), (1, 3, 64, 96), dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(1, 3, 96, 160), (2, 3, 160, 64)])
+def test_windows_that_do_and_do_not_fit_give_the_same_numbers(tiny_swin, shape, dtype):
+    assert_same(small(backbone=tiny_swin), shape, dtype)
+
+
+def test_a_neck_in_front_of_every_way_to_join_the_scales():
+    for scales in ("none", "add"):
+        assert_same(small(backbone="dino_v3_s", multi_scale_input=scales), (1, 3, 96, 64), torch.float64)
+
+
+@pytest.mark.parametrize("name", ["swin_v1_t", "resnet50", "variants"])
+def test_the_originals_numbers(name):
+    case, arrays = read_case(name)
+    model = BiRefNet(BiRefNetConfig.from_official(**case["config"]))
+    fill_model(model)
+    with torch.inference_mode():
+        logits = optimize(model.eval())(image(case["input"]["shape"])).logits.numpy()
+    assert abs(logits - arrays["logits"]).max() < 2e-5 * abs(arrays["logits"]).max()
+
+
+def test_the_model_stays_as_it_is():
+    model = small()
+    x = torch.randn(1, 3, 64, 64)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    wanted = model(x).logits
+    optimized = optimize(model)
+    with torch.no_grad():
+        for parameter in optimized.parameters():
+            parameter.zero_()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(model(x).logits, wanted)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_interface_is_the_same():
+    model = small()
+    optimized = optimize(model)
+    output = optimized(torch.randn(1, 3, 64, 64))
+    assert output[:4] == (None, (), (), ())
+    assert (optimized.config, optimized.min_size) == (model.config, model.min_size)
+    with pytest.raises(ValueError, match=r"multiples of 32.*100 x 100"):
+        optimized(torch.zeros(1, 3, 100, 100))
+    photo = torch.rand(3, 50, 70)
+    assert abs(segment(optimized, photo, 64) - segment(model, photo, 64)).max() < 1e-5
+    assert not any(module.training for module in optimized.modules())
+
+
+def test_what_cannot_be_optimized_is_refused():
+    with pytest.raises(ValueError, match=r"the model is in training mode.*model\.eval\(\)"):
+        optimize(small().train())
+    model = small()
+    model.decoder.stage4.train()
+    with pytest.raises(ValueError, match=r"decoder\.stage4 is in training mode"):
+        optimize(model)
+    with pytest.raises(TypeError, match="takes a BiRefNet, not Linear"):
+        optimize(nn.Linear(2, 2))
+    optimized = optimize(small())
+    with pytest.raises(TypeError, match="already"):
+        optimize(optimized)
+    with pytest.raises(ValueError, match="for inference"):
+        optimized.train()
+
+
+def test_gradients_reach_the_image():
+    model = small().double()
+    x = torch.randn(1, 3, 64, 64, dtype=torch.float64, requires_grad=True)
+    wanted, got = (
+        torch.autograd.grad(net(x).logits.square().sum(), x)[0]
+        for net in (model.requires_grad_(False), optimize(model))
+    )
+    assert (got - wanted).abs().max() <= 1e-9 * wanted.abs().max()
+
+
+def test_inference_mode_leaves_nothing_behind(tiny_swin):
+    optimized = optimize(small(backbone=tiny_swin))
+    x = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        optimized(x)
+    x.requires_grad_()
+    assert torch.autograd.grad(optimized(x).logits.sum(), x)[0].abs().max() > 0
+
+
+def test_compile_in_one_graph(tiny_swin):
+    optimized = optimize(small(backbone=tiny_swin))
+    compiled = torch.compile(optimized, fullgraph=True, backend="eager")
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x).logits, optimized(x).logits)
+
+
+def test_export_gives_the_same_numbers(tiny_swin):
+    optimized = optimize(small(backbone=tiny_swin))
+    x = torch.randn(2, 3, 64, 96)
+    program = torch.export.export(optimized, (x,), dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=8)},))
+    for batch in (1, 3):
+        x = torch.randn(batch, 3, 64, 96)
+        with torch.no_grad():
+            torch.testing.assert_close(program.module()(x).logits, optimized(x).logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_near(tiny_swin, dtype):
+    model = small(backbone=tiny_swin)
+    optimized = optimize(model)
+    x = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        wanted = model(x).logits.sigmoid()
+        assert (optimized.to(dtype)(x.to(dtype)).logits.float().sigmoid() - wanted).abs().mean() < 0.02
+        with torch.autocast("cpu", dtype):
+            got = optimize(model)(x).logits
+    assert (got.float().sigmoid() - wanted).abs().mean() < 0.02
+
+
+class Largest(TorchDispatchMode):
+    """Counts the numbers in the largest tensor that any operation makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, torch.Tensor):
+                self.numbers = max(self.numbers, tensor.numel())
+        return result
+
+
+def test_the_largest_map_is_less_than_half():
+    """The plain network's largest has as many channels as stage 1 and the image branch together, at full resolution."""
+    model = BiRefNet(BiRefNetConfig(backbone="swin_v1_t")).eval()
+    optimized = optimize(model)
+    x = torch.randn(1, 3, 128, 160)
+    with torch.inference_mode():
+        with Largest() as plain:
+            model(x)
+        with Largest() as rewritten:
+            optimized(x)
+    assert plain.numbers >= 120 * 128 * 160
+    assert rewritten.numbers < plain.numbers / 2
+
+
+def test_masks_are_made_once_per_size(tiny_swin, monkeypatch):
+    made = []
+
+    def counted(*args, **kwargs):
+        made.append(args[:2])
+        return shift_mask(*args, **kwargs)
+
+    shift_mask = rewritten_swin.shift_mask
+    monkeypatch.setattr(rewritten_swin, "shift_mask", counted)
+    optimized = optimize(small(backbone=tiny_swin))
+    with torch.inference_mode():
+        for _ in range(3):
+            optimized(torch.randn(1, 3, 128, 192))
+    full, half = [(35, 49), (21, 28), (14, 14), (7, 7)], [(21, 28), (14, 14), (7, 7), (7, 7)]
+    assert sorted(made) == sorted([*full, *half[:3]])
+
+
+def test_few_masks_are_kept(tiny_swin):
+    optimized = optimize(small(backbone=tiny_swin))
+    with torch.inference_mode():
+        for side in (32, 64, 96, 128, 160, 192, 224):
+            optimized(torch.randn(1, 3, side, 64))
+    assert len(optimized.encoder.backbone.layers[0]._masks) == 4
