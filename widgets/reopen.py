@@ -13,7 +13,7 @@ from PIL import Image
 from widgets.arrays import STATISTICS, Plane
 from widgets.scene import Scene
 from widgets.state import Look
-from widgets.viewer import Viewer
+from widgets.viewer import BESIDE, Viewer
 
 __all__ = ["scene_from_state", "show", "static"]
 
@@ -32,7 +32,8 @@ def show(state: dict[str, Any] | str | PathLike[str]) -> Viewer:
         raise ValueError("This is not a saved view. viewer.state() gives one, and so does Save state in a view.")
     scene = scene_from_state(state)
     look = Look(**state["look"])
-    return Viewer(scene, look, marks=state.get("marks", []), table=state.get("table", {}))
+    # Nothing can be computed again: the page treats it like one without a kernel.
+    return Viewer(scene, look, live=False, **{name: state[name] for name in BESIDE if state.get(name)})
 
 
 def scene_from_state(state: dict[str, Any]) -> Scene:

@@ -24,6 +24,9 @@ __all__ = ["Reaction", "Viewer"]
 #: What a view does in the kernel when `pin`, `layer`, `ablated` or `controls` changes: given the viewer and the name.
 Reaction = Callable[["Viewer", str], None]
 
+#: What belongs to a view's state beside the look.
+BESIDE = ("marks", "table", "controls", "region")
+
 #: What a view says whose maps the kernel gave up.
 RETIRED = "A newer view took this one's place, so the kernel no longer keeps its maps. Run its cell again."
 
@@ -245,8 +248,7 @@ class Viewer(anywidget.AnyWidget):
             "version": 1,
             "scene": self.scene,
             "look": self.look.to_dict(),
-            "marks": self.marks,
-            "table": self.table,
+            **{name: getattr(self, name) for name in BESIDE},
             "parts": parts,
             "blob": base64.b64encode(blob).decode("ascii"),
         }

@@ -315,6 +315,21 @@ def test_a_region_is_drawn_with_shift(watched, tmp_path):
     assert page.locator('.bv[data-pinned="true"]').count() == 0
 
 
+def test_without_a_kernel_a_pin_that_needs_one_rests(opened):
+    scene = scene_of(a=random_maps(1, 20, 30))
+    scene.extra = {"reacts": True}
+    viewer = Viewer(scene)
+    viewer.pin = [30.0, 20.0]
+    page = opened(viewer)
+    assert "without a kernel" in page.locator(".bv-foot").inner_text()
+    hover(page, 0.9, 0.9)
+    page.mouse.down()
+    page.mouse.up()
+    page.mouse.move(2, 2)
+    page.wait_for_selector('.bv[data-pinned="true"]')
+    assert "x 30, y 20" in page.locator("output[data-probe]").inner_text()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_legible_in_both_themes(viewer, opened, watched, scheme):
     watched.page.emulate_media(color_scheme=scheme)

@@ -177,8 +177,8 @@ export function stateOf(store) {
   const blob = new Uint8Array(offset);
   for (let i = 0; i < pieces.length; i++) blob.set(pieces[i], parts[i].offset);
   const look = Object.fromEntries(LOOK.map((name) => [name, store.look[name]]));
-  const { model } = store;
-  return { version: 1, scene: store.scene, look, marks: model.get("marks") ?? [], table: model.get("table") ?? {}, parts, blob: toBase64(blob) };
+  const rest = Object.fromEntries(["marks", "table", "controls", "region"].map((name) => [name, store.model.get(name)]));
+  return { version: 1, scene: store.scene, look, ...rest, parts, blob: toBase64(blob) };
 }
 
 export function saveState(store) {

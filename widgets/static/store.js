@@ -26,6 +26,7 @@ class Store {
     this.photoPart = null;
     this.hover = null;
     this.problem = "";
+    this.broken = "";
     this.draft = null;
     this.asked = new Map();
     this.refused = new Set();
@@ -40,7 +41,11 @@ class Store {
     model.on("change:blob", () => this.guard(() => this.open()));
     for (const name of ["error", "busy", "marks", "table", "controls"]) model.on(`change:${name}`, () => this.tell(name));
     for (const name of LOOK) model.on(`change:${name}`, () => this.readLook(name));
-    this.guard(() => this.open() || this.send({ type: "hello" }));
+    try {
+      if (!this.open()) this.send({ type: "hello" });
+    } catch (error) {
+      this.fail(error, true);
+    }
   }
 
   // Takes what the widget brought along, if it brought something.
@@ -63,8 +68,10 @@ class Store {
       return undefined;
     }
   }
-  fail(error) {
-    this.problem = error?.message || String(error);
+  fail(error, lasting = false) {
+    const text = error?.message || String(error);
+    if (lasting) this.broken = text;
+    else this.problem = text;
     console.error(error);
     this.tell("error");
   }
@@ -112,7 +119,7 @@ class Store {
       bitmap.close();
       this.tell("data");
     } catch (error) {
-      this.fail(new Error(`The photo cannot be shown: ${error.message}`));
+      this.fail(new Error(`The photo cannot be shown: ${error.message}`), true);
     }
   }
 
@@ -200,6 +207,10 @@ class Store {
     if (this.resting && ["pin", "move", "ablated"].includes(action.type)) return;
     const next = transition(this.scene, this.look, action);
     if (next === this.look) return;
+    if (this.problem) {
+      this.problem = "";
+      this.tell("error");
+    }
     const changed = LOOK.filter((name) => JSON.stringify(next[name]) !== JSON.stringify(this.look[name]));
     this.look = next;
     this.writing = true;

@@ -166,7 +166,7 @@ class View {
   hear(what) {
     if (what === "scene") this.store.guard(() => this.build());
     if (what === "error") {
-      const text = this.store.problem || this.store.model.get("error");
+      const text = this.store.broken || this.store.problem || this.store.model.get("error");
       this.alert.textContent = text;
       this.alert.hidden = !text;
       if (!this.alert.isConnected) this.root.prepend(this.alert);
