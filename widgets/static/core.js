@@ -76,15 +76,12 @@ export function overlay(plane, table, backdrop, width, height, opacity, out) {
   const weight = Math.floor(clamp(opacity, 0, 1) * 255 + 0.5);
   const rest = 255 - weight;
   const columns = cells(width, plane.width);
+  const { codes } = plane;
   for (let y = 0; y < height; y++) {
     const row = Math.floor((y * plane.height) / height) * plane.width;
     const start = y * width;
     for (let x = 0; x < width; x++) {
-      const heat = table[plane.codes[row + columns[x]]];
-      if (weight === 255) {
-        out[start + x] = heat;
-        continue;
-      }
+      const heat = table[codes[row + columns[x]]];
       // (v · 32897) >>> 23 is v / 255 rounded down for every v below 65536, without a division.
       const under = backdrop[start + x] * rest + 127;
       const r = (((heat & 255) * weight + under) * 32897) >>> 23;
@@ -130,14 +127,18 @@ export function rank(values) {
   return Array.from(values.keys()).sort((a, b) => (key(values[b]) > key(values[a]) ? 1 : key(values[b]) < key(values[a]) ? -1 : a - b));
 }
 
-// Which of the marks a painted map contains, with how many pixels each.
+// Which of the marks a painted map contains, with how many pixels each. Most maps contain none: that is found out once.
 export function countMarks(plane, limits) {
   const [low, high] = limits;
+  const { codes } = plane;
+  const outside = plane.hi > high || plane.lo < low;
+  plane.odd ??= hasOddCodes(codes);
   const counts = {};
+  if (!outside && !plane.odd) return counts;
   const add = (name) => (counts[name] = (counts[name] ?? 0) + 1);
   const step = plane.hi / LEVELS - plane.lo / LEVELS;
-  const outside = plane.hi > high || plane.lo < low;
-  for (const code of plane.codes) {
+  for (let i = 0; i < codes.length; i++) {
+    const code = codes[i];
     if (code <= LEVELS) {
       if (!outside) continue;
       const value = code === LEVELS ? plane.hi : plane.lo + code * step;
@@ -146,6 +147,11 @@ export function countMarks(plane, limits) {
     } else add(code === PLUS_INFINITY ? "+∞" : code === MINUS_INFINITY ? "-∞" : "NaN");
   }
   return counts;
+}
+
+function hasOddCodes(codes) {
+  for (let i = 0; i < codes.length; i++) if (codes[i] > LEVELS) return true;
+  return false;
 }
 
 // A number with the digits that its plane can answer for: `quantum` is the step between neighbouring codes.
