@@ -154,6 +154,13 @@ def test_any_size_becomes_a_multiple_of_32(model, shape, size, expected):
     assert prepared.photo.shape == (*shape, 3)
 
 
+def test_without_a_size_no_photo_is_larger_than_in_training():
+    model = small(train_size=(128, 128))
+    assert prepare(model, np.zeros((600, 900, 3), np.uint8)).seen.shape == (96, 128, 3)
+    with pytest.raises(TypeError, match="not 'large'"):
+        prepare(model, np.zeros((8, 8, 3), np.uint8), "large")
+
+
 def test_normalisation(model, photo):
     prepared = prepare(model, photo)
     back = prepared.tensor[0].permute(1, 2, 0).numpy() * np.array(STD) + np.array(MEAN)

@@ -17,6 +17,7 @@ __all__ = ["Prepared", "as_photo", "device_and_dtype", "prepare"]
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 MULTIPLE = 32
+LONGEST = 1024
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,25 @@ def device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
     return torch.device("cpu"), torch.float32
 
 
-def prepare(model: nn.Module, image: Any, size: int | tuple[int, int] | None = None, longest: int = 1024) -> Prepared:
+def prepare(model: nn.Module, image: Any, size: int | tuple[int, int] | None = None) -> Prepared:
     """Bring an image to a size the model takes.
 
     `size` is (H, W), or one number for a square as in the paper's training. Without it the photo keeps its shape: its
-    longer side becomes at most `longest`. Both sides are rounded to multiples of 32, and are at least as large as the
-    backbone needs.
+    longer side becomes at most what the model was trained at, and at most 1024. Both sides are rounded to multiples of
+    32, and are at least as large as the backbone needs.
     """
     photo = as_photo(image)
     height, width = photo.shape[:2]
     if size is None:
-        scale = min(1.0, longest / max(height, width))
+        trained = getattr(getattr(model, "config", None), "train_size", (LONGEST, LONGEST))
+        scale = min(1.0, min(*trained, LONGEST) / max(height, width))
         height, width = height * scale, width * scale
     elif isinstance(size, int):
         height = width = size
-    else:
+    elif isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, int) for side in size):
         height, width = size
+    else:
+        raise TypeError(f"size is a whole number of pixels, or (height, width); not {size!r}.")
     least = getattr(model, "min_size", MULTIPLE)
     height, width = (max(least, round(side / MULTIPLE) * MULTIPLE) for side in (height, width))
     pixels = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float()  # (1, 3, h, w)

@@ -39,7 +39,8 @@ export class Controls {
       type: "range", min: 0, max: 100, step: 1, "aria-label": "Opacity of the map over the photo",
       on: { input: () => act({ type: "opacity", opacity: Number(this.opacity.value) / 100 }) },
     });
-    this.sort = select("sort", Object.entries(SORT_NAMES));
+    const against = store.scene.agreement || "mask";
+    this.sort = select("sort", Object.entries({ ...SORT_NAMES, agreement: `agreement with the ${against}` }));
 
     this.bar = h("canvas", { class: "bv-bar", width: 256, height: 1, role: "img" });
     this.ticks = h("div", { class: "bv-ticks" }, h("span"), h("span"), h("span"));
