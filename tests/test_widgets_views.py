@@ -243,3 +243,15 @@ def test_the_debugger_takes_a_photo_and_any_shape(model, photo):
     line = nn.Sequential(nn.Linear(3, 4), nn.Flatten())
     viewer = widgets.compare(line, line, torch.randn(2, 5, 3))
     assert viewer.source.layers["0 \N{MIDDLE DOT} mine"].shape == (1, 5, 4)
+
+
+def test_whole_networks_fit_into_a_page(model, photo):
+    mine = copy.deepcopy(model)
+    mine.decoder.stage3.lateral.conv.weight.data *= 1.5
+    viewer = widgets.compare(mine, model, photo)
+    assert len(viewer.table["rows"]) > 300
+    assert len(viewer.blob) < 10 * 2**20
+    assert viewer.layer == "decoder.stage3.lateral.conv \N{MIDDLE DOT} reference"
+    chosen = [row["cells"][0] for row in viewer.table["rows"] if "layer" in row]
+    assert {"squeeze", "decoder.stage3.lateral", "decoder.stage2"} <= {name.split("[")[0] for name in chosen}
+    assert viewer.picture().shape[0] < 2000

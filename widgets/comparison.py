@@ -18,6 +18,8 @@ from widgets.viewer import Viewer
 
 __all__ = ["compare"]
 
+#: Bytes that one map of every part shown may take together, and how many parts are shown.
+PAGE, MOST = 3 * 2**20, 80
 SIDES = ("mine", "reference", "difference")
 
 
@@ -35,7 +37,7 @@ def compare(
     rows = compare_layers(mine, reference, inputs, names, tolerance)
     wrong = [row for row in rows if row.status != "OK"]
     first = wrong[0] if wrong else None
-    shown = [row for row in rows if (_maps(row.mine) is not None and _maps(row.reference) is not None)]
+    shown = _chosen(rows, first)
     if not shown:
         raise ValueError(
             "Neither module gave a tensor under a name that the other has too: there is nothing to compare."
@@ -56,11 +58,32 @@ def compare(
         f"OK: within {tolerance:g} of the reference's largest value",
     ]
     table = {
-        "caption": "In the order in which the reference computes. Choose a row to see its maps.",
+        "caption": "In the order in which the reference computes. "
+        + ("Choose a row to see its maps." if len(shown) == len(rows) else f"{len(shown)} parts have maps to choose."),
         "columns": ["Part", "mine", "reference", "largest difference", "mean difference", ""],
         "rows": [_line(row, row is first, row in shown) for row in rows],
     }
     return register(Viewer(scene, table=table))
+
+
+def _chosen(rows: list[Row], first: Row | None) -> list[Row]:
+    """The parts whose maps fit into one page: the first that differs, the outer parts, then others that differ."""
+
+    def urgency(row: Row) -> tuple[bool, bool, bool, int]:
+        depth = row.name.count(".")
+        return row is not first, depth > 2, row.status == "OK", depth
+
+    room = PAGE
+    chosen = []
+    for row in sorted(rows, key=urgency):
+        mine, reference = _maps(row.mine), _maps(row.reference)
+        if mine is None or reference is None:
+            continue
+        cost = 2 * (mine[0].size + 2 * reference[0].size)
+        if row is first or (cost <= room and len(chosen) < MOST):
+            room -= cost
+            chosen.append(row)
+    return [row for row in rows if row in chosen]
 
 
 def _line(row: Row, first: bool, shown: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from widgets.state import Look
 __all__ = ["colours_for", "draw", "limits_for", "paint_focus", "paint_map"]
 
 MARGIN, GAP = 20, 10
+TABLE_ROWS = 24
 
 
 def limits_for(scene: Scene, look: Look, layer: Layer, plane: Plane) -> tuple[float, float]:
@@ -223,7 +224,11 @@ def _draw_marks(
 
 
 def _draw_table(sheet: Sheet, table: dict[str, Any], top: float) -> float:
-    lines = [table["columns"], *[row["cells"] for row in table["rows"]]]
+    rows = table["rows"]
+    # Of a long table the part around the marked row.
+    start = max(0, next((i for i, row in enumerate(rows) if row.get("first")), 0) - 4)
+    shown = rows[start : start + TABLE_ROWS]
+    lines = [table["columns"], *[row["cells"] for row in shown]]
     letters = font(12)
     widths = [max(letters.getlength(str(line[i])) for line in lines) + 24 for i in range(len(lines[0]))]
     y = top
@@ -237,5 +242,8 @@ def _draw_table(sheet: Sheet, table: dict[str, Any], top: float) -> float:
             anchor, at = ("la", x) if i == 0 else ("ra", right)
             sheet.text(at, y, str(value), 12, number == 0 or i == 0, MUTED if number == 0 else INK, anchor)
             x += widths[i]
+        y += 22
+    if len(shown) < len(rows):
+        sheet.text(MARGIN, y, f"rows {start + 1} to {start + len(shown)} of {len(rows)}", 12, colour=MUTED)
         y += 22
     return y

@@ -17,7 +17,7 @@ Status = Literal["OK", "DIFF", "SHAPE", "MISSING"]
 WHOLE = "output"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """One part under one name: what each side computed, and how far apart."""
 

@@ -125,7 +125,9 @@ export async function savePicture(store, view) {
 
 function writeTable(paper, root, x, top, width) {
   if (root.hidden) return top;
-  const rows = [...root.querySelectorAll("tr")].map((row) => [...row.children].map((value) => value.textContent));
+  const all = [...root.querySelectorAll("tr")];
+  const first = Math.max(1, all.findIndex((row) => row.classList.contains("bv-first")) - 4);
+  const rows = [all[0], ...all.slice(first, first + 24)].map((row) => [...row.children].map((value) => value.textContent));
   const step = width / rows[0].length;
   rows.forEach((cells, i) => cells.forEach((text, j) => {
     paper.text(text, j ? x + (j + 1) * step : x, top + i * 20, { bold: i === 0 || j === 0, muted: i === 0, size: 11, align: j ? "right" : "left" });

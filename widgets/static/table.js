@@ -44,5 +44,8 @@ export class Table {
     this.root.replaceChildren(
       h("table", {}, table.caption ? h("caption", {}, table.caption) : null, h("thead", {}, h("tr", {}, table.columns.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, this.rows)),
     );
+    // A long table opens where it matters.
+    const first = this.root.querySelector(".bv-first");
+    if (first) requestAnimationFrame(() => (this.root.scrollTop = first.offsetTop - 120));
   }
 }

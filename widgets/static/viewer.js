@@ -189,7 +189,7 @@ class View {
     this.buildStages();
     for (const stage of this.stages) {
       stage.draw();
-      if (stage.caption) stage.caption.replaceChildren(stage.info.title, h("span", {}, stage.plane ? `  ${stage.limits.map((limit) => shortValue(limit)).join(" to ")}` : ""));
+      if (stage.caption) stage.caption.replaceChildren(stage.info.title, h("span", {}, stage.plane ? `${stage.limits.map((limit) => shortValue(limit)).join(" to ")}` : ""));
       stage.frame.setAttribute("aria-label", `${stage.info.title}, channel ${stage.shownChannel}, over the photo. Arrow keys move the cursor.`);
     }
     if (this.stages.some((stage) => stage.canvas.dataset.state === "missing")) {
