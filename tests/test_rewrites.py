@@ -7,7 +7,7 @@ from torch import nn
 from birefnet_lite import lateral
 from birefnet_lite.aspp import ASPP, ASPPBranch, DeformableASPP
 from birefnet_lite.backbone.convnets import build_convnet
-from birefnet_lite.backbone.swin import SwinStage, WindowAttention, shift_mask
+from birefnet_lite.backbone.swin import SwinBlock, SwinStage, shift_mask
 from birefnet_lite.blocks import build_block
 from birefnet_lite.deformable import DeformableConv2d
 from birefnet_lite.encoder import Encoder, fuse_scales
@@ -25,7 +25,7 @@ from birefnet_lite.rewrites.decoder import Block, Image, Lateral, Level, Outward
 from birefnet_lite.rewrites.encoder import OptimizedEncoder
 from birefnet_lite.rewrites.pyramid import DeformableBranch, rewrite_pyramid
 from birefnet_lite.rewrites.resampling import resize, resize_twice
-from birefnet_lite.rewrites.swin import OptimizedAttention, OptimizedStage
+from birefnet_lite.rewrites.swin import OptimizedAttention, OptimizedStage, find_windows
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 SIZES = pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (3, 2), (4, 9), (8, 12)])
@@ -220,12 +220,14 @@ def test_encoder(scales, context, dtype):
 
 @DTYPES
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("masked", [True, False])
-def test_attention(batch, masked, dtype):
-    attention = lively(WindowAttention(12, window=3, heads=4), dtype)
-    x = torch.randn(batch, 6, 9, 12, dtype=dtype)
-    mask = shift_mask(6, 9, 3, 1, like=x) if masked else None
-    assert_same(OptimizedAttention(attention)(x, mask), attention(x, mask))
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("size", [(6, 9), (4, 8), (1, 2)])
+def test_window_attention(batch, shift, size, dtype):
+    block = lively(SwinBlock(12, heads=4, window=3, shift=shift, drop_path=0), dtype)
+    x = torch.randn(batch, *size, 12, dtype=dtype)
+    sides = [side + -side % 3 for side in size]
+    wanted = block._attend(x, shift_mask(*sides, 3, 1, like=x) if shift else None)
+    assert_same(OptimizedAttention(block.attn)(x, find_windows(x, 3, shift)), wanted)
 
 
 @DTYPES
@@ -237,4 +239,4 @@ def test_stage(dtype):
         x = torch.randn(2, *size, 8, dtype=dtype)
         for ours, plain in zip(optimized(x), stage(x), strict=True):
             assert_same(ours, plain)
-    assert len(optimized._masks) == 2
+    assert len(optimized._known) == 2
