@@ -157,12 +157,11 @@ def test_lateral(scales, below, full, size, dtype):
 
 @DTYPES
 @SIZES
-@pytest.mark.parametrize("kernels", [(1,), (1, 1), (3,), (7,), (3, 3)])
-def test_deformable_branches(kernels, size, dtype):
-    branches = [lively(ASPPBranch(DeformableConv2d(4, 6, k), 6, batch_norm=True), dtype) for k in kernels]
+@pytest.mark.parametrize("kernel_size", [1, 3, 7])
+def test_deformable_branch(kernel_size, size, dtype):
+    branch = lively(ASPPBranch(DeformableConv2d(4, 6, kernel_size), 6, batch_norm=True), dtype)
     x = torch.randn(2, 4, *size, dtype=dtype)
-    wanted = torch.cat([branch(x) for branch in branches], dim=1)
-    assert_same(DeformableBranch(branches)(x).relu(), wanted)
+    assert_same(DeformableBranch(branch)(x).relu(), branch(x))
 
 
 @DTYPES

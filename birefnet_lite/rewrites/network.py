@@ -71,7 +71,7 @@ class OptimizedBiRefNet(nn.Module):
 
 
 def _rewrite_squeeze(squeeze: SqueezeModule) -> nn.Sequential:
-    """Folded norms and merged branches in each block, be it a reconstruction block or a pyramid alone."""
+    """Folded norms and no concatenations in each block, be it a reconstruction block or a pyramid alone."""
 
     def rewrite(block: nn.Module) -> nn.Module:
         if isinstance(block, BasicBlock | ResidualBlock):

@@ -1,4 +1,4 @@
-"""Rewrites of the ASPP: merged sampling convolutions, folded norms, no concatenation."""
+"""Rewrites of the ASPP: stacked sampling convolutions, folded norms, no concatenation."""
 
 import torch
 from torch import Tensor, nn
@@ -11,39 +11,30 @@ __all__ = ["DeformableBranch", "Pyramid", "rewrite_pyramid"]
 
 
 class DeformableBranch(nn.Module):
-    """Deformable convolutions of one size on one input, each with its batch norm, as one.
+    """A deformable convolution and its batch norm: (B, C, H, W) to (B, out_channels, H, W), without the ReLU.
 
     - Offset and modulation convolutions read the same pixels: their weights are stacked into one convolution.
     - The 2 of the modulation 2 * sigmoid(m) and the batch norm are factors of each term w_k . m_k . x(...) of the sum,
       and go into the weight; what the norm adds becomes the bias.
-    - Several branches become one with several offset groups: the input is repeated, each copy has offsets of its own,
-      and the weight is block-diagonal, so that each branch sees its copy alone.
 
-    Shapes: (B, C, H, W) to (B, O * branches, H, W).
+    The two 1x1 branches of a pyramid could be one as well, with two offset groups and a block-diagonal weight. Half of
+    that weight is zeros, though, and multiplying them took longer than the second call.
     """
 
-    def __init__(self, branches: list[ASPPBranch]) -> None:
+    def __init__(self, branch: ASPPBranch) -> None:
         super().__init__()
-        convs: list[DeformableConv2d] = [branch.conv for branch in branches]
-        self.copies = len(convs)
-        self.padding = convs[0].padding
-        sampling = [affine_of(c.offset_conv) for c in convs] + [affine_of(c.modulation_conv) for c in convs]
-        stacked = Affine(torch.cat([s.weight for s in sampling]), torch.cat([s.bias for s in sampling]))
-        self.sampling = build_conv(stacked, like=convs[0].offset_conv)
-        self.offsets = sum(c.offset_conv.out_channels for c in convs)
-        folded = [fold(branch.conv.conv, branch.norm) for branch in branches]
-        rows, columns, k = folded[0].weight.shape[:3]
-        weight = folded[0].weight.new_zeros(len(folded), rows, len(folded), columns, k, k)
-        for i, part in enumerate(folded):
-            weight[i, :, i] = 2 * part.weight
-        weight = weight.flatten(0, 1).flatten(1, 2)  # (O * branches, C * branches, k, k)
-        merged = Affine(weight, torch.cat([part.bias for part in folded]))
-        self.conv = build_conv(merged, like=convs[0].conv)
+        conv: DeformableConv2d = branch.conv
+        self.padding = conv.padding
+        offset, modulation = affine_of(conv.offset_conv), affine_of(conv.modulation_conv)
+        self.offsets = len(offset.weight)
+        stacked = (torch.cat(both) for both in zip(offset, modulation, strict=True))
+        self.sampling = build_conv(Affine(*stacked), like=conv.offset_conv)
+        weight, bias = fold(conv.conv, branch.norm)
+        self.conv = build_conv(Affine(2 * weight, bias), like=conv.conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        sampling = self.sampling(x)  # (B, 3 * k * k * branches, H, W)
+        sampling = self.sampling(x)  # (B, 3 * k * k, H, W)
         offset, modulation = sampling[:, : self.offsets], sampling[:, self.offsets :].sigmoid()
-        x = x.repeat(1, self.copies, 1, 1) if self.copies > 1 else x  # (B, C * branches, H, W)
         return deform_conv2d(x, offset, self.conv.weight, self.conv.bias, padding=self.padding, mask=modulation)
 
 
@@ -86,10 +77,7 @@ def rewrite_pyramid(pyramid: nn.Module) -> nn.Module:
     """A `Pyramid` for an ASPP of either kind; any other module is returned as it is."""
     convs = {type(branch.conv) for branch in pyramid.branches} if isinstance(pyramid, ASPP | DeformableASPP) else set()
     if type(pyramid) is DeformableASPP and convs == {DeformableConv2d}:
-        groups: dict[int, list[ASPPBranch]] = {}
-        for branch in pyramid.branches:
-            groups.setdefault(branch.conv.padding, []).append(branch)
-        branches = [DeformableBranch(group) for group in groups.values()]
+        branches = [DeformableBranch(branch) for branch in pyramid.branches]
         return Pyramid(pyramid, branches, [branch.conv.out_channels for branch in branches])
     if type(pyramid) is ASPP and convs == {nn.Conv2d}:
         branches = [build_conv(fold(branch.conv, branch.norm), like=branch.conv) for branch in pyramid.branches]
