@@ -264,12 +264,11 @@ class Viewer(anywidget.AnyWidget):
 
     def retire(self) -> None:
         """Free what the kernel keeps for this view. The page still shows the maps it has."""
-        for layer in self.source.layers.values():
-            layer.planes.clear()
+        self.source.layers.clear()
         self.source.photo = np.zeros((1, 1, 3), np.uint8)
         self.source.recompute = self.reaction = None
         self.retired = True
-        self._trait_values["blob"] = b""
+        self._trait_values |= {"blob": b"", "parts": []}
 
     def _whole(self) -> None:
         if self.retired:
