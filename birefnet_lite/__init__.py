@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from birefnet_lite.checkpoint import CheckpointError, load
     from birefnet_lite.config import BiRefNetConfig
     from birefnet_lite.model import BiRefNet, BiRefNetOutput
+    from birefnet_lite.rewrites import optimize
 
-__all__ = ["BiRefNet", "BiRefNetConfig", "BiRefNetOutput", "CheckpointError", "load"]
+__all__ = ["BiRefNet", "BiRefNetConfig", "BiRefNetOutput", "CheckpointError", "load", "optimize"]
 
 # PyTorch takes seconds to import; the command line's --help should not.
 _HOMES = {
@@ -17,6 +18,7 @@ _HOMES = {
     "BiRefNetOutput": "model",
     "CheckpointError": "checkpoint",
     "load": "checkpoint",
+    "optimize": "rewrites",
 }
 
 

@@ -95,7 +95,7 @@ class BiRefNet(nn.Module):
         return max(32, self.encoder.backbone.min_size * scales)
 
     def forward(self, image: Tensor) -> BiRefNetOutput:
-        self._check(image)
+        self.check_image(image)
         x1, x2, x3, x4 = self.encoder(image)
         class_logits = None
         if self.class_head is not None and self.training:
@@ -135,7 +135,8 @@ class BiRefNet(nn.Module):
 
         save(self, path)
 
-    def _check(self, image: Tensor) -> None:
+    def check_image(self, image: Tensor) -> None:
+        """`ValueError` or `TypeError` that says what `forward` wants, where `image` is something else."""
         if not isinstance(image, Tensor):
             raise TypeError(
                 f"BiRefNet takes a tensor (B, 3, H, W), not {type(image).__name__}; "

@@ -54,7 +54,7 @@ class OptimizedBiRefNet(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> BiRefNetOutput:
-        BiRefNet._check(self, image)
+        BiRefNet.check_image(self, image)
         levels, x = self.encoder(image)
         if self.squeeze is not None:
             x = self.squeeze(x)

@@ -18,6 +18,8 @@ class View {
     this.alert = h("div", { class: "bv-alert", role: "alert", hidden: true });
     this.busy = h("div", { class: "bv-busy", role: "status", hidden: true });
     this.root = h("div", { class: "bv", dataset: { viewer: "" }, "data-lm-suppress-shortcuts": "true" });
+    // A notebook moves between its cells by the arrow keys, unless they end here.
+    this.root.addEventListener("keydown", (event) => event.stopPropagation());
     element.append(this.root);
     this.stopTheme = watchTheme(this.root);
     this.listener = (what) => this.hear(what);
