@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-__all__ = ["MAX_PIXELS", "Photo", "read_photo"]
+__all__ = ["MAX_PIXELS", "MEAN", "STD", "Photo", "normalise", "read_photo"]
+
+# ImageNet's mean and standard deviation of red, green and blue, in [0, 1]; every backbone here was trained with them.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 
 # A file can say that it is far larger than memory. Pillow's own limit warns at 89 megapixels and stops at 179, but
 # telephones take 200.
@@ -189,3 +193,9 @@ def _known_values(array: NDArray) -> NDArray[np.uint8] | NDArray[np.float32]:
             "normalisation, which is done here."
         )
     return np.clip(array, 0, 1).astype(np.float32)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Images (..., 3, H, W) in [0, 1] as the network wants them: ImageNet's mean 0 and standard deviation 1."""
+    mean, std = (images.new_tensor(values)[:, None, None] for values in (MEAN, STD))
+    return (images - mean) / std

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from birefnet_lite.foreground import estimate_foreground
 from birefnet_lite.image_input import MAX_PIXELS, Photo, read_photo
+from birefnet_lite.image_input import normalise as normalise_tensor
 
 __all__ = ["MAX_PIXELS", "Photo", "cut_out", "network_size", "normalise", "read_photo", "segment"]
 
-# ImageNet's mean and standard deviation of red, green and blue, in [0, 1]; the backbones were trained with them.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 STRIDE = 32
 MAX_SIZE = 8192
 
@@ -104,7 +102,7 @@ def normalise(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
     """Pixels as the backbones expect them: (H, W, 3), uint8 or float in [0, 1], to a tensor (3, H, W), float32."""
     scale = 255 if pixels.dtype == np.uint8 else 1
     values = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / scale  # (3, H, W)
-    return (values - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    return normalise_tensor(values)
 
 
 def _is_whole(value: Any) -> bool:

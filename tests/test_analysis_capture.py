@@ -7,8 +7,8 @@ from PIL import Image
 from torch import nn
 
 from birefnet_lite.analysis import as_photo, capture, prepare
-from birefnet_lite.analysis.inputs import MEAN, STD
 from birefnet_lite.config import BiRefNetConfig
+from birefnet_lite.image_input import MEAN, STD
 from birefnet_lite.model import BiRefNet
 
 

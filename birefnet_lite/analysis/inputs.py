@@ -9,13 +9,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from birefnet_lite.image_input import read_photo
+from birefnet_lite.image_input import normalise, read_photo
 
 __all__ = ["Prepared", "as_photo", "device_and_dtype", "prepare"]
 
-# ImageNet's mean and standard deviation of red, green and blue, which every backbone here was trained with.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 MULTIPLE = 32
 LONGEST = 1024
 
@@ -72,6 +69,5 @@ def prepare(model: nn.Module, image: Any, size: int | tuple[int, int] | None = N
         pixels = F.interpolate(pixels, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
     seen = pixels.round().clamp(0, 255)
     device, dtype = device_and_dtype(model)
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    tensor = ((seen / 255 - mean) / std).to(device=device, dtype=dtype)
+    tensor = normalise(seen / 255).to(device=device, dtype=dtype)
     return Prepared(tensor, seen[0].permute(1, 2, 0).to(torch.uint8).numpy(), photo)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from birefnet_lite.image_input import normalise
 from birefnet_lite.training.augment import Augment
 from birefnet_lite.training.folder import FolderBatches, FolderDataset
 from birefnet_lite.training.schedule import difficulty_at
@@ -17,14 +18,6 @@ from birefnet_lite.training.synthetic.draws import Draws
 __all__ = ["Batches", "normalise", "numbers_of", "stream"]
 
 ROUND = 16
-ROUND = 16
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def normalise(images: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in [0, 1] as the network wants them: ImageNet's mean 0 and standard deviation 1."""
-    mean, deviation = (images.new_tensor(v)[:, None, None] for v in (_MEAN, _DEVIATION))
-    return (images - mean) / deviation
 
 
 class Batches(Dataset):
