@@ -90,7 +90,19 @@ def test_the_map_says_where_you_are_and_only_there_is_it_in_colour():
 def test_every_part_that_a_notebook_builds_has_a_place_on_the_map():
     pictures = {number: network_map(number).png for number in ("02", "03", "04", "05", "06", "07", "08", "09")}
     assert len(set(pictures.values())) == len(pictures)
-    assert network_map("01").png == network_map("12_capstone").png == network_map().png
+    assert network_map("01").png == network_map().png
+
+
+def test_a_notebook_about_the_whole_network_says_so_and_leaves_everything_in_colour():
+    whole = network_map()
+    ground = pixels(whole)
+    for name in ("10_explanation", "11_speed", "12_capstone"):
+        picture = network_map(name)
+        assert "You are here: " in picture.alt
+        changed = np.flatnonzero((pixels(picture) != ground).any(axis=(1, 2)))
+        assert len(changed) > 0
+        assert changed.max() < 0.08 * ground.shape[0]  # the title alone
+    assert len({network_map(number).alt for number in ("10", "11", "12")}) == 3
 
 
 def test_the_toy_photo_is_what_its_mask_says():

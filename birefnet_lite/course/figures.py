@@ -5,7 +5,7 @@ from birefnet_lite.course.picture import CARD, INK, TIMES, Picture, card
 
 __all__ = ["network_map"]
 
-# What each notebook is about: the parts in colour, and how to say it. The others are about the whole network.
+# What each notebook is about: how to say it, and the parts in colour; None is all of them.
 _ABOUT = {
     "02": ("the encoder", {"encoder"}),
     "03": ("the squeeze module", {"squeeze"}),
@@ -15,6 +15,9 @@ _ABOUT = {
     "07": ("the gradient targets", {"outward", "gradients"}),
     "08": ("the training", {"training", "gradients"}),
     "09": ("photo in, mask out", {"image"}),
+    "10": ("why the mask is as it is, in the whole network", None),
+    "11": ("the same numbers faster, in the whole network", None),
+    "12": ("the whole network, from your own parts", None),
 }
 
 _WIDTH, _HEIGHT = 12.2, 8.3
@@ -27,8 +30,8 @@ _BOX, _TILE = 0.68, 0.5
 def network_map(here: str | None = None) -> Picture:
     """The whole network on one picture (after the paper's Fig. 2), each part with the number of its notebook.
 
-    `here` is a notebook's number, "02" to "09": its part keeps its colours and glows, the others fade. Without it, or
-    in a notebook about the whole network, everything is in colour.
+    `here` is a notebook's number: with "02" to "09" its part keeps its colours and glows, and the others fade. "10" to
+    "12" are about the whole network, where everything is in colour, as it is without a number.
     """
     number = None if here is None else here[:2]
     said, lit = _ABOUT.get(number, ("", None))
