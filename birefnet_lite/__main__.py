@@ -71,9 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("model", metavar="MODEL", help="a checkpoint: file, preset or published name")
     evaluate.add_argument(
-        "data", metavar="DATA", help="a folder with im/ and gt/, or a CSV file with columns image,mask"
+        "data",
+        metavar="DATA",
+        help="a folder with im/ and gt/, a CSV file with columns image,mask, or held-out: synthetic scenes of kinds "
+        "that the shipped model was not trained on",
     )
     evaluate.add_argument("--csv", metavar="FILE", help="also write the scores of each image to this file")
+    evaluate.add_argument("--worst", metavar="PNG", help="also write a picture of the twelve worst")
     _add_running(evaluate)
     return parser
 

@@ -1,5 +1,6 @@
 """The command line as a person meets it: files in, files out, one line for each mistake."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from birefnet_lite.checkpoint import load
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.model import BiRefNet
 from birefnet_lite.predict import cut_out, segment
+from birefnet_lite.training.synthetic import held_out_scenes
 
 torch.set_num_threads(1)
 
@@ -357,6 +359,24 @@ def test_evaluate_prints_scores_and_writes_them(checkpoint, tmp_path, capsys):
     (tmp_path / "pairs.csv").write_text("image,mask\nim/a.jpg,gt/a.png\n")
     assert main(["evaluate", str(checkpoint), str(tmp_path / "pairs.csv"), "--device", "cpu"]) == 0
     assert "all       1" in capsys.readouterr().out
+
+
+def test_evaluate_on_held_out_scenes_shows_the_worst(checkpoint, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("birefnet_lite.commands.evaluate.BATCHES", 2)
+    table, sheet = tmp_path / "scores.csv", tmp_path / "worst.png"
+    arguments = ["evaluate", str(checkpoint), "held-out", "--device", "cpu", "--size", "64"]
+    assert main([*arguments, "--csv", str(table), "--worst", str(sheet)]) == 0
+    printed = capsys.readouterr().out
+    assert {line.split()[0] for line in printed.splitlines() if " on " in line} <= {"gear", "lamp"}
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    worst = min(rows, key=lambda row: float(row["s_measure"]))
+    # Top left on the sheet is the scene with the lowest score.
+    step, i = divmod(int(worst["name"].split()[1]), 8)
+    scene = held_out_scenes().batch(8, step).images[i]
+    top = np.asarray(Image.open(sheet).convert("RGB"), np.float32)[:192, :192] / 255
+    wanted = torch.nn.functional.interpolate(scene[None], size=(192, 192), mode="area")[0].permute(1, 2, 0)
+    assert np.abs(top - wanted.numpy()).max() <= 1 / 255
+    assert Image.open(sheet).size == (6 * 192, 2 * 3 * 192)
 
 
 def test_train_hands_its_arguments_on(tmp_path, capsys):

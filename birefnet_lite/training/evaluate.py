@@ -150,10 +150,11 @@ def _write_csv(path: str | os.PathLike, heads: list[str], rows: list[list]) -> N
         unfinished.unlink(missing_ok=True)
 
 
-def _read_mask(mask: Any) -> Tensor | np.ndarray:
+def read_mask(mask: Any) -> Tensor | np.ndarray:
+    """A mask as numbers (H, W): paths and pictures are read; ValueError for one of more than 8 bits."""
     if isinstance(mask, str | os.PathLike):
         with Image.open(mask) as file:
-            return _read_mask(file)
+            return read_mask(file)
     if isinstance(mask, Image.Image):
         if mask.mode.startswith(("I", "F")):  # Pillow would cut these off at 255 without a word
             raise ValueError(f"The mask has more than 8 bits a pixel (Pillow's mode {mask.mode}); save it with 8.")
@@ -194,7 +195,7 @@ def evaluate(
         pair = Pair(*item)
         prediction = predict(model, pair.image)
         try:
-            values, curves = measure(prediction, _read_mask(pair.mask), stretch=stretch, names=scores.metrics)
+            values, curves = measure(prediction, read_mask(pair.mask), stretch=stretch, names=scores.metrics)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{pair.name} cannot be scored: {error}") from error
         scores.images.append(ImageScore(pair.name, pair.group, values, curves))
