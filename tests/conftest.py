@@ -1,9 +1,13 @@
 """What all tests share."""
 
+import os
+
 import pytest
 import torch
 
 from birefnet_lite.checkpoint import best_device
+
+os.environ["BIREFNET_PROGRESS"] = "off"  # nobody's progress is read or changed by a test
 
 
 def pytest_collection_modifyitems(items):

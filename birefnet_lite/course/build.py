@@ -20,6 +20,7 @@ from nbformat import NotebookNode
 
 from birefnet_lite.course.cleaning import LIMIT, clean, problems
 from birefnet_lite.course.editions import EDITIONS, Edition, SourceError, has_exercises, make_edition
+from birefnet_lite.course.progress import VARIABLE
 
 __all__ = ["BuildError", "build", "main", "run", "targets"]
 
@@ -52,7 +53,7 @@ def run(notebook: NotebookNode, folder: Path) -> None:
         resources={"metadata": {"path": str(folder)}},
     )
     try:
-        client.execute()
+        client.execute(env={**os.environ, VARIABLE: "off"})  # what the author has solved is nobody's business
     except CellExecutionError as error:
         raise BuildError(_COLOUR.sub("", str(error))) from error
     clean(notebook)

@@ -236,6 +236,18 @@ side_by_side(
 )
 
 # %% [markdown]
+# ## 9 · How far you are
+#
+# Each notebook has two to four exercises, and each exercise a check that says what may be wrong. What you have solved is
+# noted in a file on this machine; nothing is sent anywhere. Come back to this cell, and run it again, to see what is
+# next. (Notebooks in the folder `solutions` do not count.)
+
+# %%
+from birefnet_lite.course import dashboard
+
+dashboard()
+
+# %% [markdown]
 # ## What to remember
 #
 # - BiRefNet is **encoder → squeeze module → decoder**. Meaning comes from above, detail from the references.

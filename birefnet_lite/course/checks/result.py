@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from birefnet_lite.course.progress import record
+
 __all__ = ["Result", "Wrong", "check", "compare", "compare_gradient"]
 
 _SIGNS = {True: "✓", False: "✗", None: "○"}
@@ -39,12 +41,15 @@ class Wrong(Exception):
 
 
 def check(praise: str) -> Callable[[Callable[[Any], None]], Callable[[Any], Result]]:
-    """Makes a check of a function that raises `Wrong` for a wrong answer and returns for a right one."""
+    """Makes a check of a function that raises `Wrong` for a wrong answer and returns for a right one.
+
+    What the check says is noted for the dashboard.
+    """
 
     def decorate(function: Callable[[Any], None]) -> Callable[[Any], Result]:
-        @wraps(function)
-        def checked(answer: Any) -> Result:
-            name = function.__name__
+        name = function.__name__
+
+        def judge(answer: Any) -> Result:
             if not callable(answer):
                 return Result(name, False, f"Pass the function or class itself, not {type(answer).__name__}.")
             try:
@@ -59,6 +64,13 @@ def check(praise: str) -> Callable[[Callable[[Any], None]], Callable[[Any], Resu
                 return Result(name, False, f"Your code raises {type(error).__name__}: {error}")
             return Result(name, True, praise)
 
+        @wraps(function)
+        def checked(answer: Any) -> Result:
+            result = judge(answer)
+            record(name, result.passed)
+            return result
+
+        checked.is_check = True
         return checked
 
     return decorate

@@ -1,0 +1,224 @@
+"""How far the reader is: one JSON file on this machine, written by the checks and shown by the dashboard.
+
+Nothing is sent anywhere. The file lies in the user's data folder, or where the environment variable BIREFNET_PROGRESS
+says; with BIREFNET_PROGRESS=off nothing is read or written.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from html import escape
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["NOTEBOOKS", "VARIABLE", "Dashboard", "Trace", "dashboard", "exercises", "progress_file", "record"]
+
+VARIABLE = "BIREFNET_PROGRESS"
+"""The environment variable with the path of the file, or "off"."""
+
+NOTEBOOKS = {
+    "00_start_here": "start here",
+    "01_skeleton": "the skeleton",
+    "02_backbone": "the backbone",
+    "03_squeeze": "the squeeze module",
+    "04_lateral_blocks": "lateral blocks",
+    "05_decoder": "the decoder",
+    "06_refinement": "inward and outward reference",
+    "07_gradient_targets": "gradient targets",
+    "08_training": "training",
+    "09_in_use": "in use",
+    "10_explanation": "explanation",
+    "11_speed": "speed",
+    "12_capstone": "capstone",
+}
+"""The course in its order. The checks of NN_name are in `checks/name.py`, or where `_FILES` says."""
+
+_FILES = {"05_decoder": ("blocks", "decoder")}
+
+_FORMAT = "birefnet_lite course progress, version 1"
+_LARGEST = 1_000_000  # bytes; ours has a few thousand
+
+
+class Trace(NamedTuple):
+    """What is known of one exercise."""
+
+    solved: bool
+    tries: int
+    """Checks of an answer, right or wrong, until it was solved."""
+
+    @property
+    def sign(self) -> str:
+        """Solved, tried, or untouched."""
+        return "✓" if self.solved else "✗" if self.tries else "○"
+
+
+_UNTOUCHED = Trace(False, 0)
+
+
+class ForeignFileError(ValueError):
+    """The file at our place is not ours, or damaged: it is left as it is."""
+
+
+def progress_file() -> Path | None:
+    """Where progress is kept, or None where it is not. Raises `RuntimeError` where a user has no home."""
+    chosen = os.environ.get(VARIABLE, "").strip()
+    if chosen:
+        return None if chosen.lower() == "off" else Path(chosen).expanduser()
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        folder = Path.home() / "Library" / "Application Support"
+    else:
+        folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return folder / "birefnet_lite" / "progress.json"
+
+
+def exercises(stem: str) -> tuple[str, ...]:
+    """The names of a notebook's exercises, in the order in which its checks stand in their files."""
+    found = []
+    name = stem.partition("_")[2]
+    for module in (f"birefnet_lite.course.checks.{file}" for file in _FILES.get(stem, (name,))):
+        if find_spec(module) is not None:
+            own = [check for check in vars(import_module(module)).values() if getattr(check, "is_check", False)]
+            own = [check for check in own if check.__module__ == module]
+            found += sorted(own, key=lambda check: check.__wrapped__.__code__.co_firstlineno)
+    return tuple(check.__name__ for check in found)
+
+
+def record(exercise: str, passed: bool | None) -> None:
+    """Notes what a check said. Never raises: a full disk or a strange file must not come between reader and course.
+
+    An unsolved exercise (None) leaves no trace, nor does anything run in the folder `solutions`.
+    """
+    try:
+        path = progress_file()
+        if passed is None or path is None or Path.cwd().name == "solutions":
+            return
+        traces = _read(path)
+        before = traces.get(exercise, _UNTOUCHED)
+        if before.solved:
+            return
+        traces[exercise] = Trace(passed, before.tries + 1)
+        _write(path, traces)
+    except Exception:
+        return
+
+
+def _read(path: Path) -> dict[str, Trace]:
+    """What the file holds; nothing where there is none. Raises `OSError` or `ForeignFileError`."""
+    if not path.exists():
+        return {}
+    if not path.is_file() or path.stat().st_size > _LARGEST:
+        raise ForeignFileError(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            raise ForeignFileError(path)
+        return {str(name): _trace(entry) for name, entry in content["exercises"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ForeignFileError(path) from error
+
+
+def _trace(entry: dict[str, Any]) -> Trace:
+    solved, tries = entry["solved"], entry["tries"]
+    if not isinstance(solved, bool) or isinstance(tries, bool) or not isinstance(tries, int) or tries < 0:
+        raise ValueError(entry)
+    return Trace(solved, tries)
+
+
+def _write(path: Path, traces: dict[str, Trace]) -> None:
+    """Whole or not at all."""
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"format": _FORMAT, "exercises": {name: trace._asdict() for name, trace in sorted(traces.items())}}
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=1) + "\n")
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """The course with what is solved of it; shows as HTML in a notebook and as aligned text elsewhere."""
+
+    rows: tuple[tuple[str, tuple[tuple[str, Trace], ...]], ...]
+    """Each notebook's stem, and its exercises."""
+    kept: str
+    """A line that says where progress is kept, or why it is not; may be empty."""
+
+    @property
+    def next_step(self) -> str:
+        """What to do now, in one sentence."""
+        for stem, traces in self.rows:
+            for name, trace in traces:
+                if not trace.solved:
+                    tried = f" You have tried it {_times(trace.tries)}." if trace.tries else ""
+                    return f"Next: {name} in notebook {stem[:2]}, {NOTEBOOKS[stem]}.{tried}"
+        return "Every exercise is solved."
+
+    @property
+    def summary(self) -> str:
+        """How many exercises are solved, of how many."""
+        return f"{_share([trace for _, traces in self.rows for _, trace in traces])} exercises solved."
+
+    def __repr__(self) -> str:
+        cells = [(_title(stem), _share([t for _, t in traces]), _signs(traces)) for stem, traces in self.rows]
+        widths = [max(len(row[column]) for row in cells) for column in (0, 1)]
+        lines = [f"{a.ljust(widths[0])}  {b.rjust(widths[1])}  {c}".rstrip() for a, b, c in cells]
+        return "\n".join([self.summary, *lines, self.next_step, *filter(None, [self.kept])])
+
+    def _repr_html_(self) -> str:
+        # No colours of its own: the page's are readable on a light and on a dark page.
+        rows = "".join(
+            f"<tr><td align='left' style='text-align:left'><a href='{stem}.ipynb'>{escape(_title(stem))}</a></td>"
+            f"<td align='right'>{_share([t for _, t in traces])}</td>"
+            f"<td align='left' style='text-align:left'>{escape(_signs(traces))}</td></tr>"
+            for stem, traces in self.rows
+        )
+        head = "<th align='left' style='text-align:left'>notebook</th><th>solved</th>"
+        head += "<th align='left' style='text-align:left'>exercises: ✓ solved, ✗ tried, ○ open</th>"
+        kept = f"<p><small>{escape(self.kept)}</small></p>" if self.kept else ""
+        return (
+            f"<p><b>{self.summary}</b> {escape(self.next_step)}</p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{kept}"
+        )
+
+
+def dashboard() -> Dashboard:
+    """The course with what is solved of it. Where progress cannot be read, everything is open and a line says why."""
+    traces: dict[str, Trace] = {}
+    kept = ""
+    try:
+        path = progress_file()
+        if path is not None:
+            kept = f"Kept in {path}, on this machine only. Delete the file to start over."
+            traces = _read(path)
+    except ForeignFileError:
+        kept = f"{path} is damaged, or no file of this course: nothing is noted. Move it away to start over."
+    except (OSError, RuntimeError) as error:
+        kept = f"Your progress cannot be read ({error}); the course works without."
+    rows = tuple((stem, tuple((name, traces.get(name, _UNTOUCHED)) for name in exercises(stem))) for stem in NOTEBOOKS)
+    return Dashboard(rows, kept)
+
+
+def _title(stem: str) -> str:
+    return f"{stem[:2]} · {NOTEBOOKS[stem]}"
+
+
+def _share(traces: list[Trace]) -> str:
+    return f"{sum(trace.solved for trace in traces)} / {len(traces)}" if traces else "–"
+
+
+def _signs(traces: tuple[tuple[str, Trace], ...]) -> str:
+    return "  ".join(f"{trace.sign} {name}" for name, trace in traces)
+
+
+def _times(tries: int) -> str:
+    return "once" if tries == 1 else f"{tries} times"
