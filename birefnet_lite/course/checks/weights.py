@@ -1,0 +1,53 @@
+"""Weights for checks of whole parts: random ones, and those of the package's part given to the learner's by name."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from birefnet_lite.course.checks.result import Wrong
+
+__all__ = ["randomise", "take_weights"]
+
+_SHOWN = 3  # names in one message; more help nobody
+
+
+def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Draws every weight, bias and batch-norm statistic anew, in place; returns the module.
+
+    Kernels are scaled so that values keep their size; variances lie between 0.5 and 2.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if name.endswith("running_var"):
+                tensor.uniform_(0.5, 2, generator=generator)
+            elif tensor.is_floating_point():
+                fan_in = tensor[0].numel() if tensor.ndim > 1 else 4
+                tensor.normal_(0, fan_in**-0.5, generator=generator)
+    return module
+
+
+def take_weights(mine: Any, theirs: nn.Module) -> None:
+    """Gives `mine` all weights of `theirs`, by name. Raises `Wrong` that names those that do not fit."""
+    if not isinstance(mine, nn.Module):
+        raise Wrong(f"What you make is {type(mine).__name__}; it should be a class derived from torch.nn.Module.")
+    ours, wanted = ({n: t for n, t in m.state_dict().items() if "num_batches" not in n} for m in (mine, theirs))
+    complaints = {
+        "has no weights called": [n for n in wanted if n not in ours],
+        "has weights that do not belong there:": [n for n in ours if n not in wanted],
+        "has weights of another shape:": [
+            f"{n} is {tuple(ours[n].shape)} and should be {tuple(wanted[n].shape)}"
+            for n in wanted
+            if n in ours and ours[n].shape != wanted[n].shape
+        ],
+    }
+    found = [f"{what} {_some(names)}." for what, names in complaints.items() if names]
+    if found:
+        raise Wrong("The weights cannot be loaded by name. Your part " + " It ".join(found))
+    mine.load_state_dict(theirs.state_dict())
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
