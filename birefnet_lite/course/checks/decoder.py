@@ -1,0 +1,257 @@
+"""Exercises of notebook 05: the step up, one stage, the loop over stages; `blocks.py` has the reconstruction block."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.course.checks.weights import randomise
+from birefnet_lite.decoder import Decoder, DecoderStage
+from birefnet_lite.lateral import resize
+
+__all__ = ["decode", "run_stage", "step_up"]
+
+_ALIGN = "The resampling is bilinear, but with align_corners=False. BiRefNet aligns corners everywhere."
+_TWICE = "Resize to the height and width that are asked for, not by a factor of 2."
+
+
+@check("Right: enlarged with aligned corners, and the lateral map added, at odd sizes too.")
+def step_up(answer: Callable[[Tensor, Tensor, nn.Module], Any]) -> None:
+    """`step_up(x, lateral, conv)`: x enlarged to the lateral's height and width, plus conv(lateral)."""
+    for batch, channels, beside, small, large in (
+        (2, 4, 4, (4, 6), (8, 12)),
+        (1, 5, 3, (3, 5), (7, 9)),
+        (1, 4, 6, (1, 1), (2, 2)),
+    ):
+        x = torch.randn(batch, channels, *small, requires_grad=True)
+        lateral = torch.randn(batch, beside, *large, requires_grad=True)
+        conv = nn.Conv2d(beside, channels, 1)
+        where = f"For x of {tuple(x.shape)} and a lateral of {tuple(lateral.shape)}"
+        wanted = resize(x, large) + conv(lateral)
+        got = _fitting(lambda x=x, lateral=lateral, conv=conv: answer(x, lateral, conv), where, _TWICE)
+        compare(got, wanted, where, 1e-5, _step_mistakes(x, lateral, conv))
+        for source in (x, lateral, conv.bias):
+            compare_gradient(got, wanted, source, where, 1e-4)
+
+
+def _step_mistakes(x: Tensor, lateral: Tensor, conv: nn.Module) -> dict[str, Tensor]:
+    large = lateral.shape[-2:]
+    up, side = resize(x, large), conv(lateral)
+    both = "The two maps are concatenated. Here they are added: that is why conv brings them to one width."
+    mistakes = {
+        _ALIGN: F.interpolate(x, size=large, mode="bilinear", align_corners=False) + side,
+        "x is enlarged by nearest neighbours. Use bilinear resampling.": F.interpolate(x, size=large) + side,
+        "x is enlarged bicubically. Use bilinear resampling.": (
+            F.interpolate(x, size=large, mode="bicubic", align_corners=True) + side
+        ),
+        "The lateral map is shrunk to x. It is the other way round: x is enlarged to the lateral map.": (
+            x + resize(side, x.shape[-2:])
+        ),
+        both: torch.cat([up, side], dim=1),
+        both + " And x would stand in front.": torch.cat([side, up], dim=1),
+        "The lateral map is missing: this is only x, enlarged.": up,
+        "x is missing: this is only the lateral map after its convolution.": side,
+        "The two maps are multiplied. Add them.": up * side,
+    }
+    if x.shape[1] == lateral.shape[1]:
+        mistakes |= {
+            "The lateral map is added as it is. Send it through conv first.": up + lateral,
+            "conv is applied to the sum. It belongs to the lateral map alone.": conv(up + lateral),
+            "conv is applied to x. It belongs to the lateral map.": conv(up) + lateral,
+        }
+    return mistakes
+
+
+@check("Right, in training and in use, with a lateral map and without.")
+def run_stage(answer: Callable[[DecoderStage, Tensor, Tensor, Tensor | None], Any]) -> None:
+    """`run_stage(stage, x, image, lateral)`: features, side logits and gradient logits of one stage."""
+    options = {"image_channels": 3, "image_inter_channels": 4, "inter_channels": 4, "aspp_channels": 3}
+    for last, training, batch in ((False, False, 2), (False, True, 2), (True, False, 1)):
+        heads = {"supervised": not last, "outward_reference": not last, "gradient_channels": 4}
+        stage = _prepared(DecoderStage(5, 6, 0 if last else 7, grid=8, **options, **heads), training)
+        x = torch.randn(batch, 5, 3, 4, requires_grad=True)
+        image = torch.randn(batch, 3, 24, 32, requires_grad=True)
+        lateral = None if last else torch.randn(batch, 7, 6, 8, requires_grad=True)
+        where = f"For {'the last' if last else 'a middle'} stage {'in training' if training else 'after eval()'}"
+        wanted = stage(x, image, lateral)
+        got = _fitting(lambda a=(stage, x, image, lateral): answer(*a), where, _STAGE_SHAPES)
+        features, *maps = _three(got, where, "features, side_logits, gradient_logits")
+        mistakes, side_mistakes, gradient_mistakes = _stage_mistakes(stage, x, image, lateral)
+        compare(features, wanted.features, where, 1e-5, mistakes)
+        named = (("side_logits", side_mistakes), ("gradient_logits", gradient_mistakes))
+        for (name, known), ours, theirs in zip(named, maps, wanted[1:], strict=True):
+            if (ours is None) != (theirs is None):
+                raise Wrong(
+                    f"{where}, {name} should be {'None' if theirs is None else 'a map and not None'}: "
+                    "the side heads answer in training only, as `stage.training` says."
+                )
+            if theirs is not None:
+                compare(ours, theirs, f"{where}, for {name}", 1e-5, known)
+        for source in [x, image] if last else [x, image, lateral]:
+            compare_gradient(features, wanted.features, source, where, 1e-3)
+
+
+_STAGE_SHAPES = (
+    "In front of the block, stage.inward(image) is concatenated to x. In the end, the map is resized to the lateral's "
+    "height and width, or to the image's where there is no lateral."
+)
+
+
+@torch.no_grad()
+def _stage_mistakes(
+    stage: DecoderStage, x: Tensor, image: Tensor, lateral: Tensor | None
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    seen = stage.inward(image)
+    block = stage.reconstruction(torch.cat([x, seen], dim=1))
+    swapped = stage.reconstruction(torch.cat([seen, x], dim=1))
+    order = "The image's channels stand in front of x. It is the other way round: x first."
+    if stage.outward is None:
+        size = image.shape[-2:]
+        return (
+            {
+                order: resize(swapped, size),
+                _ALIGN: F.interpolate(block, size=size, mode="bilinear", align_corners=False),
+                "The last stage should end at the image's size.": block,
+            },
+            {},
+            {},
+        )
+    attention, gradient = stage.outward(block)
+    size, beside = lateral.shape[-2:], stage.lateral(lateral)
+    logits = "These should be logits; leave the sigmoid out."
+    features = {
+        order: resize(swapped * stage.outward(swapped)[0], size) + beside,
+        "The features are not weighed by the attention. It belongs to the network in training and in use.": (
+            resize(block, size) + beside
+        ),
+        "The features are multiplied by the gradient logits. stage.outward gives the attention first.": (
+            resize(block * gradient, size) + beside
+        ),
+        "The attention has been through a sigmoid already.": resize(block * attention.sigmoid(), size) + beside,
+        "The attention is added. Multiply by it.": resize(block + attention, size) + beside,
+        "The attention is applied after the step up. Weigh the block's result, then go up.": (
+            (resize(block, size) + beside) * resize(attention, size)
+        ),
+        "The weighed features are added to those before. The attention replaces them.": (
+            resize(block + block * attention, size) + beside
+        ),
+        "The lateral map is missing.": resize(block * attention, size),
+        _ALIGN: F.interpolate(block * attention, size=size, mode="bilinear", align_corners=False) + beside,
+    }
+    side = {
+        "The side head should read the block's result as it is, before the attention.": (
+            stage.side_head(block * attention)
+        ),
+        logits: stage.side_head(block).sigmoid(),
+        "The side head reads the map after the step up. It belongs right behind the block.": (
+            stage.side_head(resize(block * attention, size) + beside)
+        ),
+        "The two are swapped: these are the gradient logits.": gradient,
+    }
+    gradients = {
+        logits: gradient.sigmoid(),
+        "This is the attention. The gradient logits are what stage.outward gives second.": attention,
+        "The two are swapped: these are the side logits.": stage.side_head(block),
+    }
+    return features, side, gradients
+
+
+@check("Right: four stages, three side outputs of each kind, and the image once more.")
+def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None:
+    """`decode(decoder, image, features)`: side logits, gradient logits and the logits of the whole decoder."""
+    options = {"image_inter_channels": 4, "inter_channels": 4, "aspp_channels": 3, "gradient_channels": 4}
+    for training, batch, height, width in ((False, 1, 32, 96), (True, 2, 64, 32)):
+        decoder = _prepared(Decoder((4, 6, 8, 10), (3, 3, 2, 2, 3), **options), training)
+        image = torch.randn(batch, 3, height, width, requires_grad=True)
+        features = tuple(
+            torch.randn(batch, channels, height // stride, width // stride, requires_grad=True)
+            for channels, stride in ((4, 4), (6, 8), (8, 16), (10, 32))
+        )
+        where = f"{'In training' if training else 'After eval()'}, for an image of {height} x {width}"
+        wanted = decoder(image, features)
+        got = _fitting(lambda a=(decoder, image, features): answer(*a), where, _DECODER_SHAPES)
+        sides, gradients, logits = _three(got, where, "side_logits, gradient_logits, logits")
+        compare(logits, wanted.logits, f"{where}, for the logits", 1e-5, _decoder_mistakes(decoder, image, features))
+        for name, ours, theirs in (
+            ("side_logits", sides, wanted.side_logits),
+            ("gradient_logits", gradients, wanted.gradient_logits),
+        ):
+            _compare_sides(ours, theirs, f"{where}, for {name}")
+        for source in (image, *features):
+            compare_gradient(logits, wanted.logits, source, where, 1e-3)
+
+
+_DECODER_SHAPES = (
+    "The squeezed map is the last of the features, and goes into stage 4. Stage 4 adds x3, stage 3 adds x2, stage 2 "
+    "adds x1, stage 1 gets None. The head reads the last map and, behind it, decoder.image_branch(image)."
+)
+
+
+@torch.no_grad()
+def _decoder_mistakes(decoder: Decoder, image: Tensor, features: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def climb(laterals: tuple[Tensor | None, ...], seen: Tensor) -> Tensor:
+        x = features[3]
+        for stage, lateral in zip(decoder.stages, laterals, strict=True):
+            x = stage(x, seen, lateral).features
+        return x
+
+    x1, x2, x3, _ = features
+    full, blind = (x3, x2, x1, None), torch.zeros_like(image)
+    x, seen = climb(full, image), decoder.image_branch(image)
+    return {
+        "The network gives logits; leave the sigmoid to whoever uses them.": (
+            decoder.head(torch.cat([x, seen], dim=1)).sigmoid()
+        ),
+        "The head reads the image's channels first. The map of the last stage should stand in front.": (
+            decoder.head(torch.cat([seen, x], dim=1))
+        ),
+        "The laterals are zeros. Stage 4 adds x3, stage 3 adds x2, stage 2 adds x1.": decoder.head(
+            torch.cat([climb((*(torch.zeros_like(y) for y in full[:3]), None), image), seen], dim=1)
+        ),
+        "The stages should see the image itself.": decoder.head(torch.cat([climb(full, blind), seen], dim=1)),
+    }
+
+
+def _compare_sides(ours: Any, theirs: tuple[Tensor, ...], where: str) -> None:
+    if not isinstance(ours, tuple | list):
+        raise Wrong(f"{where}, there should be a tuple or a list of maps, not {type(ours).__name__}.")
+    if any(side is None for side in ours):
+        raise Wrong(f"{where}, there is a None among the maps. Leave out what a stage does not give.")
+    if len(ours) != len(theirs):
+        raise Wrong(f"{where}, there should be {len(theirs)} maps, not {len(ours)}.")
+    for number, one, wanted in zip((4, 3, 2), ours, theirs, strict=False):
+        order = "The maps run from the finest to the deepest. They should run as the stages do: 4, 3, 2."
+        compare(one, wanted, f"{where} of stage {number}", 1e-5, {order: theirs[2 - (4 - number)]})
+
+
+def _three(got: Any, where: str, names: str) -> tuple[Any, Any, Any]:
+    if not isinstance(got, tuple | list) or len(got) != 3:
+        given = f"{len(got)} things" if isinstance(got, tuple | list) else type(got).__name__
+        raise Wrong(f"{where}, return three things: {names}. You return {given}.")
+    return tuple(got)
+
+
+def _fitting(call: Callable[[], Any], where: str, advice: str) -> Any:
+    """What the learner's code gives; a clash of shapes, or a call of what is None, comes with advice."""
+    try:
+        return call()
+    except NotImplementedError:
+        raise
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        said = str(error)
+        if "NoneType" in said:
+            raise Wrong(f"{where}, something is None and you use it: {error}\nAsk `is not None` first.") from error
+        if not any(word in said.lower() for word in ("size", "shape", "channels")):
+            raise
+        raise Wrong(f"{where}, shapes do not fit: {error}\n{advice}") from error
+
+
+def _prepared(module: nn.Module, training: bool) -> nn.Module:
+    """With random weights, and without dropout: so passes in training can be compared, too."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    return randomise(module).train(training)
