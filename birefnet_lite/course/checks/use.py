@@ -1,0 +1,249 @@
+"""Exercises of notebook 09: a photo for the network, a cut-out on a new ground, the F-measure."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from birefnet_lite.course.checks.result import Wrong, check, compare
+from birefnet_lite.image_input import MEAN, STD, normalise
+
+__all__ = ["composite", "f_measure", "to_network"]
+
+
+@check("Right, for photos that shrink and for photos that grow.")
+def to_network(answer: Callable[[NDArray[np.uint8], int, int], Any]) -> None:
+    """`to_network(pixels, height, width)`: uint8 (h, w, 3) to float32 (1, 3, height, width), normalised."""
+    for size, height, width in (((150, 100), 64, 32), ((40, 70), 64, 96), ((33, 45), 32, 64), ((32, 64), 32, 64)):
+        pixels = _colours(*size, 3)
+        where = f"For a photo of {size[0]} x {size[1]} and height={height}, width={width}"
+        got = answer(pixels.copy(), height, width)
+        if isinstance(got, np.ndarray):
+            raise Wrong(f"{where}, the result is a NumPy array. The network wants a tensor: torch.from_numpy.")
+        if isinstance(got, Tensor) and got.is_floating_point() and got.dtype != torch.float32:
+            raise Wrong(f"{where}, the result is {got.dtype}; the network's weights are float32, so must it be.")
+        wanted = _normalised(_resized(pixels, height, width))
+        compare(got, wanted, where, 1e-5, _mistakes_of_input(pixels, height, width, wanted))
+
+
+def _mistakes_of_input(pixels: NDArray[np.uint8], height: int, width: int, wanted: Tensor) -> dict[str, Tensor]:
+    resized = _resized(pixels, height, width)
+    values = torch.from_numpy(resized).permute(2, 0, 1)[None].float()  # (1, 3, H, W), 0 to 255
+    photo = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255  # (1, 3, h, w)
+    mean, std = (torch.tensor(three).view(3, 1, 1) for three in (MEAN, STD))
+    methods = {
+        "The photo is resized by Pillow's default, which is bicubic. Ask for Image.Resampling.BILINEAR.": "BICUBIC",
+        "The photo is resized by nearest neighbours. Ask for Image.Resampling.BILINEAR.": "NEAREST",
+    }
+
+    def by_torch(**options: Any) -> Tensor:
+        return F.interpolate(photo, (height, width), mode="bilinear", **options)
+
+    stretched = torch.from_numpy(resized).reshape(1, 3, height, width) / 255
+    return {
+        "Pillow's sizes are (width, height), the other way round than a tensor's.": (
+            _normalised(_resized(pixels, width, height))
+        ),
+        "The batch is missing: the network takes (B, 3, H, W), also for one photo.": wanted[0],
+        "The colours are still the last axis. Bring them to the front with permute.": wanted.permute(0, 2, 3, 1),
+        "reshape or view does not bring the colours to the front: it cuts the rows of pixels up anew. Use permute.": (
+            normalise(stretched)
+        ),
+        "Height and width have changed places on the way.": wanted.transpose(2, 3),
+        "The pixels are bytes, 0 to 255; the mean and the deviation are those of values from 0 to 1. Divide by 255.": (
+            normalise(values)
+        ),
+        "The pixels are still bytes, 0 to 255. Divide by 255, then take off the mean and divide by the deviation.": (
+            values
+        ),
+        "The values are in 0 to 1. Take off ImageNet's mean and divide by its deviation, for each colour.": values
+        / 255,
+        "The mean is taken off, but the values are not divided by the standard deviation.": values / 255 - mean,
+        "The values are multiplied by the standard deviation. Divide by it.": (values / 255 - mean) * std,
+        "You use 0.5 as mean and deviation. BiRefNet's backbones were trained with ImageNet's, MEAN and STD.": (
+            (values / 255 - 0.5) / 0.5
+        ),
+        "The mean is taken off after the division: it should be (x - MEAN) / STD.": values / 255 / std - mean,
+        "Red and blue have changed places: the photo is read as BGR.": normalise(values.flip(1) / 255),
+        "MEAN and STD run from blue to red; they should run red, green, blue, as the photo does.": (
+            (values / 255 - mean.flip(0)) / std.flip(0)
+        ),
+        "The result is normalised twice.": normalise(wanted),
+        "The photo shrinks without antialiasing: F.interpolate skips pixels. Use Pillow's resize.": normalise(
+            by_torch(align_corners=False)
+        ),
+        "Corners are aligned. That is for maps inside the network; photos are resized by Pillow.": normalise(
+            by_torch(align_corners=True)
+        ),
+        "The resampling is that of F.interpolate with antialiasing. It differs from Pillow's by the rounding to bytes; "
+        "that will do in practice, but here resize the bytes with Pillow, so that the numbers are equal.": (
+            normalise(by_torch(align_corners=False, antialias=True))
+        ),
+        **{
+            sentence: _normalised(_resized(pixels, height, width, Image.Resampling[method]))
+            for sentence, method in methods.items()
+        },
+    }
+
+
+def _resized(
+    pixels: NDArray[np.uint8], height: int, width: int, method: Image.Resampling = Image.Resampling.BILINEAR
+) -> NDArray[np.uint8]:
+    return np.array(Image.fromarray(pixels).resize((width, height), method))
+
+
+def _normalised(pixels: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) bytes to (1, 3, H, W)."""
+    return normalise(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)
+
+
+@check("Right, to the last level of every colour.")
+def composite(answer: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]) -> None:
+    """`composite(cut, background)`: uint8 (H, W, 4) over uint8 (H, W, 3) to uint8 (H, W, 3), rounded."""
+    for height, width in ((6, 9), (5, 3), (1, 1)):
+        cut, background = _colours(height, width, 4), _colours(height, width, 3)
+        cut[0, : width // 3, 3] = 0
+        cut[-1, width // 2 :, 3] = 255
+        where = f"For a cut-out of {height} x {width}"
+        got = answer(cut.copy(), background.copy())
+        if isinstance(got, Image.Image):
+            raise Wrong(f"{where}, the result is a PIL image. Give its array: np.asarray(...).")
+        got = torch.from_numpy(got.copy()) if isinstance(got, np.ndarray) else got
+        exact = _mixed(cut[..., :3], cut[..., 3:] / 255, background)
+        if isinstance(got, Tensor) and got.dtype != torch.uint8:
+            _explain_type(got, exact, where)
+        got = got.double() if isinstance(got, Tensor) else got
+        wanted, floor = torch.from_numpy(np.rint(exact)), torch.from_numpy(np.floor(exact))
+        for sentence, value in _mistakes_of_mixing(cut, background).items():
+            # A level more or less, since a wrong formula may also lack the rounding.
+            if isinstance(got, Tensor) and _near(got, value) and not _near(got, exact):
+                raise Wrong(sentence)
+        cut_off = "The fraction is cut off: turning floats into uint8 rounds down. Round first, with np.rint."
+        compare(got, wanted, where, 0, {cut_off: floor})
+
+
+def _near(got: Tensor, values: NDArray) -> bool:
+    return tuple(got.shape) == values.shape and bool(np.abs(got.numpy() - values).max() <= 1)
+
+
+def _explain_type(got: Tensor, exact: NDArray[np.float64], where: str) -> None:
+    values = got.double().numpy()
+    if values.shape == exact.shape and np.abs(values - exact / 255).max() < 1e-3:
+        raise Wrong(f"{where}, the values run from 0 to 1. Bytes run from 0 to 255: multiply, round, turn into uint8.")
+    if values.shape == exact.shape and np.abs(values - exact).max() <= 1:
+        raise Wrong(f"{where}, the result is {got.dtype}. Round it and turn it into bytes: .astype(np.uint8).")
+    if values.shape == exact.shape and np.abs(values - exact * 255).max() <= 255:
+        raise Wrong(f"{where}, the values run up to {values.max():.0f}: alpha is a byte too. Divide it by 255.")
+    raise Wrong(f"{where}, the result is {got.dtype}; it should be uint8, with the colours mixed by alpha / 255.")
+
+
+def _mistakes_of_mixing(cut: NDArray[np.uint8], background: NDArray[np.uint8]) -> dict[str, NDArray]:
+    colours, a = cut[..., :3], cut[..., 3:]
+    part = a / 255
+    exact = _mixed(colours, part, background)
+    with np.errstate(over="ignore"):
+        overflow = (colours * a + background * (255 - a)) // 255
+    return {
+        "Alpha is the wrong way round: where it is 255, the cut-out hides the background.": (
+            _mixed(colours, 1 - part, background)
+        ),
+        "The products overflow: bytes wrap around at 256. Turn the arrays into floats first.": overflow,
+        "The background is not seen: mix it in by 1 - alpha.": colours,
+        "Alpha is cut at one half. A pixel that is half object is half background: mix both.": (
+            np.where(a > 127, colours, background)
+        ),
+        "The colours are added as if they were multiplied by alpha already. The colours of an RGBA image are not.": (
+            (colours + (1 - part) * background).clip(0, 255)
+        ),
+        "The background is added in full. It shows by 1 - alpha only.": (part * colours + background).clip(0, 255),
+        "The background is missing: outside the object the result is black.": part * colours,
+        "Alpha is used twice on the cut-out.": part * part * colours + (1 - part) * background,
+        "The result still has alpha. A photo with a ground behind it has three colours.": np.dstack([exact, a]),
+    }
+
+
+def _mixed(colours: NDArray[np.uint8], part: NDArray, background: NDArray[np.uint8]) -> NDArray[np.float64]:
+    return part * colours + (1 - part) * background
+
+
+@check("Right, at every threshold, and where nothing is found.")
+def f_measure(answer: Callable[..., Any]) -> None:
+    """`f_measure(prediction, mask, threshold, beta_squared)`: the F-measure of the pixels that reach the threshold."""
+    cases = [(7, 9, 0.5, 0.3), (16, 5, 0.25, 0.3), (8, 8, 0.625, 2.0), (1, 12, 0.375, 1.0)]
+    for height, width, threshold, beta_squared in cases:
+        mask = torch.rand(height, width) < 0.6
+        # Eighths, so that some pixels lie on the threshold itself; nearer to 1 inside the mask.
+        prediction = ((torch.rand(height, width) + 0.4 * mask).clamp(max=1) * 8).round() / 8
+        prediction[0, :2], mask[0, :2] = threshold, torch.tensor([True, False])
+        where = f"For {height} x {width} pixels, threshold={threshold} and beta_squared={beta_squared}"
+        got = _number(answer(prediction.clone(), mask.clone(), threshold, beta_squared), where)
+        wanted = _score(prediction >= threshold, mask, beta_squared)
+        mistakes = _mistakes_of_score(prediction, mask, threshold, beta_squared)
+        compare(got, wanted, where, 1e-5, {said: value for said, value in mistakes.items() if value != wanted})
+    empty = torch.zeros(4, 6)
+    some = torch.zeros(4, 6, dtype=torch.bool)
+    some[1:3, 2:5] = True
+    for prediction, mask, where in (
+        (empty, some, "Where no pixel reaches the threshold"),
+        (empty + 0.9, ~some & some, "Where the mask is empty"),
+        ((~some).float(), some, "Where no chosen pixel is in the mask"),
+    ):
+        got = _number(answer(prediction, mask, 0.5, 0.3), where)
+        if torch.isnan(got):
+            raise Wrong(f"{where}, the result is NaN: 0 / 0. Nothing is hit, so the score is 0. Guard the division.")
+        compare(got, torch.tensor(0.0), where, 1e-5, {})
+
+
+def _number(got: Any, where: str) -> Tensor:
+    if isinstance(got, bool) or not isinstance(got, int | float | np.number | Tensor):
+        raise Wrong(f"{where}, your function gives {type(got).__name__} and not a number. Is there a `return`?")
+    got = torch.as_tensor(got).float()
+    if got.numel() != 1:
+        raise Wrong(
+            f"{where}, the result has the shape {tuple(got.shape)}. It should be one number for the whole mask."
+        )
+    return got.reshape(())
+
+
+def _score(chosen: Tensor, mask: Tensor, beta_squared: float) -> Tensor:
+    """The F-measure from counts, without precision and recall; `chosen` and `mask` may be soft."""
+    chosen, mask = chosen.double(), mask.double()
+    hits = (chosen * mask).sum()
+    wrong = beta_squared * (mask.sum() - hits) + chosen.sum() - hits
+    return (1 + beta_squared) * hits / ((1 + beta_squared) * hits + wrong)
+
+
+def _mistakes_of_score(prediction: Tensor, mask: Tensor, threshold: float, b: float) -> dict[str, Tensor]:
+    chosen = prediction >= threshold
+    hits = (chosen & mask).sum().double()
+    precision, recall = hits / chosen.sum(), hits / mask.sum()
+    product = precision * recall
+    return {
+        "A pixel whose value is the threshold itself is not counted. Choose what is at least the threshold, >=.": (
+            _score(prediction > threshold, mask, b)
+        ),
+        "The prediction is not cut at the threshold. Choose pixels first: prediction >= threshold.": (
+            _score(prediction, mask, b)
+        ),
+        "beta_squared is the square already; you square it again.": _score(chosen, mask, b * b),
+        "beta_squared is not used, or is 1: this is the plain F1 score.": _score(chosen, mask, 1.0),
+        "beta_squared is fixed to 0.3. Use the argument.": _score(chosen, mask, 0.3),
+        "Precision and recall have changed places: in the denominator, beta_squared multiplies precision.": (
+            (1 + b) * product / (precision + b * recall)
+        ),
+        "The factor 1 + beta_squared is missing.": product / (b * precision + recall),
+        "This is the precision alone.": precision,
+        "This is the recall alone.": recall,
+        "This is the intersection over union.": hits / (chosen | mask).sum(),
+        "This is the share of right pixels, which counts the background too.": (chosen == mask).double().mean(),
+        "This scores the pixels below the threshold.": _score(~chosen, mask, b),
+    }
+
+
+def _colours(*shape: int) -> NDArray[np.uint8]:
+    return torch.randint(0, 256, shape, dtype=torch.uint8).numpy()
