@@ -61,6 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="show a network's parts, their sizes and its configuration")
     _add_model(info)
 
+    commands.add_parser(
+        "doctor",
+        help="say whether this machine is ready for the course",
+        description="Prints one line for each thing that the course needs, with what to do where it is missing. The "
+        "exit status is 0 where all is well, 1 otherwise.",
+    )
+
     # The training loop reads its own arguments, `--help` too.
     commands.add_parser("train", help="train a network as a CONFIG.toml says", add_help=False)
 
