@@ -13,6 +13,7 @@ from birefnet_lite.deformable import DeformableConv2d
 from birefnet_lite.encoder import Encoder, fuse_scales
 from birefnet_lite.lateral import LateralBlock
 from birefnet_lite.refinement import InwardReference, OutwardReference
+from birefnet_lite.rewrites import swin
 from birefnet_lite.rewrites.convolutions import (
     ComposedConv2d,
     SummedConv2d,
@@ -227,6 +228,42 @@ def test_window_attention(batch, shift, size, dtype):
     sides = [side + -side % 3 for side in size]
     wanted = block._attend(x, shift_mask(*sides, 3, 1, like=x) if shift else None)
     assert_same(OptimizedAttention(block.attn)(x, find_windows(x, 3, shift)), wanted)
+
+
+@DTYPES
+@pytest.mark.parametrize("shift", [0, 1])
+def test_large_maps_in_pieces(shift, dtype, monkeypatch):
+    """Pieces of a size that divides nothing, and a map whose windows reach beyond it."""
+    monkeypatch.setattr(swin, "LARGE", 0)
+    monkeypatch.setattr(swin, "PIXELS", 7)
+    monkeypatch.setattr(swin, "WINDOWS", 4)
+    taken = []
+    monkeypatch.setattr(OptimizedAttention, "_in_pieces", spy(OptimizedAttention._in_pieces, taken))
+    block = lively(SwinBlock(12, heads=4, window=3, shift=shift, drop_path=0), dtype)
+    optimized = swin.OptimizedBlock(block)
+    x = torch.randn(2, 8, 10, 12, dtype=dtype)
+    mask, windows = shift_mask(9, 12, 3, shift, like=x), find_windows(x, 3, shift)
+    with torch.no_grad():
+        wanted = block(x, mask)
+        assert_same(optimized(x, windows), wanted)
+    assert len(taken) == 1
+    # Where a gradient is wanted, nothing is written into place.
+    x.requires_grad_()
+    got, plain = (
+        torch.autograd.grad(f(x, way).square().sum(), x)[0] for f, way in ((optimized, windows), (block, mask))
+    )
+    assert_same(got, plain)
+    assert len(taken) == 1
+
+
+def spy(method, taken):
+    """The method, with a note of each call."""
+
+    def called(*arguments):
+        taken.append(arguments)
+        return method(*arguments)
+
+    return called
 
 
 @DTYPES

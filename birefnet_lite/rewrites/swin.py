@@ -1,4 +1,4 @@
-"""Rewrites of the Swin transformer: biases gathered once, masks and window orders kept, no padded pixel multiplied."""
+"""Rewrites of the Swin transformer: biases gathered once, masks and window orders kept, large maps in pieces."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birefnet_lite.backbone.swin import (
+    MLP,
     SwinBlock,
     SwinStage,
     SwinTransformer,
@@ -17,6 +18,10 @@ from birefnet_lite.backbone.swin import (
 )
 
 __all__ = ["OptimizedAttention", "OptimizedStage", "Windows", "find_windows", "rewrite_swin"]
+
+#: A map with more bytes than this between two layers is worked through in pieces that stay in a processor's cache.
+LARGE = 16 * 2**20
+PIXELS, WINDOWS = 1024, 32
 
 
 class Windows(NamedTuple):
@@ -64,18 +69,41 @@ class OptimizedAttention(nn.Module):
 
     def forward(self, x: Tensor, windows: Windows) -> Tensor:
         batch, height, width, channels = x.shape
-        n = self.bias.shape[-1]
         x = F.pad(x.flatten(1, 2), (0, 0, 0, 1))  # (B, H * W + 1, C), the last one for padding
+        if worth_pieces(x, 3 * channels, self.qkv.weight):
+            return self._in_pieces(x, windows)[:, :-1].unflatten(1, (height, width))  # (B, H, W, C)
         qkv = _select(self.qkv(x), windows.order)  # (B * windows * N, 3 C)
-        qkv = qkv.reshape(-1, n, 3, self.heads, channels // self.heads)  # (B * windows, N, 3, heads, d)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # 3 x (B * windows, heads, N, d)
-        bias = self.bias[None]  # (1, heads, N, N)
+        bias = self._bias(windows.mask)
         if windows.mask is not None:
-            bias = bias + windows.mask[:, None]  # (windows, heads, N, N)
-            bias = bias.expand(batch, -1, -1, -1, -1).reshape(-1, self.heads, n, n)  # (B * windows, heads, N, N)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        x = x.transpose(1, 2).reshape(batch, -1, channels)  # (B, windows * N, C)
+            bias = bias.expand(batch, -1, -1, -1, -1).flatten(0, 1)  # (B * windows, heads, N, N)
+        x = self._attend(qkv, bias).reshape(batch, -1, channels)  # (B, windows * N, C)
         return self.proj(_select(x, windows.place)).reshape(batch, height, width, channels)  # (B, H, W, C)
+
+    def _in_pieces(self, x: Tensor, windows: Windows) -> Tensor:
+        """Some windows at a time: (B, H * W + 1, C) to the same, the last one without meaning.
+
+        Here padding is multiplied too.
+        """
+        places = WINDOWS * self.bias.shape[-1]
+        masks = [None] * len(windows.order) if windows.mask is None else windows.mask.split(WINDOWS)
+        out = torch.empty_like(x)
+        for image, into in zip(x, out, strict=True):
+            for pixels, mask in zip(windows.order.split(places), masks, strict=False):
+                piece = self._attend(self.qkv(image.index_select(0, pixels)), self._bias(mask))
+                into.index_copy_(0, pixels, self.proj(piece))
+        return out
+
+    def _bias(self, mask: Tensor | None) -> Tensor:
+        """What is added to the scores: (1, heads, N, N), or (windows, heads, N, N) with a mask (windows, N, N)."""
+        return self.bias[None] if mask is None else self.bias + mask[:, None]
+
+    def _attend(self, qkv: Tensor, bias: Tensor) -> Tensor:
+        """Attention inside each window: (windows * N, 3 C) to (windows * N, C)."""
+        n, channels = self.bias.shape[-1], qkv.shape[-1] // 3
+        qkv = qkv.reshape(-1, n, 3, self.heads, channels // self.heads)  # (windows, N, 3, heads, d)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # 3 x (windows, heads, N, d)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        return x.transpose(1, 2).reshape(-1, channels)
 
 
 def _select(x: Tensor, rows: Tensor) -> Tensor:
@@ -83,6 +111,41 @@ def _select(x: Tensor, rows: Tensor) -> Tensor:
     batch, n, channels = x.shape
     first = torch.arange(0, batch * n, n, device=x.device)
     return x.reshape(batch * n, channels).index_select(0, (first[:, None] + rows).flatten())
+
+
+def worth_pieces(x: Tensor, width: int, weight: Tensor) -> bool:
+    """Whether to take pixels (..., C) in pieces: where they would fill much memory at that width, on a CPU.
+
+    Pieces are written into their place, which a trace, or a gradient, could not follow.
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+        return False
+    return x.numel() // x.shape[-1] * width * x.element_size() > LARGE
+
+
+class OptimizedMLP(nn.Module):
+    """x + MLP(norm(x)), on large maps some pixels at a time: each is worked on alone. (B, H, W, C) to (B, H, W, C).
+
+    The inner layer, four times as wide, then never leaves the cache; the second bias and x are added by the product.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, mlp: MLP) -> None:
+        super().__init__()
+        self.norm = norm
+        self.mlp = mlp
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not worth_pieces(x, 4 * x.shape[-1], self.mlp.fc1.weight):
+            return x + self.mlp(self.norm(x))
+        pixels = x.reshape(-1, x.shape[-1])  # (B * H * W, C)
+        out = torch.empty_like(pixels)
+        weight = self.mlp.fc2.weight.t()
+        for piece, into in zip(pixels.split(PIXELS), out.split(PIXELS), strict=True):
+            torch.add(piece, self.mlp.fc2.bias, out=into)
+            into.addmm_(self.mlp.act(self.mlp.fc1(self.norm(piece))), weight)
+        return out.reshape(x.shape)
 
 
 class OptimizedBlock(nn.Module):
@@ -93,12 +156,10 @@ class OptimizedBlock(nn.Module):
         self.shift = block.shift
         self.norm1 = block.norm1
         self.attn = OptimizedAttention(block.attn)
-        self.norm2 = block.norm2
-        self.mlp = block.mlp
+        self.mlp = OptimizedMLP(block.norm2, block.mlp)
 
     def forward(self, x: Tensor, windows: Windows) -> Tensor:
-        x = x + self.attn(self.norm1(x), windows)
-        return x + self.mlp(self.norm2(x))
+        return self.mlp(x + self.attn(self.norm1(x), windows))
 
 
 class OptimizedStage(nn.Module):
