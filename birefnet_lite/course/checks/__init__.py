@@ -6,9 +6,10 @@ A check returns a `Result`: `passed` is True, False, or None while the exercise 
 from birefnet_lite.course.checks.backbone import fuse_context, fuse_scales, window_partition
 from birefnet_lite.course.checks.blocks import reconstruction_block
 from birefnet_lite.course.checks.decoder import decode, run_stage, step_up
+from birefnet_lite.course.checks.deformable import bilinear_sample, deform_conv
 from birefnet_lite.course.checks.result import Result
 from birefnet_lite.course.checks.skeleton import encoder_shapes, wire
-from birefnet_lite.course.checks.squeeze import bilinear_sample, deform_conv, deformable_aspp, squeeze_module
+from birefnet_lite.course.checks.squeeze import deformable_aspp, squeeze_module
 from birefnet_lite.course.checks.use import composite, f_measure, to_network
 
 __all__ = ["Result", "encoder_shapes", "fuse_context", "fuse_scales", "window_partition", "wire"]
