@@ -14,6 +14,7 @@ from birefnet_lite.analysis.targets import level_targets
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.model import BiRefNet
 from birefnet_lite.refinement import masked_gradient_target
+from widgets.building import as_mask
 
 NARROW = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
 
@@ -255,3 +256,12 @@ def test_whole_networks_fit_into_a_page(model, photo):
     chosen = [row["cells"][0] for row in viewer.table["rows"] if "layer" in row]
     assert {"squeeze", "decoder.stage3.lateral", "decoder.stage2"} <= {name.split("[")[0] for name in chosen}
     assert viewer.picture().shape[0] < 2000
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.from_numpy, lambda mask: mask.astype(np.uint8) * 255])
+def test_a_mask_may_be_true_and_false(form):
+    mask = np.zeros((6, 8), bool)
+    mask[2:4, 3:6] = True
+    got = as_mask(form(mask))
+    assert got.dtype == np.float32
+    assert np.array_equal(got, mask.astype(np.float32))

@@ -5,6 +5,7 @@ words.
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
@@ -65,7 +66,9 @@ def reference_mask(activations: Activations, mask: Any) -> tuple[NDArray[np.floa
 
 
 def as_mask(mask: Any) -> NDArray[np.float32]:
-    """Any form of a mask as float32 (H, W) in [0, 1]."""
+    """Any form of a mask as float32 (H, W) in [0, 1]: what a photo can be, and True for the object."""
+    if isinstance(mask, Tensor | np.ndarray) and mask.dtype in (bool, torch.bool):
+        mask = np.asarray(mask, np.float32)
     return as_photo(mask)[..., 0].astype(np.float32) / 255
 
 

@@ -81,10 +81,13 @@ def static(viewer: Viewer, width: int = 1200) -> None:
 
     stream = io.BytesIO()
     picture = viewer.picture(width)
-    Image.fromarray(picture).save(stream, "PNG")
+    Image.fromarray(picture).save(stream, "PNG", optimize=True)
+    shown = viewer.source.layers[viewer.layer]
+    channel = f", channel {viewer.channel} of {shown.shape[0]}" if shown.shape[0] > 1 else ""
     data = {
         "image/png": base64.b64encode(stream.getvalue()).decode("ascii"),
-        "text/plain": f"Picture of the view {viewer.scene['title']!r}: {viewer.scene['question']}",
+        "text/plain": f"Picture of the view {viewer.scene['title']!r}: {viewer.scene['question']} "
+        f"In front: {shown.title}{channel}.",
     }
     metadata = {"image/png": {"width": width // 2 if width > 1600 else width, "alt": data["text/plain"]}}
     display(data, metadata=metadata, raw=True)

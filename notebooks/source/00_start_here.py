@@ -208,7 +208,7 @@ view
 # %%
 from widgets import static
 
-static(view)
+static(view, width=1000)
 
 # %% [markdown]
 # **Look for two things.**
@@ -220,6 +220,48 @@ static(view)
 #
 # All of this works with untrained weights too: what a map *can* show follows from how the network is built. What it
 # *does* show follows from training.
+
+# %% [markdown]
+# ### How the answer grows
+#
+# In training, stages 4, 3 and 2 are asked for a mask too, a **side output**; the last stage gives the mask itself.
+# Stacked, they make a ladder from coarse to fine. This photo comes with a mask made by hand, so that the view can say
+# how good each step is, and where it errs.
+
+# %%
+from birefnet_lite.photos import load_photo
+from widgets import prediction_ladder
+
+cup, by_hand, _ = load_photo("coffee")
+ladder = prediction_ladder(model, cup, by_hand, size=SIZE)
+ladder
+
+# %%
+static(ladder, width=760)
+
+# %% [markdown]
+# **Look for this.** Which step finds the object, and which one sharpens its edge? The column of differences shows what
+# each step changed, and the scores beside it whether the change was for the better.
+
+# %% [markdown]
+# ### What the edges teach
+#
+# The **outward reference** learns to predict the edges of the object, and uses what it learned as attention. Its
+# targets come from the Laplacian, a filter that answers where the brightness changes: all edges of the photo. Of those,
+# training wants only the ones of the object.
+
+# %%
+from widgets import gradient_targets
+
+edges = gradient_targets(model, cup, by_hand, size=SIZE)
+edges
+
+# %%
+static(edges, width=760)
+
+# %% [markdown]
+# **Look for this.** Compare the two targets: *original* is what the published code trains towards, *corrected* what
+# the paper describes. In which of them can you see the cup's outline? Notebook 07 measures what each can teach.
 
 # %% [markdown]
 # ## 8 · Your own photo
