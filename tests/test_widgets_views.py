@@ -14,6 +14,7 @@ from birefnet_lite.analysis.targets import level_targets
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.model import BiRefNet
 from birefnet_lite.refinement import masked_gradient_target
+from widgets import building
 from widgets.building import as_mask
 
 NARROW = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
@@ -265,3 +266,14 @@ def test_a_mask_may_be_true_and_false(form):
     got = as_mask(form(mask))
     assert got.dtype == np.float32
     assert np.array_equal(got, mask.astype(np.float32))
+
+
+def test_a_slow_model_says_how_far_it_is(model, photo, monkeypatch, capsys):
+    names = []
+    maps = capture(model, photo, progress=names.append)
+    assert names == list(maps)
+    widgets.feature_pyramid(model, photo)
+    assert capsys.readouterr().err == ""  # quick ones show nothing
+    monkeypatch.setattr(building, "DELAY", 0)
+    widgets.feature_pyramid(model, photo)
+    assert "Running the model" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 words.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, from_numpy, nn
+from tqdm.auto import tqdm
 
-from birefnet_lite.analysis import Activations, as_photo
+from birefnet_lite.analysis import Activations, as_photo, capture
 from birefnet_lite.analysis.inputs import device_and_dtype
 from widgets.arrays import cell
 from widgets.memory import register
@@ -25,6 +27,8 @@ Size = int | tuple[int, int] | None
 Mark = dict[str, Any]
 #: Bytes of planes that one view keeps in the kernel, and the side of its largest backdrop.
 KEPT = 40 * MIB
+#: Seconds until a bar says how far the model is.
+DELAY = 1.0
 BACKDROP = 1024
 
 STEPS = {
@@ -35,6 +39,17 @@ STEPS = {
     "lateral": ("Lateral\nblock", "lateral block: encoder map of the next finer level"),
     "out": ("Stage\noutput", "up-sampled, plus lateral: the next stage's input"),
 }
+
+
+def run(model: nn.Module, image: Any, size: Size = None, layers: Iterable[str] | None = None) -> Activations:
+    """`capture`, with a bar that says how far the model is where that takes more than a second."""
+    with tqdm(desc="Running the model", unit=" maps", delay=DELAY, leave=False) as bar:
+
+        def tell(name: str) -> None:
+            bar.set_postfix_str(name, refresh=False)
+            bar.update()
+
+        return capture(model, image, size, layers, tell)
 
 
 def new_scene(view: str, title: str, question: str, activations: Activations, model: nn.Module) -> Scene:

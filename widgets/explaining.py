@@ -16,7 +16,7 @@ from birefnet_lite.analysis.capture import evaluating
 from birefnet_lite.analysis.inputs import Prepared
 from birefnet_lite.analysis.receptive import receptive_field
 from birefnet_lite.training.metrics import iou, mae, s_measure
-from widgets.building import Size, add_layers, as_mask, fit_mask, new_scene, pinned, reference_mask, started
+from widgets.building import Size, add_layers, as_mask, fit_mask, new_scene, pinned, reference_mask, run, started
 from widgets.memory import register
 from widgets.numbers import MINUS, TIMES
 from widgets.pyramid import pyramid_columns, pyramid_rows
@@ -31,7 +31,7 @@ def ablation(model: nn.Module, image: Any, mask: Any = None, size: Size = None) 
     Parts are switched off by `zero`, by their `mean`, or `resample`d (their values in other places). Without a `mask`,
     scores compare with the whole network's own mask. `viewer.ablated` takes layer names; `name#3` is channel 3 alone.
     """
-    activations = capture(model, image, size, layers=["logits"])
+    activations = run(model, image, size, layers=["logits"])
     prepared = prepare(model, image, size)
     question = "What does the mask lose without this part?"
     scene = new_scene("ablation", "Ablation", question, activations, model)
@@ -97,7 +97,7 @@ def receptive_field_view(model: nn.Module, image: Any, size: Size = None) -> Vie
     The box is the theoretical field, with a status: exact, a bound (deformable taps or units that are off may widen
     it), or the whole image.
     """
-    activations = capture(model, image, size)
+    activations = run(model, image, size)
     prepared = prepare(model, image, size)
     question = "How far does a unit of this layer see?"
     scene = new_scene("receptive_field", "Receptive field", question, activations, model)
@@ -147,7 +147,7 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
     far each agrees with `mask` (or the predicted one). Click to explain the mask near a pixel, drag with Shift to draw
     a region (`viewer.region`, [left, top, right, bottom]); a pin comes first, Esc takes it away.
     """
-    activations = capture(model, image, size, layers=["logits"])
+    activations = run(model, image, size, layers=["logits"])
     prepared = prepare(model, image, size)
     question = "Which pixels speak for the mask?"
     scene = new_scene("attribution", "Attribution", question, activations, model)

@@ -7,7 +7,7 @@ from torch import nn
 from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.profile import part_costs
 from birefnet_lite.photos import load_photo
-from widgets.building import Size, add_layers, new_scene
+from widgets.building import Size, add_layers, new_scene, run
 from widgets.memory import register
 from widgets.numbers import TIMES
 from widgets.pyramid import pyramid_columns, pyramid_rows
@@ -25,7 +25,7 @@ def architecture(model: nn.Module, image: Any = None, size: Size = None) -> View
     Choose a row or a picture to see a part's maps. Without an `image` a photograph of a coffee cup passes through.
     """
     image = load_photo("coffee")[0] if image is None else image
-    activations = capture(model, image, size)
+    activations = run(model, image, size)
     costs, seconds = part_costs(model, prepare(model, image, size))
     question = "What is the network made of, and what does each part cost?"
     scene = new_scene("architecture", "Architecture", question, activations, model)

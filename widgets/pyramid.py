@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from birefnet_lite.analysis import Activations, capture
-from widgets.building import STEPS, add_layers, new_scene, reference_mask
+from widgets.building import STEPS, add_layers, new_scene, reference_mask, run
 from widgets.memory import register
 from widgets.viewer import Viewer
 
@@ -23,7 +23,7 @@ def feature_pyramid(
     most 1024 pixels long). Channels can be sorted by agreement with `mask`, or with the predicted mask where none is
     given.
     """
-    activations = capture(model, image, size)
+    activations = run(model, image, size)
     scene = new_scene(
         "feature_pyramid", "Feature pyramid", "What does each scale of the network see?", activations, model
     )

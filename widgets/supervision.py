@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy, nn
 
-from birefnet_lite.analysis import Activations, capture
+from birefnet_lite.analysis import Activations
 from birefnet_lite.analysis.targets import LevelTargets, image_laplacian, level_targets, perfect_side_logits
 from birefnet_lite.lateral import resize
 from birefnet_lite.training.metrics import iou, mae, s_measure
-from widgets.building import as_mask, fit_mask, limited, new_scene
+from widgets.building import as_mask, fit_mask, limited, new_scene, run
 from widgets.memory import register
 from widgets.numbers import TIMES
 from widgets.scene import PHOTO, Scene
@@ -29,7 +29,7 @@ def gradient_targets(
     Photo, Laplacian, then for each level the target as in the original and as the paper describes it, the prediction
     and the attention it becomes. With a `mask`, also the target that a perfect side output would give.
     """
-    activations = capture(model, image, size)
+    activations = run(model, image, size)
     stages = [stage for stage in STAGES if f"decoder.stage{stage}.gradient_attention" in activations]
     if not stages:
         raise ValueError(
@@ -113,7 +113,7 @@ def prediction_ladder(
     Every side output and the final mask at its own size and up-sampled, what each stage changed, and with a `mask` the
     error and scores of each stage. Changes, errors and up-sampled maps are at most 512 pixels long.
     """
-    activations = capture(model, image, size)
+    activations = run(model, image, size)
     names = {
         f"stage {stage}": f"decoder.stage{stage}.side"
         for stage in STAGES

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from birefnet_lite.analysis import capture, prepare
+from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.sampling import Kernel, deformable_kernels
-from widgets.building import Mark, Size, new_scene, pinned, started
+from widgets.building import Mark, Size, new_scene, pinned, run, started
 from widgets.numbers import TIMES
 from widgets.viewer import Viewer
 
@@ -22,7 +22,7 @@ def sampling_points(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     Click a pixel: dots show where each kernel of the chosen block reads for it, yellow for 1 x 1, green for 3 x 3, cyan
     for 7 x 7, the fainter the less a tap counts. The maps show how far taps have moved and how much they count.
     """
-    activations = capture(model, image, size, layers=["logits"])
+    activations = run(model, image, size, layers=["logits"])
     kernels = deformable_kernels(model, prepare(model, image, size))
     if not kernels:
         raise ValueError("This model has no deformable convolutions (aspp='deformable' gives it some).")

@@ -5,10 +5,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from birefnet_lite.analysis import capture
 from birefnet_lite.lateral import resize
 from birefnet_lite.refinement import image_to_tiles
-from widgets.building import Mark, Size, add_layers, new_scene, pinned, started
+from widgets.building import Mark, Size, add_layers, new_scene, pinned, run, started
 from widgets.numbers import TIMES
 from widgets.scene import Scene
 from widgets.viewer import Viewer
@@ -22,7 +21,7 @@ def reference_tiles(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     Click a pixel: its tile, the channels it lands in, in today's order and in that of checkpoints from before November
     2024, and the places that one cell of the stage sees at once.
     """
-    activations = capture(model, image, size)
+    activations = run(model, image, size)
     stages = [n for n in (4, 3, 2, 1) if f"decoder.stage{n}.inward_reference" in activations]
     grids = {n: getattr(model.decoder, f"stage{n}").inward.grid for n in stages}
     if not stages or not all(getattr(model.decoder, f"stage{n}").inward.tiles for n in stages):

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from birefnet_lite.analysis import capture, prepare
+from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.windows import BlockAttention, swin_blocks
-from widgets.building import Mark, Size, new_scene, pinned, started
+from widgets.building import Mark, Size, new_scene, pinned, run, started
 from widgets.numbers import TIMES
 from widgets.viewer import Viewer
 
@@ -22,7 +22,7 @@ def window_attention(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     Click a pixel. Channels are heads. Every second block shifts its windows by half a window; at the border a window
     then holds pixels from both sides, which do not see each other.
     """
-    activations = capture(model, image, size, layers=["logits"])
+    activations = run(model, image, size, layers=["logits"])
     blocks = swin_blocks(model, prepare(model, image, size))
     question = "Which pixels does a pixel attend to?"
     scene = new_scene("window_attention", "Window attention", question, activations, model)

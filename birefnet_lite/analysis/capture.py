@@ -137,19 +137,26 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def capture(
-    model: nn.Module, image: Any, size: int | tuple[int, int] | None = None, layers: Iterable[str] | None = None
+    model: nn.Module,
+    image: Any,
+    size: int | tuple[int, int] | None = None,
+    layers: Iterable[str] | None = None,
+    progress: Callable[[str], Any] | None = None,
 ) -> Activations:
     """Run the model once on an image and keep what flows through it.
 
     `image` is anything `as_photo` takes; `size` as for `prepare`. `layers` names the maps to keep; without it all are
     kept. The last stage's up-sampled map has no name: it shows nothing that `decoder.stage1.reconstruction` does not,
-    at sixteen times the memory. The model is left as it was, also when it raises.
+    at sixteen times the memory. `progress` is told the name of each map as soon as it is there. The model is left as it
+    was, also when it raises.
     """
     prepared = image if isinstance(image, Prepared) else prepare(model, image, size)
     wanted = None if layers is None else set(layers)
     maps: dict[str, Tensor] = {}
 
     def keep(name: str, x: Tensor) -> None:
+        if progress is not None:
+            progress(name)
         if wanted is None or name in wanted:
             maps[name] = x[0].detach().to(device="cpu", dtype=torch.float32, copy=True)  # (C, h, w)
 
