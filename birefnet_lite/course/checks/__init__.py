@@ -8,9 +8,11 @@ from birefnet_lite.course.checks.blocks import reconstruction_block
 from birefnet_lite.course.checks.decoder import decode, run_stage, step_up
 from birefnet_lite.course.checks.deformable import bilinear_sample, deform_conv
 from birefnet_lite.course.checks.lateral import lateral_apart, lateral_conv, resize_matrix
+from birefnet_lite.course.checks.losses import gradient_loss
 from birefnet_lite.course.checks.result import Result
 from birefnet_lite.course.checks.skeleton import encoder_shapes, wire
 from birefnet_lite.course.checks.squeeze import deformable_aspp, squeeze_module
+from birefnet_lite.course.checks.targets import gradient_target, laplacian, masked_gradient_target
 from birefnet_lite.course.checks.use import composite, f_measure, to_network
 
 __all__ = ["Result", "encoder_shapes", "fuse_context", "fuse_scales", "window_partition", "wire"]
@@ -18,3 +20,4 @@ __all__ += ["bilinear_sample", "deform_conv", "deformable_aspp", "squeeze_module
 __all__ += ["lateral_apart", "lateral_conv", "resize_matrix"]
 __all__ += ["decode", "reconstruction_block", "run_stage", "step_up"]
 __all__ += ["composite", "f_measure", "to_network"]
+__all__ += ["gradient_loss", "gradient_target", "laplacian", "masked_gradient_target"]

@@ -1,0 +1,239 @@
+"""Exercises of notebook 07: the Laplacian and the two gradient targets; their loss is in `losses.py`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from birefnet_lite import refinement
+from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.lateral import resize
+
+__all__ = ["gradient_target", "laplacian", "masked_gradient_target"]
+
+_ALIGN = "The logits are enlarged bilinearly, but with align_corners=False. BiRefNet aligns corners everywhere."
+
+
+@check("Right: at the border too, and each channel for itself.")
+def laplacian(answer: Callable[[Tensor], Any]) -> None:
+    """`laplacian(image)`: (B, C, H, W) to the same, the mean of the 24 neighbours less the centre, halved."""
+    for shape in ((1, 1, 7, 7), (2, 3, 9, 12), (1, 4, 5, 31)):
+        image = torch.randn(shape, requires_grad=True)
+        where = f"For an image of {shape}"
+        wanted = refinement.laplacian(image)
+        got = answer(image)
+        known = _laplacian_mistakes(image, wanted)
+        if isinstance(got, Tensor) and got.shape == wanted.shape and not any(_same(got, x) for x in known.values()):
+            inside = (..., slice(2, -2), slice(2, -2))
+            if not _same(got, wanted) and wanted[inside].numel() and _same(got[inside], wanted[inside]):
+                raise Wrong(f"{where}, the inside is right, but not the two pixels along the border: reflect them.")
+        compare(got, wanted, where, 1e-5, known)
+        compare_gradient(got, wanted, image, where, 1e-5)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a, b, atol=1e-5, rtol=0)
+
+
+def _laplacian_mistakes(image: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    channels = image.shape[1]
+
+    def filtered(kernel: Tensor, mode: str) -> Tensor:
+        pad = kernel.shape[-1] // 2
+        padded = F.pad(image, (pad,) * 4, mode=mode)
+        return F.conv2d(padded, kernel.expand(channels, 1, *kernel.shape), groups=channels)
+
+    five, three = torch.full((5, 5), 1 / 48), torch.full((3, 3), 1 / 16)
+    blur = filtered(five, "reflect")
+    five[2, 2] = three[1, 1] = -0.5
+    cross = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])
+    mixed = "Channels are mixed: each should be filtered for itself. F.conv2d has an argument `groups`."
+    return {
+        "The sign is turned round: it is the neighbours less the centre, so a bright pixel gives a negative number.": (
+            -wanted
+        ),
+        "The result is not halved: the weights' absolute values should add up to 1, so the centre has -1/2.": (
+            2 * wanted
+        ),
+        "The kernel is not normalised: divide it by 48, the sum of its absolute values.": 48 * wanted,
+        "You divide by 25. A pixel has 24 neighbours: it is not its own. Halve their mean less the centre.": (
+            48 / 25 * wanted
+        ),
+        "The centre is counted among its neighbours: a pixel has 24 of them, not 25.": 24 / 25 * wanted,
+        "The centre has the weight of a neighbour. Its weight is -1/2.": blur,
+        "The border is padded with zeros, which look like an edge. Reflect the image instead (mode='reflect').": (
+            filtered(five, "constant")
+        ),
+        "The border is padded with copies of its last pixel. Reflect the image instead (mode='reflect').": (
+            filtered(five, "replicate")
+        ),
+        "The border is padded from the opposite side. Reflect the image instead (mode='reflect').": (
+            filtered(five, "circular")
+        ),
+        "The image is not padded, so two pixels are lost at each side. Reflect the border first.": (
+            wanted[..., 2:-2, 2:-2]
+        ),
+        "The kernel is 3 x 3, with 8 neighbours. It should be 5 x 5, with 24.": filtered(three, "reflect"),
+        "That is the Laplacian of the four nearest neighbours. Here it has 5 x 5 weights, 24 of them equal.": (
+            filtered(cross, "reflect")
+        ),
+        "The sign is lost: leave out the absolute value here.": wanted.abs(),
+        mixed: wanted.sum(dim=1, keepdim=True).expand_as(wanted),
+        f"{mixed} There is one result for each channel, and you give their sum.": wanted.sum(dim=1, keepdim=True),
+        f"{mixed} There is one result for each channel, and you give their mean.": wanted.mean(dim=1, keepdim=True),
+    }
+
+
+@check("Right: edges times logits, with a gradient that reaches the side output.")
+def gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
+    """`gradient_target(image, side_logits)`: the original's target, (B, 3, H, W) and (B, 1, h, w) to (B, 1, H, W)."""
+    for shape, size in (((2, 3, 32, 48), (4, 6)), ((1, 3, 33, 40), (5, 3)), ((3, 3, 16, 24), (16, 24))):
+        image = torch.randn(shape)
+        side = 3 * torch.randn(shape[0], 1, *size)
+        side.requires_grad_()
+        where = f"For an image of {shape} and logits of {tuple(side.shape)}"
+        wanted = refinement.gradient_target(image, side)
+        got = answer(image, side)
+        compare(got, wanted, where, 1e-5, _original_mistakes(image, side, wanted))
+        if not got.requires_grad:
+            raise Wrong(
+                f"{where}, the numbers are right, but no gradient flows back to the logits. The original does not "
+                "detach them: leave out `detach` and `no_grad`."
+            )
+        compare_gradient(got, wanted, side, where, 1e-4)
+
+
+def _original_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    size = image.shape[-2:]
+    edges, logits = refinement.laplacian(image.mean(dim=1, keepdim=True)), resize(side, size)
+    weights = image.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    grey = refinement.laplacian((image * weights).sum(dim=1, keepdim=True))
+    return {
+        _ALIGN: edges * F.interpolate(side, size, mode="bilinear", align_corners=False),
+        "The logits are enlarged by nearest neighbours. Use bilinear resampling with align_corners=True.": (
+            edges * F.interpolate(side, size)
+        ),
+        "The edges are multiplied by probabilities. The original takes the raw logits: leave out the sigmoid.": (
+            edges * logits.sigmoid()
+        ),
+        "The edges are multiplied by probabilities, enlarged. The original takes the raw logits: no sigmoid.": (
+            edges * resize(side.sigmoid(), size)
+        ),
+        "The edges are cut out with a hard mask. The original multiplies by the logits as they are.": (
+            edges * (logits > 0)
+        ),
+        "There is a sigmoid too many: this target is unbounded, and the loss takes the sigmoid.": wanted.sigmoid(),
+        "The image is made grey with the weights of an eye for red, green and blue. Take the plain mean.": (
+            grey * logits
+        ),
+        "The channels are added up. Take their mean.": 3 * wanted,
+        "The channels are kept apart. Take the image's mean over the channels first, with keepdim=True.": (
+            refinement.laplacian(image) * logits
+        ),
+        "Edges are taken without their sign. The original keeps it: leave out the absolute value.": (
+            edges.abs() * logits
+        ),
+        "The side output plays no part: multiply the edges by its logits.": edges,
+        "The sign is turned round: edges times logits, without a minus.": -wanted,
+        "The edges are brought to the size of the logits. Enlarge the logits to the size of the image instead.": (
+            resize(edges, side.shape[-2:]) * side
+        ),
+    }
+
+
+@check("Right: edges from 0 to 1, near the object only, and nothing that moves.")
+def masked_gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
+    """`masked_gradient_target(image, side_logits)`: edges near the object that a stage predicts, in 0 to 1."""
+    for shape, size in (((2, 3, 64, 96), (2, 3)), ((1, 3, 384, 256), (12, 8)), ((1, 3, 96, 33), (12, 5))):
+        # Images of different contrast, so that a percentile of the whole batch shows.
+        image = torch.randn(shape) * torch.tensor([1.0, 0.2])[: shape[0], None, None, None]
+        side = 3 * torch.randn(shape[0], 1, *size)
+        side.requires_grad_()
+        where = f"For an image of {shape} and logits of {tuple(side.shape)}"
+        wanted = refinement.masked_gradient_target(image, side)
+        got = answer(image, side)
+        compare(got, wanted, where, 1e-5, _masked_mistakes(image, side.detach(), wanted))
+        if got.requires_grad:
+            raise Wrong(f"{where}, the numbers are right, but the target moves with the logits. Detach them.")
+    flat = answer(torch.full((1, 3, 64, 64), 0.5), torch.full((1, 1, 4, 4), 5.0))
+    if not bool((flat.abs() < 1e-2).all()):
+        raise Wrong(
+            "An image of one colour has no edges, but your target is not 0 there: rounding is divided by itself. Let "
+            "the divisor be at least 1e-4."
+        )
+
+
+def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    height, width = image.shape[-2:]
+    signed = refinement.laplacian(image.mean(dim=1, keepdim=True))
+    size, raw = signed.abs(), resize(side, (height, width))
+    radius = max(1, round(height / 128))
+
+    def share(x: Tensor, fraction: float = 0.99) -> Tensor:
+        return x.flatten(1).quantile(fraction, dim=1)[:, None, None, None]
+
+    def dilated(mask: Tensor, by: int = radius) -> Tensor:
+        return F.max_pool2d(mask.to(size), 2 * by + 1, stride=1, padding=by)
+
+    edges, near = (size / share(size)).clamp(max=1), dilated(raw > 0)
+    other = F.interpolate(side, (height, width), mode="bilinear", align_corners=False)
+    inside = size * near
+    mistakes = {
+        "Edges keep their sign. Take the absolute value of the Laplacian.": (signed / share(size)).clamp(max=1) * near,
+        "Edges keep their sign, and so does their percentile. Take the absolute value of the Laplacian first.": (
+            (signed / share(signed)).clamp(max=1) * near
+        ),
+        "Negative edges are lost. Take the absolute value of the Laplacian before you divide and clip.": (
+            (signed / share(size)).clamp(0, 1) * near
+        ),
+        "The percentile is that of the signed Laplacian. Take its absolute value first.": (
+            (size / share(signed)).clamp(max=1) * near
+        ),
+        "The edges are divided by their largest value. Divide by the 99th percentile.": size / share(size, 1.0) * near,
+        "The edges are divided by 0.99 of their largest value. A percentile is a rank: torch.quantile gives it.": (
+            (size / (0.99 * share(size, 1.0))).clamp(max=1) * near
+        ),
+        "The edges are not clipped: no target is above 1.": size / share(size) * near,
+        "The edges are not divided by their 99th percentile.": inside.clamp(max=1),
+        "The percentile is taken after masking. Divide by that of the whole image, then mask.": (
+            (inside / share(inside).clamp_min(1e-4)).clamp(max=1)
+        ),
+        "The mask is not dilated.": edges * (raw > 0),
+        "The mask is dilated by one pixel. At this size the radius is larger: max(1, round(H / 128)).": (
+            edges * dilated(raw > 0, 1)
+        ),
+        "The mask is dilated by twice the radius: the window is 2 * radius + 1 pixels wide.": (
+            edges * dilated(raw > 0, 2 * radius)
+        ),
+        "The dilation's radius follows the width of the image. It should follow the height.": (
+            edges * dilated(raw > 0, max(1, round(width / 128)))
+        ),
+        "The logits are compared with 0.5. Take their sigmoid first: a probability over 0.5 is a logit over 0.": (
+            edges * dilated(raw > 0.5)
+        ),
+        "The mask is soft: probabilities are multiplied. Compare them with 0.5 first.": edges * raw.sigmoid(),
+        "The mask is soft: probabilities are dilated. Compare them with 0.5 first.": edges * dilated(raw.sigmoid()),
+        "The mask is inverted: keep the edges where the probability is over 0.5.": edges * dilated(raw < 0),
+        "Probabilities are enlarged. Enlarge the logits, and take the sigmoid then.": (
+            edges * dilated(resize(side.sigmoid(), (height, width)) > 0.5)
+        ),
+        "The mask is made before it is enlarged, so its edge is blocky. Enlarge the logits first.": (
+            edges * dilated(F.interpolate((side > 0).to(side), (height, width)))
+        ),
+        "The mask is made before it is enlarged, so it is grey at its edge. Enlarge the logits first.": (
+            edges * dilated(resize((side > 0).to(side), (height, width)))
+        ),
+        _ALIGN: edges * dilated(other > 0),
+        "There is a sigmoid too many: this target is in 0 to 1 already.": wanted.sigmoid(),
+        "The side output plays no part: keep only the edges near the object that it predicts.": edges,
+        "The edges are multiplied by raw logits. That is the original's target; here they are cut out by a mask.": (
+            edges * raw
+        ),
+    }
+    if image.shape[0] > 1:
+        together = size / size.flatten().quantile(0.99)
+        said = "One percentile serves the whole batch. Every image has its own: what is faint in one is not in another."
+        mistakes[said] = together.clamp(max=1) * near
+    return mistakes
