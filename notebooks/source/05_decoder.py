@@ -313,7 +313,7 @@ one = torch.randn(1, 8, 6, 6)
 try:
     block.train()(one)
 except ValueError as error:
-    print(error)
+    print(str(error).split(",")[0])
 bare = Block(8, 8, inter_channels=16, aspp_channels=16, batch_norm=False)
 print("without batch norm:", tuple(bare.train()(one).shape))
 print("entries of the state dict:", len(block.state_dict()), "and", len(bare.state_dict()))
@@ -403,7 +403,7 @@ stage_checked
 # From here on, a stage is your forward pass, or the package's, around its five parts.
 
 # %%
-from birefnet_lite.decoder import DecoderStage
+from birefnet_lite.decoder import DecoderStage, StageOutput
 from birefnet_lite.lateral import LateralBlock
 from birefnet_lite.refinement import InwardReference, OutwardReference
 
@@ -421,7 +421,8 @@ class MyStage(torch.nn.Module):
         self.lateral = LateralBlock(beside, out) if beside else None
 
     def forward(self, x, image, lateral):
-        return (run_stage if stage_checked.passed else DecoderStage.forward)(self, x, image, lateral)
+        run = run_stage if stage_checked.passed else DecoderStage.forward
+        return StageOutput(*run(self, x, image, lateral))  # the three things, with names
 
 # %% [markdown]
 # ## 5 · The loop
@@ -576,8 +577,8 @@ for ours, theirs in zip(*results, strict=True):
 # ## 7 · On a photo
 #
 # Your decoder with the network's weights makes the mask. Beside it: what it makes when the three lateral maps are
-# zero. Everything that the encoder found finer than stride 32 is then gone, and only the image itself still reaches
-# the stages.
+# zero. The encoder's finer maps then no longer reach the stages; the squeezed map and the image itself still do. Which
+# outlines survive?
 
 # %%
 from birefnet_lite.course import side_by_side

@@ -5,10 +5,13 @@ A check returns a `Result`: `passed` is True, False, or None while the exercise 
 
 from birefnet_lite.course.checks.backbone import fuse_context, fuse_scales, window_partition
 from birefnet_lite.course.checks.blocks import reconstruction_block
+from birefnet_lite.course.checks.capstone import my_block, my_decoder, my_encoder, my_outward, my_stage, my_tiles
 from birefnet_lite.course.checks.decoder import decode, run_stage, step_up
 from birefnet_lite.course.checks.deformable import bilinear_sample, deform_conv
+from birefnet_lite.course.checks.explanation import chain_field, integrated_gradients, without_part
 from birefnet_lite.course.checks.lateral import lateral_apart, lateral_conv, resize_matrix
 from birefnet_lite.course.checks.losses import gradient_loss
+from birefnet_lite.course.checks.refinement import image_to_tiles, inward_reference, outward_reference
 from birefnet_lite.course.checks.result import Result
 from birefnet_lite.course.checks.skeleton import encoder_shapes, wire
 from birefnet_lite.course.checks.squeeze import deformable_aspp, squeeze_module
@@ -21,3 +24,6 @@ __all__ += ["lateral_apart", "lateral_conv", "resize_matrix"]
 __all__ += ["decode", "reconstruction_block", "run_stage", "step_up"]
 __all__ += ["composite", "f_measure", "to_network"]
 __all__ += ["gradient_loss", "gradient_target", "laplacian", "masked_gradient_target"]
+__all__ += ["my_block", "my_decoder", "my_encoder", "my_outward", "my_stage", "my_tiles"]
+__all__ += ["image_to_tiles", "inward_reference", "outward_reference"]
+__all__ += ["chain_field", "integrated_gradients", "without_part"]

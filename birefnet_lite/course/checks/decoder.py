@@ -55,6 +55,7 @@ def _step_mistakes(x: Tensor, lateral: Tensor, conv: nn.Module) -> dict[str, Ten
         "The lateral map is missing: this is only x, enlarged.": up,
         "x is missing: this is only the lateral map after its convolution.": side,
         "The two maps are multiplied. Add them.": up * side,
+        "There is a ReLU around the sum. The next block may want negative numbers.": F.relu(up + side),
     }
     if x.shape[1] == lateral.shape[1]:
         mistakes |= {
@@ -79,6 +80,8 @@ def run_stage(answer: Callable[[DecoderStage, Tensor, Tensor, Tensor | None], An
         wanted = stage(x, image, lateral)
         got = _fitting(lambda a=(stage, x, image, lateral): answer(*a), where, _STAGE_SHAPES)
         features, *maps = _three(got, where, "features, side_logits, gradient_logits")
+        if not isinstance(features, Tensor):
+            raise Wrong(f"{where}, the first of the three is {type(features).__name__}. It should be the features.")
         mistakes, side_mistakes, gradient_mistakes = _stage_mistakes(stage, x, image, lateral)
         compare(features, wanted.features, where, 1e-5, mistakes)
         named = (("side_logits", side_mistakes), ("gradient_logits", gradient_mistakes))
@@ -90,6 +93,7 @@ def run_stage(answer: Callable[[DecoderStage, Tensor, Tensor, Tensor | None], An
                 )
             if theirs is not None:
                 compare(ours, theirs, f"{where}, for {name}", 1e-5, known)
+                compare_gradient(ours, theirs, x, f"{where}, for {name}", 1e-3)
         for source in [x, image] if last else [x, image, lateral]:
             compare_gradient(features, wanted.features, source, where, 1e-3)
 
