@@ -1,0 +1,222 @@
+"""Exercises of notebook 10: integrated gradients, the receptive field of a chain, a part that is switched off."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+
+__all__ = ["chain_field", "integrated_gradients", "without_part"]
+
+Layers = list[tuple[int, int, int]]
+
+
+class _Score(nn.Module):
+    """Smooth and curved, so that every point of a path has a gradient of its own: (B, 3, H, W) to (B,)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 10 * nn.functional.softplus(2 * self.conv(images)).square().mean(dim=(1, 2, 3))
+
+
+@check("Right: your numbers add up to what the score gains on the way.")
+def integrated_gradients(answer: Callable[[nn.Module, Tensor, Tensor, int], Any]) -> None:
+    """`integrated_gradients(score, image, baseline, steps)`: (1, 3, H, W) to the same, by the midpoint rule."""
+    score = _Score()
+    for height, width, steps in ((6, 8, 4), (5, 3, 16), (4, 4, 2)):
+        image, baseline = torch.randn(1, 3, height, width), torch.randn(1, 3, height, width)
+        where = f"For an image of {height} x {width} and {steps} steps"
+        score.zero_grad(set_to_none=True)
+        got = answer(score, image.clone(), baseline.clone(), steps)
+        left = any(parameter.grad is not None for parameter in score.parameters())
+        wanted = (image - baseline) * _mean_gradient(score, baseline, image, _alphas(steps, 0.5))
+        got = got.detach() if isinstance(got, Tensor) else got
+        compare(got, wanted, where, 1e-5, _mistakes_of_path(score, image, baseline, steps, wanted))
+        if left:
+            raise Wrong(
+                "The numbers are right, but gradients stay behind in the network's weights, and the next step of a "
+                "training would add them. Use torch.autograd.grad instead of backward."
+            )
+
+
+def _alphas(steps: int, first: float) -> list[float]:
+    return [(step + first) / steps for step in range(steps)]
+
+
+def _mean_gradient(score: nn.Module, start: Tensor, end: Tensor, alphas: list[float]) -> Tensor:
+    total = torch.zeros_like(start)
+    for alpha in alphas:
+        point = torch.lerp(start, end, alpha).requires_grad_()
+        total += torch.autograd.grad(score(point).sum(), point)[0]
+    return total / len(alphas)
+
+
+def _mistakes_of_path(
+    score: nn.Module, image: Tensor, baseline: Tensor, steps: int, wanted: Tensor
+) -> dict[str, Tensor]:
+    way = image - baseline
+    middle = _alphas(steps, 0.5)
+    mean = _mean_gradient(score, baseline, image, middle)
+    zero = torch.zeros_like(image)
+
+    def at(alphas: list[float]) -> Tensor:
+        return way * _mean_gradient(score, baseline, image, alphas)
+
+    ends = torch.linspace(0, 1, steps).tolist()
+    return {
+        "The points lie at the start of each step, 0, 1/n and so on. Take the middle of each step.": (
+            at(_alphas(steps, 0))
+        ),
+        "The points lie at the end of each step, 1/n to 1. Take the middle of each step.": at(_alphas(steps, 1)),
+        "linspace(0, 1, steps) includes both ends. Take the middle of each step: 1/2n, 3/2n and so on.": at(ends),
+        "You use steps + 1 points, both ends included. Take the middle of each of the n steps.": (
+            at(torch.linspace(0, 1, steps + 1).tolist())
+        ),
+        "This is the mean gradient. Multiply it by the way, image - baseline.": mean,
+        "The mean gradient is multiplied by the image. Multiply it by the way, image - baseline.": image * mean,
+        "The sign is wrong: the way goes from the baseline to the image, image - baseline.": -wanted,
+        "The gradients are added up. Take their mean: divide by the number of steps.": steps * wanted,
+        "This is the gradient at the image alone, times the way. Go along the path.": at([1.0]),
+        "The path starts at black (alpha * image). It starts at the baseline: baseline + alpha * (image - baseline).": (
+            way * _mean_gradient(score, zero, image, middle)
+        ),
+        "The path goes to baseline + image. It should end at the image: baseline + alpha * (image - baseline).": (
+            way * _mean_gradient(score, baseline, baseline + image, middle)
+        ),
+        "These are absolute values. What speaks against the score is negative.": wanted.abs(),
+        "The colours are added up. Here, keep a number for each: the shape of the image.": wanted.sum(1, keepdim=True),
+        "The batch or the colours are missing: keep the shape of the image.": wanted[0],
+    }
+
+
+@check("Right, for every chain.")
+def chain_field(answer: Callable[[Layers], Any]) -> None:
+    """`chain_field(layers)`: (kernel, stride, dilation) of each, first to last, to (size, stride) in pixels."""
+    chains = (
+        [(3, 2, 1), (5, 2, 1), (3, 1, 1)],
+        [(7, 2, 1), (3, 2, 1), (3, 1, 2), (1, 1, 1)],
+        [(2, 3, 1), (3, 1, 4), (5, 2, 3)],
+        [(3, 1, 1)] * 4,
+        [],
+    )
+    for layers in chains:
+        where = f"For the layers {layers}"
+        got = answer(list(layers))
+        try:
+            got = tuple(int(number) for number in got)
+        except (TypeError, ValueError):
+            raise Wrong(f"{where}, the result should be two numbers, (size, stride), not {got!r}.") from None
+        wanted = _walk_back(layers)
+        if got == wanted:
+            continue
+        for sentence, mistake in _mistakes_of_field(layers).items():
+            if got == mistake:
+                raise Wrong(f"{where}: {sentence}")
+        raise Wrong(f"{where}, the result should be {wanted}, not {got}.")
+
+
+def _walk_back(layers: Layers) -> tuple[int, int]:
+    """From the last layer to the photo: how many cells of each map does one cell at the end need?"""
+    size, stride = 1, 1
+    for kernel, step, dilation in reversed(layers):
+        size, stride = (size - 1) * step + (kernel - 1) * dilation + 1, stride * step
+    return size, stride
+
+
+def _mistakes_of_field(layers: Layers) -> dict[str, tuple[int, ...]]:
+    size, stride = _walk_back(layers)
+
+    def walk(grow: Callable[[int, int, int, int, int], int], chain: Layers = layers, first: int = 1) -> tuple[int, int]:
+        found, steps = first, 1
+        for kernel, step, dilation in chain:
+            found, steps = grow(found, steps, kernel, step, dilation), steps * step
+        return found, steps
+
+    return {
+        "the stride of a layer changes the distance of its outputs, not of its inputs. Grow first, then multiply.": (
+            walk(lambda r, j, k, s, d: r + (k - 1) * d * j * s)
+        ),
+        "a kernel of k cells reaches k - 1 cells further, not k.": walk(lambda r, j, k, s, d: r + k * d * j),
+        "the strides before a layer are missing in its reach: its cells lie that many pixels apart.": (
+            walk(lambda r, j, k, s, d: r + (k - 1) * d)
+        ),
+        "the dilation is not used: the cells of a kernel lie `dilation` cells apart.": (
+            walk(lambda r, j, k, s, d: r + (k - 1) * j)
+        ),
+        "a dilated kernel spans (k - 1) * dilation + 1 cells, not k * dilation.": (
+            walk(lambda r, j, k, s, d: r + (k * d - 1) * j)
+        ),
+        "one cell of the photo sees itself: start with a size of 1, not 0.": (size - 1, stride),
+        "the layers are walked from last to first. With this rule, start at the photo.": (
+            walk(lambda r, j, k, s, d: r + (k - 1) * d * j, layers[::-1])
+        ),
+        "the order is (size, stride).": (stride, size),
+        "the sizes of the kernels are multiplied. Each adds its reach.": walk(lambda r, j, k, s, d: r * k),
+        "give both numbers, (size, stride).": (size,),
+    }
+
+
+class _Chain(nn.Module):
+    """A part with a way around it, as the parts of a network have; it can be told to fail behind the part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.part, self.last = (nn.Conv2d(c, 4, 3, padding=1) for c in (3, 4, 4))
+        self.fails = False
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.first(image).tanh()
+        x = x + self.part(x)
+        if self.fails:
+            raise RuntimeError("stop")
+        return self.last(x)
+
+
+@check("Right: the part is off for one call, and on again even when the network raises.")
+def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
+    """`without_part(model, part, image)`: the model's output while the output of its submodule `part` is 0."""
+    for batch, height, width in ((2, 8, 6), (1, 5, 7)):
+        model = _Chain()
+        guest = model.part.register_forward_hook(lambda *arguments: None)
+        weights = {name: value.clone() for name, value in model.state_dict().items()}
+        image = torch.randn(batch, 3, height, width, requires_grad=True)
+        where = f"For an image of {tuple(image.shape)}"
+        before = model(image)
+        got = answer(model, model.part, image)
+        x = model.first(image).tanh()
+        bias = model.part(torch.zeros_like(x))
+        mistakes = {
+            "This is the output of the whole network. What a forward hook *returns* takes the place of the output; "
+            "without a return, nothing changes.": before,
+            "The input of the part is 0, and its bias still comes out. Replace what comes out.": model.last(x + bias),
+            "The part gives its mean. Replace it by 0.": (
+                model.last(x + model.part(x).mean(dim=(2, 3), keepdim=True).expand_as(x))
+            ),
+            "The part gives what went in. Replace its output by 0.": model.last(x + x),
+            "This is the output of the part itself. Run the whole model.": torch.zeros_like(x),
+        }
+        compare(got, model.last(x), where, 1e-6, mistakes)
+        compare_gradient(got, model.last(x), image, where, 1e-5)
+        if any(not torch.equal(value, weights[name]) for name, value in model.state_dict().items()):
+            raise Wrong("The number is right, but the weights of the part are gone. Leave them alone, use a hook.")
+        _as_it_was(model, image, before, guest.id, "The number is right, but")
+        model.fails = True
+        with suppress(RuntimeError):
+            answer(model, model.part, image)
+            raise Wrong("The network raised an error and your function kept it quiet. Let it through.")
+        model.fails = False
+        _as_it_was(model, image, before, guest.id, "When the network raises an error,")
+
+
+def _as_it_was(model: nn.Module, image: Tensor, before: Tensor, guest: int, when: str) -> None:
+    hooks = model.part._forward_hooks
+    if guest not in hooks:
+        raise Wrong(f"{when} a hook of somebody else is gone too. Remove your own: handle.remove().")
+    if len(hooks) > 1 or not torch.equal(model(image), before):
+        raise Wrong(f"{when} the part stays off afterwards. Remove the hook in a `finally`: handle.remove().")
