@@ -319,8 +319,8 @@ moved = (target - ordinary).reshape(1, 18, 1, 1).expand(1, 18, 33, 33)
 # %%
 def overlay(offset):
     taps = looks_at(lambda x: deform(x, offset, torch.ones(1, 9, 33, 33), torch.ones(1, 1, 3, 3)), 33)
-    orange = taps.clamp(0, 1)[..., None] * torch.tensor([1.0, 0.65, 0.1])  # (33, 33, 3)
-    return (255 * torch.maximum(0.4 * wire[..., None], orange)).byte().numpy()
+    orange, grey = torch.tensor([1.0, 0.65, 0.1]), 0.4 * wire[..., None].expand(33, 33, 3)
+    return (255 * grey.lerp(orange, taps.clamp(0, 1)[..., None])).byte().numpy()
 
 
 side_by_side(

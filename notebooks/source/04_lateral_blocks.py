@@ -189,8 +189,8 @@ def with_interpolate(old, new):
 matrix = resize_matrix if matrix_checked.passed else with_interpolate
 
 # %% [markdown]
-# From 6 to 24 cells as a picture, with a column for each new cell, and white for 1. Below it stands the other
-# convention: there, the outer columns repeat the first and the last cell.
+# From 6 to 24 cells as a picture, with a column for each new cell, and white for 1. Beside it stands the other
+# convention: there, two new cells at each end repeat the first and the last old cell.
 
 # %%
 from birefnet_lite.course import side_by_side
@@ -358,8 +358,8 @@ with torch.inference_mode():
     up, across, both = enlarge(below, side.shape[-2:]), mine[3](side), go_up(below, side, mine[3])
 
 # %% [markdown]
-# The map from below has cells of 16 pixels, and enlarging cannot make it sharper. The one from the side has cells of
-# 8 pixels, half of its channels from the whole photo.
+# The map from below was made of cells of 16 pixels, and enlarging cannot make it sharper. The one from the side has
+# cells of 8 pixels of its own.
 
 # %%
 def sizes(x):
@@ -451,10 +451,10 @@ for batch, large, small in [(1, (8, 12), (4, 6)), (2, (9, 7), (4, 3)), (1, (1, 5
 #
 # The view opens at the lateral block of stage 2: the finest map that crosses, x1 at stride 4. **Look for two things:**
 #
-# 1. *Encoder, whole image* at level 1 and the lateral block of stage 2 have equally many cells: a lateral block mixes
-#    channels and moves nothing. Put the pointer on the rim of the cup, and go back and forth.
-# 2. Go through *Lateral* and *Out* of a stage. The second is the first plus what came from below, at the same cells.
-#    Is a channel of the sum more like the one or the other?
+# 1. Compare it with *Encoder, whole image* at level 1, a part of what it was made from. Both have equally many cells: a
+#    lateral block mixes channels and moves nothing. Put the pointer on the rim of the cup, and go back and forth.
+# 2. In the same row, go from *Lateral block* to *Stage output*, and keep the channel. The second is the first plus what
+#    came from below, cell by cell. Is the sum more like what came from the side?
 
 # %%
 from widgets import feature_pyramid
