@@ -12,7 +12,7 @@ import jupytext
 import pytest
 
 from birefnet_lite.course import checks, dashboard, progress
-from birefnet_lite.course.progress import NOTEBOOKS, VARIABLE, exercises, progress_file, record
+from birefnet_lite.course.progress import NOTEBOOKS, VARIABLE, progress_file, record
 from birefnet_lite.encoder import fuse_context
 
 SOURCES = sorted((Path(__file__).parent.parent / "notebooks" / "source").glob("*.py"))
@@ -168,8 +168,8 @@ def test_the_dashboard_counts_and_says_what_is_next(kept):
         assert str(kept) in shown
     assert "href='01_skeleton.ipynb'" in page
     assert "color" not in page  # the page's own colours, light or dark
-    for stem in NOTEBOOKS:
-        for name in exercises(stem):
+    for _, names in NOTEBOOKS.values():
+        for name in names:
             record(name, True)
     assert "Every exercise is solved." in repr(dashboard())
 
@@ -184,21 +184,13 @@ def test_without_a_file_the_dashboard_is_the_same_everywhere(monkeypatch, tmp_pa
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_the_list_of_exercises_is_what_the_notebook_has(source):
-    cells = jupytext.read(source, fmt="py:percent").cells
-    code = [cell for cell in cells if cell.cell_type == "code"]
+    code = [cell for cell in jupytext.read(source, fmt="py:percent").cells if cell.cell_type == "code"]
     found = []
     for cell, after in pairwise(code):
         if "exercise" in cell.metadata.get("tags", []):
             found += re.findall(r"checks\.(\w+)\(", after.source)
-    assert sorted(exercises(source.stem)) == sorted(found)
-
-
-def test_every_check_belongs_to_one_notebook():
-    listed = [name for stem in NOTEBOOKS for name in exercises(stem)]
-    offered = [name for name in checks.__all__ if getattr(getattr(checks, name), "is_check", False)]
-    assert len(set(listed)) == len(listed)
-    assert {*offered} <= {*listed}
-    assert {source.stem for source in SOURCES} <= set(NOTEBOOKS)
+    assert list(NOTEBOOKS[source.stem][1]) == found, f"NOTEBOOKS in course/progress.py should name {found}"
+    assert all(callable(getattr(checks, name)) for name in found)
 
 
 def test_a_notebook_that_is_built_leaves_no_trace(tmp_path, monkeypatch):

@@ -10,34 +10,36 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from html import escape
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["NOTEBOOKS", "VARIABLE", "Dashboard", "Trace", "dashboard", "exercises", "progress_file", "record"]
+__all__ = ["NOTEBOOKS", "VARIABLE", "Dashboard", "Trace", "dashboard", "progress_file", "record"]
 
 VARIABLE = "BIREFNET_PROGRESS"
 """The environment variable with the path of the file, or "off"."""
 
-NOTEBOOKS = {
-    "00_start_here": "start here",
-    "01_skeleton": "the skeleton",
-    "02_backbone": "the backbone",
-    "03_squeeze": "the squeeze module",
-    "04_lateral_blocks": "lateral blocks",
-    "05_decoder": "the decoder",
-    "06_refinement": "inward and outward reference",
-    "07_gradient_targets": "gradient targets",
-    "08_training": "training",
-    "09_in_use": "in use",
-    "10_explanation": "explanation",
-    "11_speed": "speed",
-    "12_capstone": "capstone",
+NOTEBOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "00_start_here": ("start here", ()),
+    "01_skeleton": ("the skeleton", ("encoder_shapes", "wire")),
+    "02_backbone": ("the backbone", ("window_partition", "fuse_scales", "fuse_context")),
+    "03_squeeze": ("the squeeze module", ("bilinear_sample", "deform_conv", "deformable_aspp", "squeeze_module")),
+    "04_lateral_blocks": ("lateral blocks", ("lateral_conv", "resize_matrix", "lateral_apart")),
+    "05_decoder": ("the decoder", ("step_up", "reconstruction_block", "run_stage", "decode")),
+    "06_refinement": ("inward and outward reference", ("image_to_tiles", "inward_reference", "outward_reference")),
+    "07_gradient_targets": (
+        "gradient targets",
+        ("laplacian", "gradient_target", "masked_gradient_target", "gradient_loss"),
+    ),
+    "08_training": ("training", ()),
+    "09_in_use": ("in use", ("to_network", "composite", "f_measure")),
+    "10_explanation": ("explanation", ()),
+    "11_speed": ("speed", ()),
+    "12_capstone": (
+        "the capstone",
+        ("my_encoder", "my_block", "my_outward", "my_stage", "my_decoder", "my_tiles"),
+    ),
 }
-"""The course in its order. The checks of NN_name are in `checks/name.py`, or where `_FILES` says."""
-
-_FILES = {"05_decoder": ("blocks", "decoder")}
+"""The course in its order: each notebook's short title, and its exercises by the names of their checks."""
 
 _FORMAT = "birefnet_lite course progress, version 1"
 _LARGEST = 1_000_000  # bytes; ours has a few thousand
@@ -75,18 +77,6 @@ def progress_file() -> Path | None:
     else:
         folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return folder / "birefnet_lite" / "progress.json"
-
-
-def exercises(stem: str) -> tuple[str, ...]:
-    """The names of a notebook's exercises, in the order in which its checks stand in their files."""
-    found = []
-    name = stem.partition("_")[2]
-    for module in (f"birefnet_lite.course.checks.{file}" for file in _FILES.get(stem, (name,))):
-        if find_spec(module) is not None:
-            own = [check for check in vars(import_module(module)).values() if getattr(check, "is_check", False)]
-            own = [check for check in own if check.__module__ == module]
-            found += sorted(own, key=lambda check: check.__wrapped__.__code__.co_firstlineno)
-    return tuple(check.__name__ for check in found)
 
 
 def record(exercise: str, passed: bool | None) -> None:
@@ -160,7 +150,7 @@ class Dashboard:
             for name, trace in traces:
                 if not trace.solved:
                     tried = f" You have tried it {_times(trace.tries)}." if trace.tries else ""
-                    return f"Next: {name} in notebook {stem[:2]}, {NOTEBOOKS[stem]}.{tried}"
+                    return f"Next: {name} in notebook {stem[:2]}, {NOTEBOOKS[stem][0]}.{tried}"
         return "Every exercise is solved."
 
     @property
@@ -204,12 +194,14 @@ def dashboard() -> Dashboard:
         kept = f"{path} is damaged, or no file of this course: nothing is noted. Move it away to start over."
     except (OSError, RuntimeError) as error:
         kept = f"Your progress cannot be read ({error}); the course works without."
-    rows = tuple((stem, tuple((name, traces.get(name, _UNTOUCHED)) for name in exercises(stem))) for stem in NOTEBOOKS)
+    rows = tuple(
+        (stem, tuple((name, traces.get(name, _UNTOUCHED)) for name in names)) for stem, (_, names) in NOTEBOOKS.items()
+    )
     return Dashboard(rows, kept)
 
 
 def _title(stem: str) -> str:
-    return f"{stem[:2]} · {NOTEBOOKS[stem]}"
+    return f"{stem[:2]} · {NOTEBOOKS[stem][0]}"
 
 
 def _share(traces: list[Trace]) -> str:

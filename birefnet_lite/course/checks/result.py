@@ -70,7 +70,6 @@ def check(praise: str) -> Callable[[Callable[[Any], None]], Callable[[Any], Resu
             record(name, result.passed)
             return result
 
-        checked.is_check = True
         return checked
 
     return decorate

@@ -1,0 +1,206 @@
+"""Exercises of notebook 12: the parts of the earlier notebooks again, as they stand in one network."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from birefnet_lite.course.capstone import suspect_tiles
+from birefnet_lite.course.checks.blocks import reconstruction_block
+from birefnet_lite.course.checks.decoder import decode, run_stage
+from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.course.checks.weights import randomise, take_weights
+from birefnet_lite.encoder import Encoder
+from birefnet_lite.lateral import resize
+from birefnet_lite.refinement import OutwardReference, image_to_tiles
+
+__all__ = ["my_block", "my_decoder", "my_encoder", "my_outward", "my_stage", "my_tiles"]
+
+
+class _Backbone(nn.Module):
+    """Four narrow maps, each with a convolution of its own, at strides 4 to 32."""
+
+    channels = (2, 3, 4, 5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Conv2d(3, width, 2 * stride - 1, stride=stride, padding=stride - 1)
+            for width, stride in zip(self.channels, (4, 8, 16, 32), strict=True)
+        )
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(stage(image).tanh() for stage in self.stages)
+
+
+@check("Right: two sizes, and the context, under the package's names.")
+def my_encoder(answer: Callable[[nn.Module], Any]) -> None:
+    """A class `MyEncoder(backbone)`: an image to x1, x2, x3 and x4 with its context."""
+    for batch, height, width in ((2, 64, 96), (1, 96, 64), (1, 32, 32)):
+        reference = randomise(Encoder(_Backbone()))
+        mine = _made(answer, _Backbone())
+        take_weights(mine, reference)
+        image = torch.randn(batch, 3, height, width, requires_grad=True)
+        where = f"For an image of {height} x {width}"
+        wanted, got = reference.eval()(image), mine.eval()(image)
+        if not isinstance(got, tuple | list) or len(got) != 4:
+            raise Wrong(f"{where}, the result should be four maps: x1, x2, x3 and x4. Is there a `return`?")
+        known = _encoder_mistakes(reference.backbone, image)
+        for level in range(4):
+            at = f"{where}, for x{level + 1}"
+            compare(got[level], wanted[level], at, 1e-5, {said: maps[level] for said, maps in known.items()})
+            compare_gradient(got[level], wanted[level], image, at, 1e-3)
+
+
+@torch.no_grad()
+def _encoder_mistakes(backbone: nn.Module, image: Tensor) -> dict[str, tuple[Tensor, ...]]:
+    size = tuple(side // 2 for side in image.shape[-2:])
+    full, half = backbone(image), backbone(resize(image, size))
+
+    def fused(half: tuple[Tensor, ...], swap: bool = False, add: bool = False, align: bool = True) -> list[Tensor]:
+        up = [
+            F.interpolate(b, a.shape[-2:], mode="bilinear", align_corners=align)
+            for a, b in zip(full, half, strict=True)
+        ]
+        pairs = [(b, a) if swap else (a, b) for a, b in zip(full, up, strict=True)]
+        return [a + b if add else torch.cat((a, b), dim=1) for a, b in pairs]
+
+    def finished(maps: list[Tensor], order: tuple[int, ...] = (0, 1, 2, 3), align: bool = True) -> tuple[Tensor, ...]:
+        small = [F.interpolate(x, maps[3].shape[-2:], mode="bilinear", align_corners=align) for x in maps[:3]]
+        parts = [*small, maps[3]]
+        return (*maps[:3], torch.cat([parts[i] for i in order], dim=1))
+
+    maps = fused(half)
+    loose = F.interpolate(image, size, mode="bilinear", align_corners=False)
+    return {
+        "The encoder runs once. It runs on the image, and again on the image at half size.": finished(list(full)),
+        "The maps of the half-size image come first. Put those of the whole image in front.": finished(
+            fused(half, True)
+        ),
+        "The maps of both sizes are added. Concatenate them along the channels.": finished(fused(half, add=True)),
+        "x4 lacks its context: x1, x2 and x3, shrunk to its size, stand in front of it.": tuple(maps),
+        "x4 stands in front of its context. It comes last.": finished(maps, (3, 0, 1, 2)),
+        "The context runs from coarse to fine. It should run x1, x2, x3.": finished(maps, (2, 1, 0, 3)),
+        "The image is halved with align_corners=False. BiRefNet aligns corners everywhere.": finished(
+            fused(backbone(loose))
+        ),
+        "The maps are resampled with align_corners=False. BiRefNet aligns corners everywhere.": finished(
+            fused(half, align=False), align=False
+        ),
+        "The small maps are enlarged with align_corners=False. BiRefNet aligns corners everywhere.": finished(
+            fused(half, align=False)
+        ),
+        "The context is shrunk with align_corners=False. BiRefNet aligns corners everywhere.": finished(
+            maps, align=False
+        ),
+        "The half-size image is every second pixel, or a mean of four. Resample it bilinearly, with aligned corners.": (
+            finished(fused(backbone(image[..., ::2, ::2])))
+        ),
+    }
+
+
+@check("Right: narrow, look, widen, under the package's names.")
+def my_block(answer: Callable[..., Any]) -> None:
+    """A class `MyBlock(in_channels, out_channels, inter_channels, aspp_channels, batch_norm)`, as in notebook 05."""
+    reconstruction_block.__wrapped__(answer)
+
+
+@check("Right: one bank of features, read twice.")
+def my_outward(answer: Callable[[int, int], Any]) -> None:
+    """A class `MyOutward(in_channels, channels)`: a map to the attention and the gradient logits."""
+    for (wide, narrow), size in (((5, 4), (2, 6, 7)), ((3, 8), (1, 5, 4))):
+        mine = _made(answer, wide, narrow)
+        reference = randomise(OutwardReference(wide, narrow))
+        take_weights(mine, reference)
+        x = torch.randn(size[0], wide, *size[1:], requires_grad=True)
+        where = f"For a map of {tuple(x.shape)}"
+        wanted, got = reference.eval()(x), mine.eval()(x)
+        if not isinstance(got, tuple | list) or len(got) != 2:
+            raise Wrong(f"{where}, return two maps: the attention and the gradient logits.")
+        known = _outward_mistakes(reference, x)
+        for i, name in enumerate(("attention", "gradient logits")):
+            at = f"{where}, for the {name}"
+            compare(got[i], wanted[i], at, 1e-5, {said: maps[i] for said, maps in known.items()})
+            compare_gradient(got[i], wanted[i], x, at, 1e-3)
+
+
+@torch.no_grad()
+def _outward_mistakes(part: OutwardReference, x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    raw = part.conv(x)
+
+    def read(features: Tensor) -> tuple[Tensor, Tensor]:
+        return part.attention_head(features).sigmoid(), part.gradient_head(features)
+
+    attention, gradients = read(F.relu(part.norm(raw)))
+    logits = part.attention_head(F.relu(part.norm(raw)))
+    return {
+        "The two maps are the wrong way round: the attention comes first.": (gradients, attention),
+        "The attention has no sigmoid: it should lie between 0 and 1.": (logits, gradients),
+        "The gradients should be logits. Leave the sigmoid to the loss.": (attention, gradients.sigmoid()),
+        "The two heads are the wrong way round.": (gradients.sigmoid(), logits),
+        "There is no ReLU behind the batch norm.": read(part.norm(raw)),
+        "There is no batch norm behind the convolution.": read(F.relu(raw)),
+        "The ReLU stands in front of the batch norm.": read(part.norm(F.relu(raw))),
+        "The attention is already multiplied with the map. Return the attention itself: the stage multiplies.": (
+            attention * x,
+            gradients,
+        ),
+        "The attention is a softmax over the map. It is a sigmoid: each cell by itself.": (
+            logits.flatten(1).softmax(dim=1).reshape(logits.shape),
+            gradients,
+        ),
+    }
+
+
+@check("Right, in training and in use, with a lateral map and without.")
+def my_stage(answer: Callable[..., Any]) -> None:
+    """A function `my_stage(stage, x, image, lateral)`, as in notebook 05."""
+    run_stage.__wrapped__(answer)
+
+
+@check("Right: four stages, three side outputs of each kind, and the image once more.")
+def my_decoder(answer: Callable[..., Any]) -> None:
+    """A function `my_decoder(decoder, image, features)`, as in notebook 05."""
+    decode.__wrapped__(answer)
+
+
+@check("Right: the colour is slowest, the tile's column fastest. The bug is gone.")
+def my_tiles(answer: Callable[[Tensor, int], Any]) -> None:
+    """`my_tiles(image, grid)`: (B, C, H, W) to (B, C * grid * grid, H / grid, W / grid)."""
+    for shape, grid in (((1, 2, 2, 2), 2), ((2, 3, 8, 12), 4), ((1, 3, 64, 32), 32), ((2, 3, 5, 7), 1)):
+        image = torch.randn(shape, requires_grad=True)
+        where = f"For an image of {shape} and grid={grid}"
+        wanted = image_to_tiles(image, grid)
+        batch, channels, height, width = shape
+        tiles = image.reshape(batch, channels, grid, height // grid, grid, width // grid)
+
+        def stacked(*order: int, tiles: Tensor = tiles, like: Tensor = wanted) -> Tensor:
+            return tiles.permute(0, *order, 3, 5).reshape(like.shape)
+
+        mistakes = {
+            "These are the suspect's tiles, unchanged: column, row, colour.": suspect_tiles(image, grid),
+            "The tiles run column by column. The tile's column should be fastest, its row in the middle.": stacked(
+                1, 4, 2
+            ),
+            "The colour is still fastest. It should be slowest: first all tiles of red.": stacked(2, 4, 1),
+            "The colour stands between the tile's row and column. It should be slowest.": stacked(2, 1, 4),
+            "The colour stands between the tile's column and row. It should be slowest.": stacked(4, 1, 2),
+            "Each of your maps is every grid-th pixel of the image (pixel unshuffling). A tile is a crop.": (
+                F.pixel_unshuffle(image, grid) if height % grid == width % grid == 0 else wanted
+            ),
+            "The image is only reshaped. A tile has rows: bring its rows and columns to the end with permute.": (
+                image.reshape(wanted.shape)
+            ),
+        }
+        got = answer(image, grid)
+        compare(got, wanted, where, 0, mistakes)
+        compare_gradient(got, wanted, image, where, 1e-6)
+
+
+def _made(answer: Callable[..., Any], *arguments: Any) -> Any:
+    """An instance of the learner's class."""
+    if isinstance(answer, nn.Module):
+        raise Wrong("Pass the class itself, without calling it: the check makes parts of several widths.")
+    return answer(*arguments)
