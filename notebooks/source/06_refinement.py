@@ -14,7 +14,8 @@
 # # 06 · Inward and outward reference
 #
 # *Bilateral reference* gave the network its name. **Inward**: each decoder stage looks at the photo itself, with every
-# pixel of it. **Outward**: each stage guesses where the edges are, and pays more attention there.
+# pixel of it. **Outward**: each stage guesses where the edges are, and weighs what it found by an attention that comes
+# from the same guess.
 #
 # **After this notebook you can**
 # - cut an image into tiles and stack them on the channels, in the one order that trained weights understand,
@@ -195,8 +196,7 @@ side_by_side(
 # %% [markdown]
 # The two do not agree. What tiles bring to a cell is spread over the whole photo, and mostly lies elsewhere. That is
 # how the original cuts, and how its weights were trained. A cut in which every cell gets its own 8 × 8 pixels exists
-# (`torch.nn.functional.pixel_unshuffle`), and gives maps of the same shape: to weights trained on tiles it would be
-# noise.
+# (`torch.nn.functional.pixel_unshuffle`), and gives maps of the same shape; weights trained on tiles would misread it.
 
 # %% [markdown]
 # ## 3 · The order of the tiles
@@ -253,7 +253,7 @@ with torch.inference_mode():
 side_by_side(
     {"mask": masks[0], "tiles misread": masks[1], "difference": abs(masks[0] - masks[1])},
     alt="The mask of the cup; the mask with all tiles in the wrong order; and where the two differ.",
-    width=8.5,
+    width=6.5,
 )
 
 # %% [markdown]
@@ -265,8 +265,9 @@ side_by_side(
 # ## 4 · Two small convolutions
 #
 # The stacked map is wide: 3072 channels at stage 4. Two 3 × 3 convolutions make it narrow. There is *no activation*
-# between them. Two linear steps are one linear step, so together they are a single bank of 5 × 5 filters, made of
-# fewer weights.
+# between them. Two linear steps are one linear step, so together they are a single bank of 5 × 5 filters (but for the
+# border, where zeros stand in). At stage 4 of `lite`, these two take 2 million weights; one 5 × 5 convolution would
+# take 15 million.
 #
 # ### Exercise 2 · The inward reference
 #
@@ -560,14 +561,15 @@ view
 # %%
 from widgets import static
 
-static(view, width=1000)
+static(view)
 
 # %% [markdown]
 # ### Attention
 #
 # All maps of the network, opened at the attention of stage 2. **Look for two things:**
 #
-# 1. Which edges get more attention: all of the photo's, or those of the object? Compare with the grain of the table.
+# 1. Which edges stand out, all of the photo's or those of the object? As more attention than around them, or as less?
+#    Nothing forces edges to be bright here: the next block can make as much of a dark line as of a bright one.
 # 2. Go from *Reconstruction* to *Stage output* in the row of level 2. The output is $a \cdot r$, enlarged, plus the
 #    lateral map. What of the attention can you recognise in it?
 
