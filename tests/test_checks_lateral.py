@@ -111,6 +111,7 @@ def far_first(old, new):
         ),
         (lambda old, new: tents((torch.arange(new) * old / new).clamp(max=old - 1), old), "not at i * old / new"),
         (lambda old, new: tents(torch.arange(new) * old / new, old), "should add up to 1"),
+        (lambda old, new: tents(torch.arange(new) * ((old - 1) / new), old), "not by new"),
         (lambda old, new: tents(evenly(old, new).round(), old), "nearest old one only"),
         (lambda old, new: tents(evenly(old, new).floor(), old), "one before it only"),
         (far_first, "exchanged"),

@@ -144,6 +144,8 @@ def by_corners(x, rows, columns, first=torch.floor, weight=lambda fraction: frac
         (lambda x, r, c: tents(x.detach(), r, c), "gradient of the input"),
         (lambda x, r, c: tents(x, r, c) * (r >= 0)[:, None], "numbers differ"),
         (lambda x, r, c: tents(x[:1], r[:1], c[:1]).expand(len(x), -1, -1, -1), "numbers differ"),
+        (lambda x, r, c: tents(x, r[:1].expand_as(r), c[:1].expand_as(c)), "places of its own"),
+        (lambda x, r, c: tents(x, r * (1 - 1 / x.shape[2]), c * (1 - 1 / x.shape[3])), "H - 1 steps"),
     ],
 )
 def test_wrong_samplers_are_refused_with_the_likely_mistake(wrong, said):
@@ -174,14 +176,16 @@ def pairs(offset):
     return offset.unflatten(1, (-1, 2))
 
 
-def by_taps(x, offset, mask, weight, taps=lambda k: range(k * k), start=None, clamp=False):
+def by_taps(x, offset, mask, weight, taps=lambda k: range(k * k), start=None, clamp=False, sign=1, turn=False):
     height, width = x.shape[-2:]
     k = weight.shape[-1]
     first = -(k // 2) if start is None else start
     result = 0
     for tap in taps(k):
-        rows = torch.arange(height)[:, None] + tap // k + first + offset[:, 2 * tap]
-        columns = torch.arange(width) + tap % k + first + offset[:, 2 * tap + 1]
+        down, right = sign * (tap // k + first), sign * (tap % k + first)
+        down, right = (right, down) if turn else (down, right)
+        rows = torch.arange(height)[:, None] + down + offset[:, 2 * tap]
+        columns = torch.arange(width) + right + offset[:, 2 * tap + 1]
         if clamp:
             rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
         seen = tents(x, rows, columns) * mask[:, tap, None]
@@ -208,6 +212,8 @@ def column_by_column(x, offset, mask, weight):
         (lambda x, o, m, w: by_taps(x, o, m, w, start=0), "first tap sits on the pixel"),
         (lambda x, o, m, w: convolve(x, o, m, w.flip(2, 3)), "half a circle"),
         (lambda x, o, m, w: convolve(x, o, m, w.transpose(2, 3)), "weights are taken column by column"),
+        (lambda x, o, m, w: by_taps(x, o, m, w, sign=-1), "wrong side of the middle"),
+        (lambda x, o, m, w: by_taps(x, o, m, w, turn=True), "Tap t stands in row t // k"),
         (column_by_column, "taps go column by column"),
         (lambda x, o, m, w: by_taps(x, o, m, w, taps=lambda k: [k * k - 1]), "last tap only"),
         (lambda x, o, m, w: by_taps(x, o, m, w, clamp=True), "do not clamp"),
@@ -253,6 +259,7 @@ def own_statistics(self, x):
             "average first",
         ),
         ({"summary": lambda self, x: Pyramid.summary(self, x.amax(dim=(2, 3), keepdim=True))}, "take the mean"),
+        ({"summary": lambda self, x: Pyramid.summary(self, x.mean(dim=0, keepdim=True))}, "a mean of its own"),
         ({"end": lambda self, x: self.dropout(self.norm(self.project(x)))}, "ReLU behind the last batch norm"),
         ({"end": lambda self, x: self.dropout(self.project(x).relu())}, "batch norm behind self.project"),
         ({"end": lambda self, x: self.dropout(self.norm(self.project(x).relu()))}, "in front of the batch norm"),

@@ -87,6 +87,8 @@ def _sampling_mistakes(x: Tensor, rows: Tensor, columns: Tensor) -> dict[str, Te
     down, right = rows - top, columns - left
     inside = (top >= 0) & (top + 1 < x.shape[2]) & (left >= 0) & (left + 1 < x.shape[3])
     cut_top, cut_left = rows.trunc(), columns.trunc()
+    height, width = x.shape[2:]
+    shared = [places[:1].expand(len(x), -1, -1) for places in (rows, columns)]
     return {
         "Rows and columns are the wrong way round. A place is x[..., row, column].": _sample(x, columns, rows),
         "Outside the map you read the cells at its border. Out there everything counts as zero.": (
@@ -108,6 +110,10 @@ def _sampling_mistakes(x: Tensor, rows: Tensor, columns: Tensor) -> dict[str, Te
         "Here whole numbers are centres of cells, from 0 to H - 1. That is align_corners=True in `grid_sample`.": (
             _sample(x, rows, columns, align=False)
         ),
+        "From the first cell to the last there are H - 1 steps down and W - 1 to the right, not H and W.": (
+            _sample(x, rows * (height - 1) / height, columns * (width - 1) / width)
+        ),
+        "All images are read at the places of the first one. Each has places of its own.": _sample(x, *shared),
         "The channels come last. The shape should be (B, C, h, w).": wanted.movedim(1, -1),
     }
 
@@ -147,6 +153,8 @@ def _deformable_mistakes(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor
     def by_columns(taps: Tensor) -> Tensor:
         return taps.unflatten(1, (k, k)).transpose(1, 2).flatten(1, 2)
 
+    down, right = torch.arange(k * k) // k - k // 2, torch.arange(k * k) % k - k // 2
+    ordinary = torch.stack([down, right], dim=1)[..., None, None]  # (k * k, 2, 1, 1)
     last = torch.zeros_like(weight)
     last[..., -1, -1] = weight[..., -1, -1]
     return {
@@ -165,6 +173,10 @@ def _deformable_mistakes(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor
         "above and to the left.": run(weight=weight.flip(2, 3)),
         "The weights are taken column by column, the taps row by row. Tap t has weight[:, :, t // k, t % k].": (
             run(weight=weight.transpose(2, 3))
+        ),
+        "The taps stand on the wrong side of the middle: tap 0 is above and to the left.": run(pairs - 2 * ordinary),
+        "Tap t stands in row t // k and column t % k of the kernel. You have them the other way round.": (
+            run(pairs - ordinary + ordinary.flip(1))
         ),
         "Your taps go column by column. They go row by row: tap 1 is to the right of tap 0.": (
             run(by_columns(pairs), by_columns(mask))

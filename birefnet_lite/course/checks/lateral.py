@@ -122,6 +122,9 @@ def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> dict[str, Tensor]:
         "and the last is the last: new cell i lies at i * (old - 1) / (new - 1).": _matrix(old, new, align=False),
         "New cell i lies at i * (old - 1) / (new - 1), not at i * old / new: count the steps between cells, not the "
         "cells.": _tents((steps * (old / new)).clamp(max=old - 1), old),
+        "The last new cell should be the last old one: divide by new - 1, the steps, and not by new.": (
+            _tents(steps * ((old - 1) / new), old)
+        ),
         "Each new cell takes the nearest old one only. Mix the two around its place.": _tents(place.round(), old),
         "Each new cell takes the old one before it only. Mix the two around its place.": near,
         "The two weights of a row are exchanged: the nearer an old cell, the more it counts.": (

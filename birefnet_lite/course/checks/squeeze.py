@@ -80,6 +80,7 @@ def _pyramid_mistakes(theirs: DeformableASPP, x: Tensor) -> dict[str, Tensor]:
     views, pooled = [branch(x) for branch in theirs.branches], theirs.pooled(x)
     branch = theirs.pooled
     late = branch.norm(branch.conv(x)).relu().mean(dim=(2, 3), keepdim=True)
+    everyone = branch.norm(branch.conv(x.mean(dim=(0, 2, 3), keepdim=True))).relu()
     largest = branch.norm(branch.conv(x.amax(dim=(2, 3), keepdim=True))).relu()
 
     def mixed(*maps: Tensor) -> Tensor:
@@ -98,6 +99,9 @@ def _pyramid_mistakes(theirs: DeformableASPP, x: Tensor) -> dict[str, Tensor]:
         "through self.pooled.": theirs.norm(mixed(*views, late)).relu(),
         "The pooled branch takes the largest value. It should take the mean.": (
             theirs.norm(mixed(*views, largest)).relu()
+        ),
+        "The mean of the pooled view runs over the batch too. Each image has a mean of its own.": (
+            theirs.norm(mixed(*views, everyone)).relu()
         ),
         "The pooled view is missing: self.pooled sees the whole map, not its mean.": (
             theirs.norm(mixed(*views, branch.norm(branch.conv(x)).relu())).relu()
