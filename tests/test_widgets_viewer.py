@@ -5,6 +5,7 @@ import gc
 import io
 import json
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from birefnet_lite.model import BiRefNet
 from widgets import memory
 from widgets.render import limits_for, paint_focus, paint_map
 from widgets.scene import Scene, share
+from widgets.sheet import Sheet, font
 from widgets.state import Look
 from widgets.viewer import Viewer
 
@@ -369,3 +371,24 @@ def test_the_static_picture_is_an_output_of_its_own(monkeypatch):
     assert image.width == 1200
     assert "Test" in data["text/plain"]
     assert options["metadata"]["image/png"]["alt"] == data["text/plain"]
+
+
+def test_the_words_of_a_table_stand_apart_on_paper(monkeypatch):
+    written = []
+
+    def note(self, x, y, text, size=12, bold=False, colour="", anchor="la", width=None):
+        self.need(y + 2 * size)
+        length = font(size, bold).getlength(text)
+        written.append((y, x - length if anchor == "ra" else x, x if anchor == "ra" else x + length, text))
+
+    monkeypatch.setattr(Sheet, "text", note)
+    viewer = viewer_of(maps=np.ones((1, 6, 8)))
+    heads = ["Level", "original: within 0.1 of 0.5", "original: lowest loss, nats", "corrected: above 0.1"]
+    viewer.table = {"columns": heads, "rows": [{"cells": ["Stage 4", "1", "2", "3"]}] * 3}
+    for width in (500, 760, 1200):
+        written.clear()
+        picture = viewer.picture(width)
+        for row in ([box for box in written if box[3] in line] for line in (heads, ["Stage 4", "1", "2", "3"])):
+            lines = [sorted(box for box in row if box[0] == y) for y in {box[0] for box in row}]
+            assert all(left[2] < right[1] for line in lines for left, right in pairwise(line))
+        assert (picture[-10:] == 255).all()  # nothing is cut out of where there is no paper

@@ -70,7 +70,9 @@ def draw(
     if scene.facts:
         sheet.text(MARGIN, bottom + 16, "   ·   ".join(scene.facts), 11, colour=MUTED, width=width - 2 * MARGIN)
         bottom += 32
-    return np.asarray(sheet.image.crop((0, 0, width, int(bottom) + MARGIN)))
+    bottom = int(bottom) + MARGIN
+    sheet.need(bottom)
+    return np.asarray(sheet.image.crop((0, 0, width, bottom)))
 
 
 def _draw_focus(sheet: Sheet, scene: Scene, look: Look, names: list[str], top: float, marks: list[dict]) -> float:
@@ -229,7 +231,7 @@ def _draw_table(sheet: Sheet, table: dict[str, Any], top: float) -> float:
     start = max(0, next((i for i, row in enumerate(rows) if row.get("first")), 0) - 4)
     shown = rows[start : start + TABLE_ROWS]
     lines = [table["columns"], *[row["cells"] for row in shown]]
-    letters = font(12)
+    letters = font(12, bold=True)  # the wider ones
     widths = [max(letters.getlength(str(line[i])) for line in lines) + 24 for i in range(len(lines[0]))]
     y = top
     if table.get("caption"):
