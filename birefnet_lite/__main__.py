@@ -86,6 +86,22 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--csv", metavar="FILE", help="also write the scores of each image to this file")
     evaluate.add_argument("--worst", metavar="PNG", help="also write a picture of the twelve worst")
     _add_running(evaluate)
+
+    export = commands.add_parser(
+        "export",
+        help="write a model as an ONNX file",
+        description="Writes the network in float32, for any batch and one size: image, normalised, to logits, whose "
+        "sigmoid is the mask. Needs the extra: pip install 'birefnet-lite[export]'.",
+    )
+    export.add_argument("model", metavar="MODEL", help="a checkpoint: file, preset or published name")
+    export.add_argument("file", metavar="FILE.onnx", help="the file to write")
+    export.add_argument(
+        "--decomposed",
+        action="store_true",
+        help="write GridSample instead of DeformConv, for runtimes that lack it; larger and slower",
+    )
+    _add_reading(export)
+    export.set_defaults(device="cpu")
     return parser
 
 
@@ -99,6 +115,10 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: the accelerator that is there)")
+    _add_reading(parser)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         type=_size,

@@ -1,0 +1,297 @@
+"""The network elsewhere: `torch.export` and ONNX files, against PyTorch."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from reference_case import fill_model
+from torch import nn
+
+from birefnet_lite import BiRefNet, BiRefNetConfig, load, optimize
+from birefnet_lite.__main__ import main
+from birefnet_lite.backbone.swin import SWIN_VARIANTS
+from birefnet_lite.deformable import DeformableConv2d, deform_conv2d
+from birefnet_lite.export import export_onnx, export_program, to_onnx
+
+SIZE = (64, 96)
+BOTH = {"DeformConv", "GridSample"}
+
+
+@pytest.fixture(scope="module")
+def little_lite():
+    """`lite` with fewer and narrower layers, and weights under which every part has a say: taps move far."""
+    tiny = {"width": 16, "depths": (2, 1, 1, 1), "heads": (1, 2, 4, 8), "window": 7}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SWIN_VARIANTS, "swin_v1_t", tiny)
+        model = BiRefNet(BiRefNetConfig(inter_channels=8, aspp_channels=8, image_channels=8)).eval()
+    fill_model(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def nano():
+    """The model that ships, its taps moved further than training has moved them."""
+    torch.manual_seed(0)
+    model = load("nano", "cpu")
+    for module in model.modules():
+        if isinstance(module, DeformableConv2d):
+            nn.init.normal_(module.offset_conv.bias, std=2)
+    return model
+
+
+@pytest.fixture(scope="module")
+def little_nano():
+    """`nano`'s backbone and decoder alone: in GridSample, each deformable convolution takes the exporter a second."""
+    config = BiRefNetConfig.preset("nano").replace(multi_scale_input="none", squeeze_block="none", context_scales=0)
+    model = BiRefNet(config).eval()
+    fill_model(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def files(little_lite, little_nano, tmp_path_factory):
+    """Model and file, by `decomposed`: both kinds of file, each in the lowest opset that it can have."""
+    folder = tmp_path_factory.mktemp("onnx") / "new"
+    found = {False: (little_lite, folder / "lite.onnx"), True: (little_nano, folder / "nano.onnx")}
+    for decomposed, (model, path) in found.items():
+        export_onnx(model, path, SIZE, opset=18 if decomposed else 19, decomposed=decomposed)
+    return found
+
+
+def assert_same(model, path, size):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for batch in (1, 3):
+        image = torch.randn(batch, 3, *size)
+        with torch.inference_mode():
+            wanted = model(image).logits.numpy()
+        (got,) = session.run(["logits"], {"image": image.numpy()})
+        assert got.shape == wanted.shape
+        assert abs(got - wanted).max() <= 1e-4 * abs(wanted).max()
+
+
+def operators(path):
+    return {node.op_type for node in onnx.load(path).graph.node}
+
+
+# --- ONNX ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_onnxruntime_gives_pytorchs_numbers(files, decomposed):
+    assert_same(*files[decomposed], SIZE)
+
+
+def test_nano_with_the_native_operator(nano, tmp_path):
+    export_onnx(nano, tmp_path / "nano.onnx", (96, 64))
+    assert_same(nano, tmp_path / "nano.onnx", (96, 64))
+
+
+def test_the_test_networks_taps_move(little_lite, little_nano, nano):
+    """A translation that dropped or swapped the offsets must not pass unseen."""
+    for model in (little_lite, little_nano, nano):
+        moved = []
+        hooks = [
+            module.offset_conv.register_forward_hook(lambda m, i, offset, to=moved: to.append(offset.abs().mean()))
+            for module in model.modules()
+            if isinstance(module, DeformableConv2d)
+        ]
+        with torch.inference_mode():
+            model(torch.randn(1, 3, *SIZE))
+        for hook in hooks:
+            hook.remove()
+        assert len(moved) == (16 if model is little_nano else 20)
+        assert min(moved) > 0.05  # pixels
+
+
+def test_what_is_in_the_files(files):
+    for decomposed, (_, path) in files.items():
+        assert operators(path) & BOTH == {"GridSample" if decomposed else "DeformConv"}
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18 + (not decomposed))]
+        for value, name, channels in ((model.graph.input, "image", 3), (model.graph.output, "logits", 1)):
+            assert [v.name for v in value] == [name]
+            dims = value[0].type.tensor_type.shape.dim
+            assert dims[0].dim_param == "batch"
+            assert [d.dim_value for d in dims[1:]] == [channels, *SIZE]
+        assert "0.485" in model.doc_string
+    assert sorted(file.name for file in path.parent.iterdir()) == ["lite.onnx", "nano.onnx"]
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "dilation", "groups", "masked", "biased"),
+    [
+        ((9, 7), (3, 3), (1, 1), (1, 1), (1, 1), 1, True, True),
+        ((6, 11), (7, 7), (1, 1), (3, 3), (1, 1), 1, True, False),
+        ((8, 8), (1, 1), (1, 1), (0, 0), (1, 1), 2, False, True),
+        ((13, 10), (3, 2), (2, 3), (2, 0), (2, 3), 3, True, True),
+        ((1, 5), (1, 3), (1, 1), (0, 1), (1, 1), 1, False, False),
+    ],
+)
+def test_the_operator_alone(size, kernel, stride, padding, dilation, groups, masked, biased, decomposed, tmp_path):
+    """Also with what the network never asks for: strides, unequal sides, groups of offsets."""
+    taps = groups * kernel[0] * kernel[1]
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, 6, *kernel))
+            self.bias = nn.Parameter(torch.randn(4)) if biased else None
+
+        def forward(self, both):
+            x, offset, mask = both[0], both[1], both[2] if masked else None
+            return deform_conv2d(x, offset, self.weight, self.bias, stride, padding, dilation, mask, "gather")
+
+    class Split(nn.Module):
+        """The exporter's function has one input: everything comes in one row for each image."""
+
+        def __init__(self):
+            super().__init__()
+            self.layer = Layer()
+
+        def forward(self, image):
+            parts = [(6, *size), (2 * taps, *out), (taps, *out)]
+            pieces = image.split([math.prod(part) for part in parts], dim=1)
+            return self.layer([piece.reshape(-1, *part) for piece, part in zip(pieces, parts, strict=True)])
+
+    out = tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(size, padding, dilation, kernel, stride, strict=True)
+    )
+    layer = Split().eval()
+    rows = 2 * torch.randn(3, 6 * math.prod(size) + 3 * taps * math.prod(out))
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(layer, (rows[:2],), dynamic_shapes=({0: batch},))
+    to_onnx(program, 18 + (not decomposed), decomposed).save(tmp_path / "layer.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "layer.onnx", providers=["CPUExecutionProvider"])
+    assert operators(tmp_path / "layer.onnx") & BOTH == {"GridSample" if decomposed else "DeformConv"}
+    got = session.run(None, {"image": rows.numpy()})[0]
+    np.testing.assert_allclose(got, layer(rows).detach().numpy(), atol=2e-4)
+
+
+# --- torch.export ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_torch_export_of_the_plain_network(little_lite, strict):
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(little_lite, (torch.zeros(2, 3, *SIZE),), dynamic_shapes=({0: batch},), strict=strict)
+    for number in (1, 3):
+        image = torch.randn(number, 3, *SIZE)
+        with torch.no_grad():
+            torch.testing.assert_close(program.module()(image).logits, little_lite(image).logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_program_is_float32_whatever_the_model_is(little_lite, dtype):
+    model = optimize(BiRefNet(little_lite.config.replace(backbone="convnet_n")).eval()).to(dtype)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    program = export_program(model, SIZE)
+    image = torch.randn(3, 3, *SIZE)
+    with torch.no_grad():
+        got, wanted = program.module()(image), model.float()(image).logits
+    assert got.dtype == torch.float32
+    assert (got - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    assert all(torch.equal(value.to(dtype), before[name]) for name, value in model.state_dict().items())
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"path": "model.pb"}, ValueError, r"'model\.pb'; its name must end in '\.onnx'"),
+        ({"opset": 18}, ValueError, r"opset is 18; it can be 19 to .*decomposed=True"),
+        ({"opset": 17, "decomposed": True}, ValueError, "opset is 17; it can be 18 to"),
+        ({"opset": 1000}, ValueError, "opset is 1000; it can be 19 to"),
+        ({"opset": "20"}, ValueError, "opset is '20'"),
+        ({"size": 16}, ValueError, "this model takes 32 pixels or more"),
+        ({"model": nn.Conv2d(3, 1, 1)}, TypeError, "is a BiRefNet, not Conv2d"),
+    ],
+)
+def test_wrong_arguments(change, error, words, nano, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=words):
+        export_onnx(**{"model": nano, "path": "model.onnx", "size": 64, **change})
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_without_weights_or_in_training():
+    config = BiRefNetConfig.preset("nano")
+    with pytest.raises(ValueError, match=r"in training mode.*model\.eval\(\)"):
+        export_program(BiRefNet(config))
+    with torch.device("meta"):
+        model = BiRefNet(config).eval()
+    with pytest.raises(ValueError, match="no weights to export"):
+        export_program(model)
+
+
+def test_a_missing_extra_says_what_to_install(nano, tmp_path, monkeypatch):
+    monkeypatch.setattr("birefnet_lite.export.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"needs onnx and onnxscript.*pip install 'birefnet-lite\[export\]'"):
+        export_onnx(nano, tmp_path / "model.onnx")
+
+
+def test_the_package_does_not_need_the_extra():
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['onnx', 'onnxscript', 'onnxruntime']))\n"
+        "import birefnet_lite.export, birefnet_lite.commands.export\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_failure_leaves_no_half_file(nano, tmp_path, monkeypatch):
+    class Program:
+        model = type("Model", (), {})
+
+        def save(self, path):
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("birefnet_lite.export.export_program", lambda *_: None)
+    monkeypatch.setattr("birefnet_lite.export.to_onnx", lambda *_: Program())
+    (tmp_path / "model.onnx").write_bytes(b"the old one")
+    with pytest.raises(OSError, match="No space"):
+        export_onnx(nano, tmp_path / "model.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert (tmp_path / "model.onnx").read_bytes() == b"the old one"
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_hands_its_arguments_on(tmp_path, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr("birefnet_lite.commands.export.export_onnx", lambda *a, **k: calls.append((a[1:], k)))
+    assert main(["export", "nano", "a.onnx", "--size", "64x96", "--decomposed"]) == 0
+    assert calls == [(("a.onnx", (64, 96)), {"decomposed": True})]
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "a.onnx: image (batch, 3, 64, 96) to logits (batch, 1, 64, 96), GridSample" in output.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nano", "a.pb"], "must end in '.onnx'"),
+        (["nano", "a.onnx", "--size", "16"], "32 pixels or more"),
+        (["no-such-model", "a.onnx"], "no-such-model"),
+        (["nano", "file/a.onnx", "--size", "64"], "file/a.onnx: cannot be written"),
+    ],
+)
+def test_the_commands_mistakes_are_one_line(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("birefnet_lite.export.to_onnx", lambda *_: type("Program", (), {"model": type("M", (), {})}))
+    (tmp_path / "file").write_text("not a folder")
+    assert main(["export", *arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert words in lines[0]
