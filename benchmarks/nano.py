@@ -1,0 +1,100 @@
+"""What the shipped `nano` can do: the tables and pictures of birefnet_lite/weights/README.md.
+
+    python benchmarks/nano.py [--model nano] [--sizes 128 192 256] [--pictures docs]
+
+Scores on the held-out scenes, by what the network sees; IoU on the photographs with hand-made masks, without the
+pixels that their masks leave open; pictures of the masks on photographs and of the twelve worst scenes.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms.functional import to_pil_image, to_tensor
+
+from birefnet_lite import load, optimize
+from birefnet_lite.commands.evaluate import held_out_pairs, picture_of_worst
+from birefnet_lite.photos import PHOTOS, load_photo
+from birefnet_lite.predict import segment
+from birefnet_lite.training.evaluate import evaluate
+from birefnet_lite.training.validation import contact_sheet
+
+METRICS = ("s_measure", "weighted_f", "mae", "iou", "boundary_iou")
+
+
+def photo_scores(model: torch.nn.Module, size: int) -> dict[str, float]:
+    """IoU of the mask over 0.5 with the hand-made one, for each photograph."""
+    scores = {}
+    for name in PHOTOS:
+        image, mask, ignore = load_photo(name)
+        found = (segment(model, image, size=size) > 0.5) & ~ignore
+        wanted = mask & ~ignore
+        scores[name] = float((found & wanted).sum() / (found | wanted).sum())
+    return scores
+
+
+def photo_sheet(model: torch.nn.Module, size: int) -> Image.Image:
+    """Photographs, hand-made masks and the model's, below each other."""
+    columns = []
+    for name in PHOTOS:
+        image, mask, _ = load_photo(name)
+        parts = [
+            to_tensor(image),
+            torch.from_numpy(mask)[None].float(),
+            torch.from_numpy(segment(model, image, size))[None],
+        ]
+        columns.append(contact_sheet(*(part[None] for part in parts), columns=1, side=256))
+    return to_pil_image(torch.cat(columns, dim=2))
+
+
+def forward_time(model: torch.nn.Module, side: int = 256) -> float:
+    """Median milliseconds of a forward pass."""
+    x, times = torch.zeros(1, 3, side, side), []
+    with torch.inference_mode():
+        for _ in range(25):
+            start = time.perf_counter()
+            model(x)
+            times.append(time.perf_counter() - start)
+    return 1000 * float(np.median(times[5:]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[128, 192, 256])
+    parser.add_argument("--pictures", metavar="DIR", help="write nano-photos.png and nano-worst.png there")
+    args = parser.parse_args()
+    model = load(args.model, device="cpu")
+    usual = model.config.train_size[0]
+    pairs = held_out_pairs()
+
+    print("| pixels | " + " | ".join(METRICS) + " |\n|" + "---|" * (len(METRICS) + 1))
+    for size in args.sizes:
+        scores = evaluate(model, pairs, size=size, metrics=METRICS, stretch=False, progress=False)
+        print(f"| {size} | " + " | ".join(f"{value:.3f}" for value in scores.mean().values()) + " |", flush=True)
+        if size == usual:
+            families = {group: scores.mean(group) for group in sorted(scores.groups)}
+            usual_scores = scores
+    print(f"\n| at {usual} pixels | " + " | ".join(METRICS) + " |\n|" + "---|" * (len(METRICS) + 1))
+    for group, means in families.items():
+        print(f"| {group} | " + " | ".join(f"{value:.3f}" for value in means.values()) + " |")
+
+    print("\n| pixels | " + " | ".join(PHOTOS) + " | mean |\n|" + "---|" * (len(PHOTOS) + 2))
+    for size in args.sizes:
+        found = photo_scores(model, size)
+        cells = [*found.values(), np.mean(list(found.values()))]
+        print(f"| {size} | " + " | ".join(f"{value:.2f}" for value in cells) + " |", flush=True)
+
+    times = forward_time(model), forward_time(optimize(model))
+    print(f"\nforward at 256 x 256, {torch.get_num_threads()} threads: {times[0]:.0f} ms, optimized {times[1]:.0f} ms")
+    if args.pictures:
+        folder = Path(args.pictures)
+        photo_sheet(model, usual).save(folder / "nano-photos.png", optimize=True)
+        picture_of_worst(model, pairs, usual_scores, usual).save(folder / "nano-worst.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
