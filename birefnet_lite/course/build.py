@@ -22,7 +22,7 @@ from birefnet_lite.course.cleaning import LIMIT, clean, problems
 from birefnet_lite.course.editions import EDITIONS, Edition, SourceError, has_exercises, make_edition
 from birefnet_lite.course.progress import VARIABLE
 
-__all__ = ["BuildError", "build", "main", "run", "targets"]
+__all__ = ["BuildError", "build", "main", "run", "targets", "write_text"]
 
 
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")  # a kernel's tracebacks are coloured for a terminal
@@ -74,7 +74,7 @@ def build(source: Path, edition: Edition, target: Path, repository: str | None =
     size = len(text.encode())
     if size > LIMIT:
         raise BuildError(f"It would be {size:,} bytes; a notebook may have {LIMIT:,}. Make its pictures smaller.")
-    _write(target, text)
+    write_text(target, text)
     return seconds
 
 
@@ -118,8 +118,8 @@ def _build_all(source: Path, repository: str | None) -> int:
     return failed
 
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
