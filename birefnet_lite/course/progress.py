@@ -32,7 +32,7 @@ NOTEBOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "08_training": ("training", ()),
     "09_in_use": ("in use", ("to_network", "composite", "f_measure")),
-    "10_explanation": ("explanation", ()),
+    "10_explanation": ("explanation", ("integrated_gradients", "chain_field", "without_part")),
     "11_speed": ("speed", ()),
     "12_capstone": (
         "the capstone",
