@@ -1,0 +1,200 @@
+"""The checks of notebook 11 against the solutions, and against typical wrong answers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from birefnet_lite.course import checks
+from birefnet_lite.course.checks.result import Result
+
+
+def scale_of(norm):
+    return norm.weight / (norm.running_var + norm.eps).sqrt()
+
+
+def bias_of(conv):
+    return torch.zeros(conv.out_channels) if conv.bias is None else conv.bias
+
+
+def fold(conv, norm):
+    scale = scale_of(norm)
+    return scale.view(-1, 1, 1, 1) * conv.weight, scale * (bias_of(conv) - norm.running_mean) + norm.bias
+
+
+def compose(first, second):
+    matrix = second.weight[:, :, 0, 0]
+    return torch.tensordot(matrix, first.weight, dims=1), matrix @ first.bias + second.bias
+
+
+def up(x, like, **options):
+    return F.interpolate(x, size=like.shape[-2:], **(options or {"mode": "bilinear", "align_corners": True}))
+
+
+def split(fine, weight):
+    return weight[:, : fine.shape[1]], weight[:, fine.shape[1] :]
+
+
+def convolve_first(fine, coarse, weight, bias):
+    ahead, behind = split(fine, weight)
+    return F.conv2d(fine, ahead, bias) + up(F.conv2d(coarse, behind), fine)
+
+
+def unsolved(*arguments):
+    raise NotImplementedError("your code here")
+
+
+@pytest.mark.parametrize(
+    ("check", "solution"),
+    [
+        (checks.fold_batch_norm, fold),
+        (checks.compose_convolutions, compose),
+        (checks.convolve_first, convolve_first),
+        # The resampling's weights add up to 1, so that the bias may be enlarged, too.
+        (checks.convolve_first, lambda f, c, w, b: F.conv2d(f, split(f, w)[0]) + up(F.conv2d(c, split(f, w)[1], b), f)),
+    ],
+)
+def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
+    assert check(solution).passed is True
+    assert check(unsolved) == Result(check.__name__, None, "not solved yet")
+    assert check(3).passed is False
+    assert "raises ZeroDivisionError" in check(lambda *arguments: 1 / 0).message
+    assert check(lambda *arguments: None).passed is False
+
+
+def refused(check, wrong, said):
+    result = check(wrong)
+    assert result.passed is False
+    assert said in result.message, result.message
+
+
+def weights(change):
+    """A fold whose weight is wrong, and whose bias is right."""
+    return lambda conv, norm: (change(conv.weight, norm), fold(conv, norm)[1])
+
+
+def biases(change):
+    return lambda conv, norm: (fold(conv, norm)[0], change(scale_of(norm), bias_of(conv), norm.running_mean, norm.bias))
+
+
+def in_place(conv, norm):
+    with torch.no_grad():
+        conv.weight *= scale_of(norm).view(-1, 1, 1, 1)
+    return conv.weight, fold(conv, norm)[1]
+
+
+def no_bias(conv, norm):
+    weight, bias = fold(conv, norm)
+    return weight, bias if conv.bias is not None else None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (weights(lambda w, n: w), "the convolution's own"),
+        (weights(lambda w, n: w / (n.running_var + n.eps).sqrt().view(-1, 1, 1, 1)), "lacks gamma"),
+        (weights(lambda w, n: w * (n.weight / n.running_var.sqrt()).view(-1, 1, 1, 1)), "lacks eps"),
+        (weights(lambda w, n: w * (n.weight / (n.running_var + 1e-5).sqrt()).view(-1, 1, 1, 1)), "norm.eps"),
+        (weights(lambda w, n: w * (n.weight / (n.running_var + n.eps)).view(-1, 1, 1, 1)), "not by its root"),
+        (weights(lambda w, n: w * (n.weight / (n.running_var.sqrt() + n.eps)).view(-1, 1, 1, 1)), "added to the root"),
+        (weights(lambda w, n: w * (n.weight * (n.running_var + n.eps).sqrt()).view(-1, 1, 1, 1)), "Divide by it"),
+        (weights(lambda w, n: w * scale_of(n)), "columns of each kernel"),
+        (weights(lambda w, n: w * scale_of(n)[:, None]), "rows of each kernel"),
+        (weights(lambda w, n: w * scale_of(n)[None, :, None, None]), "input channels"),
+        (weights(lambda w, n: w.flatten(1) * scale_of(n)[:, None]), "the shape is"),
+        (biases(lambda s, b, m, beta: s * (b - m)), "lacks beta"),
+        (biases(lambda s, b, m, beta: beta), "beta alone"),
+        (biases(lambda s, b, m, beta: s * (b + m) + beta), "mean is added"),
+        (biases(lambda s, b, m, beta: s * (b - m + beta)), "beta is multiplied"),
+        (biases(lambda s, b, m, beta: s * b - m + beta), "mean is not scaled"),
+        (biases(lambda s, b, m, beta: b - s * m + beta), "own bias is not scaled"),
+        (biases(lambda s, b, m, beta: beta - s * m), "own bias is lost"),
+        (biases(lambda s, b, m, beta: s * (b - m) + beta + 1), "numbers differ"),
+        (in_place, "changes weight of the Conv2d"),
+        (no_bias, "the bias is None"),
+        (lambda conv, norm: fold(conv, norm)[0], "Return two tensors"),
+        (lambda conv, norm: conv, "gives a module"),
+        (lambda conv, norm: (fold(conv, norm)[0] * torch.nan, fold(conv, norm)[1]), "NaN"),
+        (lambda conv, norm: (fold(conv, norm)[0].tolist(), fold(conv, norm)[1]), "not a tensor"),
+    ],
+)
+def test_wrong_folds_are_refused_with_the_likely_mistake(wrong, said):
+    refused(checks.fold_batch_norm, wrong, said)
+
+
+def composed(weight=None, bias=None):
+    def answer(first, second):
+        matrix = second.weight[:, :, 0, 0]
+        right = compose(first, second)
+        return (
+            right[0] if weight is None else weight(first.weight, matrix),
+            right[1] if bias is None else bias(first.bias, matrix, second.bias),
+        )
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (composed(lambda w, v: torch.einsum("mo,mikl->oikl", v, w)), "transposed"),
+        (composed(lambda w, v: torch.einsum("om,mikl->iokl", v, w)), "changed places"),
+        (composed(lambda w, v: torch.einsum("om,mikl->oikl", v, w).flip(2, 3)), "upside down"),
+        (composed(lambda w, v: torch.einsum("omkl,mi->oikl", w, v)), "wrong way round"),
+        (composed(lambda w, v: w * v[:, :, None, None]), "number by number"),
+        (composed(lambda w, v: w), "first convolution's own"),
+        (composed(bias=lambda b, v, c: c), "first convolution's bias is lost"),
+        (composed(bias=lambda b, v, c: v @ b), "second convolution's bias is lost"),
+        (composed(bias=lambda b, v, c: b + c), "biases are added"),
+        (composed(bias=lambda b, v, c: v.t() @ b + c), "V is transposed"),
+        (composed(bias=lambda b, v, c: c + b.sum()), "once to every output"),
+        (lambda first, second: nn.Sequential(first, second), "gives a module"),
+        (lambda first, second: None, "gives nothing"),
+    ],
+)
+def test_wrong_compositions_are_refused_with_the_likely_mistake(wrong, said):
+    refused(checks.compose_convolutions, wrong, said)
+
+
+def slow(fine, coarse, weight, bias, **options):
+    return F.conv2d(torch.cat([fine, up(coarse, fine, **options)], dim=1), weight, bias)
+
+
+def parts(join, fine_bias=True, coarse_bias=False, **options):
+    def answer(fine, coarse, weight, bias):
+        ahead, behind = split(fine, weight)
+        a = F.conv2d(fine, ahead, bias if fine_bias else None)
+        return join(a, up(F.conv2d(coarse, behind, bias if coarse_bias else None), fine, **options))
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (slow, "still enlarged"),
+        (lambda f, c, w, b: F.conv2d(f, split(f, w)[0], b) + F.conv2d(up(c, f), split(f, w)[1]), "still enlarged"),
+        (parts(torch.add, True, True), "added twice"),
+        (parts(torch.add, False, False), "bias is missing"),
+        (parts(torch.add, mode="bilinear", align_corners=False), "align_corners=False"),
+        (parts(torch.add, mode="bilinear"), "align_corners=False"),
+        (parts(torch.add, mode="nearest"), "nearest"),
+        (parts(lambda a, c: a), "Only the fine"),
+        (parts(lambda a, c: c, coarse_bias=True), "Only the coarse"),
+        (parts(torch.sub), "taken off"),
+        (parts(lambda a, c: (a + c).relu()), "ReLU"),
+        (parts(lambda a, c: (a + c).detach()), "no gradient flows"),
+        (parts(lambda a, c: a + c.detach()), "gradient of the input"),
+        (parts(lambda a, c: torch.cat([a, c], dim=1)), "the shape is"),
+    ],
+)
+def test_wrong_heads_are_refused_with_the_likely_mistake(wrong, said):
+    refused(checks.convolve_first, wrong, said)
+
+
+def test_columns_in_the_other_order():
+    def swapped(fine, coarse, weight, bias):
+        behind, ahead = weight.split([coarse.shape[1], fine.shape[1]], dim=1)
+        return F.conv2d(fine, ahead, bias) + up(F.conv2d(coarse, behind), fine)
+
+    refused(checks.convolve_first, swapped, "split at the wrong place")
