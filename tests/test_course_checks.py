@@ -183,3 +183,9 @@ def test_dummy_parts_use_everything_they_are_given():
         x = stage(x, image, lateral)
     gradients = torch.autograd.grad(parts.head(x, image).square().sum(), (x1, x2, x3, x4))
     assert all(np.isfinite(g.numpy()).all() and g.abs().max() > 0 for g in gradients)
+
+
+def test_whole_numbers_are_not_what_was_wanted():
+    result = checks.fuse_context(lambda features: fuse_context(features, 3).long())
+    assert result.passed is False
+    assert "numbers differ" in result.message

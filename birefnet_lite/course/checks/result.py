@@ -97,7 +97,8 @@ def compare(got: Any, wanted: Tensor, where: str, tolerance: float, mistakes: Ma
 
 
 def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
-    return a.shape == b.shape and torch.allclose(a, b.to(a), atol=tolerance, rtol=0)
+    dtype = torch.promote_types(a.dtype, b.dtype)  # rounding the wanted numbers to whole ones would hide a mistake
+    return a.shape == b.shape and torch.allclose(a.to(dtype), b.to(a.device, dtype), atol=tolerance, rtol=0)
 
 
 def compare_gradient(got: Tensor, wanted: Tensor, source: Tensor, where: str, tolerance: float) -> None:
