@@ -1,4 +1,4 @@
-"""Exercises of notebooks 07 and 08: the loss of the gradient heads."""
+"""Exercises of notebooks 07 and 08: the loss of the gradient heads, the IoU loss, supervision at every stage."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,9 +9,10 @@ from torch import Tensor
 
 from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
 from birefnet_lite.lateral import resize
+from birefnet_lite.training import pixel_losses
 from birefnet_lite.training.losses import GradientLoss
 
-__all__ = ["gradient_loss"]
+__all__ = ["gradient_loss", "iou_loss", "supervise"]
 
 _ALIGN = "The logits are enlarged bilinearly, but with align_corners=False. BiRefNet aligns corners everywhere."
 
@@ -30,12 +31,16 @@ def gradient_loss(answer: Callable[[Sequence[Tensor], Sequence[Tensor], str], An
             where = f"For kind={kind!r} and targets of {tuple(targets[0].shape)}"
             wanted = GradientLoss(kind)(logits, targets)
             got = answer(logits, targets, kind)
-            if isinstance(got, float):
-                raise Wrong("You return a Python number. Return the tensor itself: `backward` needs it.")
+            _refuse_a_number(got)
             compare(got, wanted, where, 1e-5, _loss_mistakes(logits, targets, kind, wanted))
             for level in logits:
                 compare_gradient(got, wanted, level, where, 1e-5)
             _check_who_learns(got, targets, kind)
+
+
+def _refuse_a_number(got: Any) -> None:
+    if isinstance(got, float):
+        raise Wrong("You return a Python number. Return the tensor itself: `backward` needs it.")
 
 
 def _check_who_learns(got: Tensor, targets: Sequence[Tensor], kind: str) -> None:
@@ -88,4 +93,122 @@ def _loss_mistakes(logits: Sequence[Tensor], targets: Sequence[Tensor], kind: st
         "That is the mean squared error. Use binary cross-entropy.": torch.stack(
             [(x.sigmoid() - y).square().mean() for x, y in zip(up, labels, strict=True)]
         ).sum(),
+    }
+
+
+@check("Right: each image for itself, and an empty mask costs nothing where nothing is found.")
+def iou_loss(answer: Callable[[Tensor, Tensor], Any]) -> None:
+    """`iou_loss(logits, mask)`: both (B, 1, H, W) to the mean of 1 - (I + 1) / (U + 1) over the batch."""
+    for batch, height, width in ((3, 8, 12), (1, 5, 7), (2, 16, 3)):
+        logits = 2 * torch.randn(batch, 1, height, width)
+        mask = torch.rand(batch, 1, height, width)
+        mask[0] = mask[0] > 0.8  # a hard and small one, so that the images of a batch differ
+        logits.requires_grad_()
+        where = f"For logits of {tuple(logits.shape)}"
+        wanted = pixel_losses.iou_loss(logits, mask)
+        got = answer(logits, mask)
+        _refuse_a_number(got)
+        compare(got, wanted, where, 1e-6, _iou_mistakes(logits, mask))
+        compare_gradient(got, wanted, logits, where, 1e-5)
+    sure = answer(torch.full((2, 1, 4, 4), -200.0), torch.zeros(2, 1, 4, 4))
+    if not sure.abs() < 1e-6:
+        raise Wrong(
+            f"For an empty mask in which surely nothing is found, the loss is {sure.item():.3g}; it should be 0. Add "
+            "the one pixel both to the intersection and to the union."
+        )
+
+
+def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    p = logits.sigmoid()
+
+    def sums(x: Tensor) -> Tensor:
+        return x.sum(dim=(1, 2, 3))
+
+    def per_image(inside: Tensor, union: Tensor, extra: float = 1.0) -> Tensor:
+        return 1 - (inside + extra) / (union + extra)  # (B,)
+
+    inside, both = sums(p * mask), sums(p + mask)
+    union = both - inside
+    each = per_image(inside, union)
+    area = p[0].numel()
+    wrong_inside, hard = sums(logits * mask), (p > 0.5).to(p)
+    plain = per_image(inside, union, 0.0)
+    pixels = p + mask - p * mask
+    return {
+        "The logits are taken as probabilities. Take their sigmoid first.": (
+            per_image(wrong_inside, sums(logits + mask) - wrong_inside).mean()
+        ),
+        "The union counts the overlap twice: take the intersection away once.": per_image(inside, both).mean(),
+        "The one pixel is added to the union only. Add it to the intersection, too.": (
+            (1 - inside / (union + 1)).mean()
+        ),
+        "The one pixel is missing. Add it to the intersection and to the union.": plain.mean(),
+        "The batch is added up, as the original does. Take the mean over it.": each.sum(),
+        "The batch is added up, and the one pixel is missing: that is the original's loss. Here, repair both.": (
+            plain.sum()
+        ),
+        "The whole batch is taken as one picture. Sum over each image apart: axes 1, 2 and 3.": (
+            per_image(inside.sum(), union.sum())
+        ),
+        "That is the IoU. The loss is 1 less it: a perfect mask should cost 0.": (1 - each).mean(),
+        "That is Dice, twice the overlap over both areas. IoU divides by the union.": (
+            1 - (2 * inside + 1) / (both + 1)
+        ).mean(),
+        "There is one loss for each image. Take their mean.": each,
+        "The loss is taken pixel by pixel. Sum intersection and union over each image before you divide.": (
+            (1 - (p * mask + 1) / (pixels + 1)).mean()
+        ),
+        "Intersection and union are means over pixels, so the 1 is a whole image and not one pixel. Take sums.": (
+            per_image(inside / area, union / area).mean()
+        ),
+        "The prediction is made hard before it is compared, so nothing can be learned. Keep the probabilities.": (
+            per_image(sums(hard * mask), sums(hard + mask) - sums(hard * mask)).mean()
+        ),
+        "That is the logarithm of the IoU. The loss is 1 less the IoU.": -(1 - each).log().mean(),
+    }
+
+
+@check("Right: every map at the size of the mask, and all of them count.")
+def supervise(answer: Callable[[Sequence[Tensor], Tensor, Callable], Any]) -> None:
+    """`supervise(maps, mask, pixel_loss)`: `pixel_loss(logits, mask)` of every map at the mask's size, added up."""
+    for pixel_loss in (pixel_losses.bce_loss, pixel_losses.iou_loss):
+        for batch, height, width in ((2, 35, 50), (1, 24, 41)):
+            sizes = [(height // part, width // part) for part in (16, 8, 4, 1)]
+            maps = [(2 * torch.randn(batch, 1, *size)).requires_grad_() for size in sizes]
+            mask = torch.rand(batch, 1, height, width)
+            where = f"For a mask of {tuple(mask.shape)} and {pixel_loss.__name__}"
+            wanted = torch.stack([pixel_loss(resize(x, (height, width)), mask) for x in maps]).sum()
+            got = answer(maps, mask, pixel_loss)
+            _refuse_a_number(got)
+            compare(got, wanted, where, 1e-5, _supervise_mistakes(maps, mask, pixel_loss, wanted))
+            for level in maps:
+                compare_gradient(got, wanted, level, where, 1e-5)
+
+
+def _supervise_mistakes(
+    maps: Sequence[Tensor], mask: Tensor, pixel_loss: Callable[[Tensor, Tensor], Tensor], wanted: Tensor
+) -> dict[str, Tensor]:
+    size = mask.shape[-2:]
+
+    def total(logits: Sequence[Tensor]) -> Tensor:
+        return torch.stack([pixel_loss(x, mask) for x in logits]).sum()
+
+    def shrunk(**how: Any) -> Tensor:
+        return torch.stack([pixel_loss(x, F.interpolate(mask, x.shape[-2:], **how)) for x in maps]).sum()
+
+    up = [resize(x, size) for x in maps]
+    shrinking = "The mask is shrunk to each map, and thin parts are lost. Enlarge the logits to the mask instead."
+    return {
+        "The maps are averaged. Add them up.": wanted / len(maps),
+        "Only the final map counts. Add the side outputs.": total(up[-1:]),
+        "The final map, the last one, does not count. Add it.": total(up[:-1]),
+        _ALIGN: total([F.interpolate(x, size, mode="bilinear", align_corners=False) for x in maps]),
+        "The logits are enlarged by nearest neighbours. Use bilinear resampling with align_corners=True.": (
+            total([F.interpolate(x, size) for x in maps])
+        ),
+        "The pixel loss gets probabilities. It takes logits: leave out the sigmoid.": total([x.sigmoid() for x in up]),
+        shrinking: shrunk(mode="bilinear", align_corners=True),
+        f"{shrinking} ": shrunk(mode="bilinear", align_corners=False),
+        f"{shrinking}  ": shrunk(),
+        f"{shrinking}   ": shrunk(mode="area"),
     }

@@ -1,0 +1,177 @@
+"""Exercise of notebook 08: one step of training."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from birefnet_lite.course.checks.result import Wrong, check, compare
+from birefnet_lite.model import BiRefNetOutput
+from birefnet_lite.training.losses import BiRefNetLoss
+
+__all__ = ["train_step"]
+
+
+class _Toy(nn.Module):
+    """A network small enough to try every mistake on: it answers as BiRefNet does, in training and after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.side, self.head, self.classes = nn.Conv2d(4, 1, 1), nn.Conv2d(4, 1, 1), nn.Linear(4, 3)
+
+    def forward(self, image: Tensor) -> BiRefNetOutput:
+        x = self.features(image)  # (B, 4, H, W)
+        if not self.training:
+            return BiRefNetOutput(None, (), (), (), self.head(x))
+        return BiRefNetOutput(self.classes(x.mean(dim=(2, 3))), (), (), (self.side(x),), self.head(x))
+
+
+class _Batch(NamedTuple):
+    images: Tensor
+    masks: Tensor
+    labels: Tensor
+
+
+@check("Right: the weights are where they should be after two steps, and so are the statistics.")
+def train_step(answer: Callable[..., Any]) -> None:
+    """`train_step(model, criterion, optimizer, images, masks, labels, clip_norm)`: learns once, returns the loss."""
+    criterion = BiRefNetLoss({"bce": 1.0, "iou": 1.0}, class_weight=0.5)
+    for clip_norm in (0.05, 100.0):
+        start = _Toy()
+        batches = [_Batch(torch.randn(4, 3, 8, 8), torch.rand(4, 1, 8, 8).round(), torch.arange(4) % 3) for _ in "12"]
+        wanted, losses = _two_steps(start, criterion, batches, clip_norm, _step)
+        got, answers = _their_steps(start, criterion, batches, clip_norm, answer)
+        mistakes = {
+            said: _parameters(_two_steps(start, criterion, batches, clip_norm, step)[0])
+            for said, step in _MISTAKES.items()
+        }
+        where = f"With clip_norm={clip_norm:g}, in the weights after two steps"
+        if torch.equal(_parameters(got), _parameters(start)):
+            raise Wrong(
+                "The weights have not changed. In this order: zero_grad, backward, clip, step. Is the gradient set to "
+                "zero after `backward`, or is `optimizer.step()` missing?"
+            )
+        compare(_parameters(got), _parameters(wanted), where, 1e-6, mistakes)
+        if not torch.allclose(_statistics(got), _statistics(wanted), atol=1e-6):
+            raise Wrong(
+                "The weights are right, but the statistics of the batch norm are not. Is the model run exactly once?"
+            )
+        _check_returned(answers, losses)
+
+
+def _two_steps(
+    start: nn.Module, criterion: nn.Module, batches: list[_Batch], clip_norm: float, step: Callable[..., Any]
+) -> tuple[nn.Module, list[Any]]:
+    """Two steps from `start`, which is not changed; left-over gradients and evaluation mode lie in wait."""
+    model = deepcopy(start).eval()
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    return model, [step(model, criterion, optimizer, *batch, clip_norm) for batch in batches]
+
+
+def _their_steps(start: nn.Module, *arguments: Any) -> tuple[nn.Module, list[Any]]:
+    """The learner's two steps; what PyTorch says about a wrong order is put into words."""
+    try:
+        return _two_steps(start, *arguments)
+    except RuntimeError as error:
+        if "modified by an inplace operation" in str(error):
+            raise Wrong(
+                "The weights change before `backward` has used them: `optimizer.step()` comes last, after `backward` "
+                "and clipping."
+            ) from error
+        if "does not require grad" in str(error):
+            raise Wrong(
+                "`backward` finds no way back to the weights. Leave out `no_grad` and `detach`, and call `backward` on "
+                "the tensor `.total`, not on a copy of its value."
+            ) from error
+        raise
+
+
+def _parameters(model: nn.Module) -> Tensor:
+    return torch.cat([x.detach().flatten() for x in model.parameters()])
+
+
+def _statistics(model: nn.Module) -> Tensor:
+    return torch.cat([x.flatten().float() for x in model.buffers()])
+
+
+def _check_returned(answers: list[Any], losses: list[float]) -> None:
+    for got, wanted in zip(answers, losses, strict=True):
+        if got is None:
+            raise Wrong("The weights are right, but your function gives None. Is there a `return`?")
+        if isinstance(got, Tensor) and got.requires_grad:
+            raise Wrong("Return a Python number, `.item()`: the tensor keeps everything behind it in memory.")
+        try:
+            value = float(got)
+        except (TypeError, ValueError):
+            raise Wrong(f"The weights are right, but the result is {type(got).__name__}, not a number.") from None
+        if abs(value - wanted) > 1e-5:
+            raise Wrong(
+                f"The weights are right, but the loss is {wanted:.4f} and you return {value:.4f}. Return the total, as "
+                "it was before the step."
+            )
+
+
+def _step(
+    model: nn.Module,
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    masks: Tensor,
+    labels: Tensor,
+    clip_norm: float,
+    *,
+    training: bool = True,
+    zero: bool = True,
+    labelled: bool = True,
+    part: str = "total",
+    clip: str = "norm",
+) -> float:
+    """The step as it should be; each named argument makes one mistake."""
+    model.train(training)
+    output = model(images)
+    if part == "logits":
+        output = output._replace(side_logits=())
+    loss = criterion(output, masks, labels if labelled else None).total
+    if zero:
+        optimizer.zero_grad()
+    loss.backward()
+    if clip == "norm":
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    elif clip == "value":
+        nn.utils.clip_grad_value_(model.parameters(), clip_norm)
+    elif clip == "each":
+        for parameter in model.parameters():
+            nn.utils.clip_grad_norm_(parameter, clip_norm)
+    elif clip == "one":
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+def _variant(**mistake: Any) -> Callable[..., float]:
+    return lambda *arguments: _step(*arguments, **mistake)
+
+
+_UNCLIPPED = "The gradient is not clipped before the step. Clip between `backward` and `step`, to `clip_norm`."
+_LEFT_OVER = "Gradients of the step before are still there: PyTorch adds to them. Set them to zero first."
+_MISTAKES = {
+    "The model is not in training mode: call `model.train()`. There are no side outputs otherwise, and batch norms "
+    "keep old statistics.": _variant(training=False),
+    _UNCLIPPED: _variant(clip="no"),
+    _LEFT_OVER: _variant(zero=False),
+    f"{_LEFT_OVER} And the gradient is not clipped.": _variant(zero=False, clip="no"),
+    "The labels are not used. Give them to the criterion: the class head learns from them.": _variant(labelled=False),
+    "Each value of the gradient is clipped. Clip the norm of all of them together (clip_grad_norm_).": _variant(
+        clip="value"
+    ),
+    "Each parameter is clipped by itself. Clip the norm of the whole gradient (clip_grad_norm_).": _variant(
+        clip="each"
+    ),
+    "The gradient is clipped to 1, whatever `clip_norm` says.": _variant(clip="one"),
+    "The side outputs play no part in the loss. Give the criterion the whole output.": _variant(part="logits"),
+}
