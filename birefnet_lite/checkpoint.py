@@ -101,13 +101,26 @@ def load(
     return model.to(device=device, dtype=dtype).eval()
 
 
-def save(model: BiRefNet, path: str | os.PathLike) -> None:
-    """Writes weights and configuration to one `.safetensors` file, whole or not at all."""
+def save(model: BiRefNet, path: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
+    """Writes weights and configuration to one `.safetensors` file, whole or not at all.
+
+    With a `dtype` such as `torch.float16`, the weights of convolutions and linear layers are rounded to it; biases,
+    norms and their statistics, few numbers of any size, keep their own.
+    Raises `ValueError` for another kind of name, and for numbers that are not finite, or would not be in that dtype.
+    """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"The file is called {path.name!r}; its name must end in '.safetensors'.")
     metadata = {"format": _FORMAT, "config": json.dumps(model.config.to_dict())}
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    if dtype is not None:
+        weights = {name: v.to(dtype) if v.is_floating_point() and v.ndim > 1 else v for name, v in weights.items()}
+    broken = [name for name, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{broken[0]} has numbers that are not finite{f' in {dtype}' if dtype else ''}, so nothing was written. A "
+            "model that diverged, or was made half precision with numbers beyond its range, cannot be kept."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from birefnet_lite.backbone import build_backbone
@@ -129,11 +130,11 @@ class BiRefNet(nn.Module):
 
         return official_state_dict(self, keep_vars)
 
-    def save_pretrained(self, path: str | Path) -> None:
-        """Writes weights and configuration to one safetensors file, whole or not at all."""
+    def save_pretrained(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
+        """Writes weights and configuration to one safetensors file, whole or not at all; see `checkpoint.save`."""
         from birefnet_lite.checkpoint import save
 
-        save(self, path)
+        save(self, path, dtype)
 
     def check_image(self, image: Tensor) -> None:
         """`ValueError` or `TypeError` that says what `forward` wants, where `image` is something else."""

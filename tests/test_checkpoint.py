@@ -35,6 +35,38 @@ def weights(model) -> dict[str, torch.Tensor]:
     return {key: value.clone() for key, value in model.official_state_dict().items()}
 
 
+def test_half_a_file_keeps_statistics_beyond_a_halfs_range(tmp_path):
+    torch.manual_seed(0)
+    model = BiRefNet(SMALL).eval()
+    norm = model.decoder.stage4.reconstruction.norm_in
+    with torch.no_grad():
+        norm.running_var.fill_(2e5)  # as the shipped network has it
+        norm.running_mean.fill_(400.1)
+    path = tmp_path / "small.safetensors"
+    model.save_pretrained(path, dtype=torch.float16)
+    loaded = load(path, device="cpu")
+    for name, value in loaded.state_dict().items():
+        wanted = model.state_dict()[name]
+        assert torch.equal(value, wanted.half().float() if wanted.ndim > 1 else wanted), name
+    whole = tmp_path / "whole.safetensors"
+    model.save_pretrained(whole)
+    assert path.stat().st_size < 0.6 * whole.stat().st_size
+
+
+def test_numbers_that_are_not_finite_are_not_written(tmp_path):
+    path = tmp_path / "small.safetensors"
+    model = BiRefNet(SMALL)
+    with torch.no_grad():
+        model.decoder.head.weight[0, 0] = 1e6
+    with pytest.raises(ValueError, match=r"decoder\.head\.weight has numbers that are not finite in torch\.float16"):
+        model.save_pretrained(path, dtype=torch.float16)
+    with torch.no_grad():
+        model.decoder.head.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="nothing was written"):
+        model.save_pretrained(path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_save_and_load(tmp_path):
     model = BiRefNet(SMALL)
     path = tmp_path / "folder" / "small.safetensors"
