@@ -109,7 +109,9 @@ def up(logits, image, align=True):
         (lambda x, m: resize(edges_of(x), m.shape[-2:]) * m, "Enlarge the logits"),
         (lambda x, m: -gradient_target(x, m), "without a minus"),
         (lambda x, m: edges_of(x), "no part"),
-        (lambda x, m: edges_of(x) * m, "raises RuntimeError"),
+        (lambda x, m: edges_of(x) * m, "Are the logits enlarged"),
+        (lambda x, m: laplacian(x.mean(1)) * up(m, x), "keepdim=True"),
+        (lambda x, m: (edges_of(x) * up(m, x)).view(7), "raises RuntimeError"),
         (masked_gradient_target, "numbers differ"),
     ],
 )
@@ -150,6 +152,7 @@ def test_the_five_steps_are_right():
         ({"scale": lambda e: 0.99 * e.amax((1, 2, 3), keepdim=True)}, "0.99 of their largest"),
         ({"scale": lambda e: 1}, "not divided"),
         ({"scale": lambda e: e.flatten(1).quantile(0.99, dim=1)[:, None, None, None]}, "at least 1e-4"),
+        ({"scale": lambda e: e.flatten(1).quantile(0.99, dim=1)}, "three axes more"),
         ({"radius": lambda h, w: 0}, "not dilated"),
         ({"radius": lambda h, w: 1}, "by one pixel"),
         ({"radius": lambda h, w: 2 * max(1, round(h / 128))}, "twice the radius"),

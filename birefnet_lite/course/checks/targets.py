@@ -95,7 +95,7 @@ def gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
         side.requires_grad_()
         where = f"For an image of {shape} and logits of {tuple(side.shape)}"
         wanted = refinement.gradient_target(image, side)
-        got = answer(image, side)
+        got = _run(answer, image, side, "Are the logits enlarged to the image before you multiply?")
         compare(got, wanted, where, 1e-5, _original_mistakes(image, side, wanted))
         if not got.requires_grad:
             raise Wrong(
@@ -103,6 +103,21 @@ def gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
                 "detach them: leave out `detach` and `no_grad`."
             )
         compare_gradient(got, wanted, side, where, 1e-4)
+
+
+def _run(answer: Callable[[Tensor, Tensor], Any], image: Tensor, side: Tensor, hint: str) -> Any:
+    """The learner's target; shapes that clash inside get a word on where that usually happens."""
+    try:
+        return answer(image, side)
+    except RuntimeError as error:
+        if "must match the size" in str(error):
+            raise Wrong(f"Two shapes do not fit together: {error}\n{hint}") from error
+        if "channels" in str(error):
+            raise Wrong(
+                "The Laplacian gets an image with a wrong axis of channels. Does the mean over the channels keep its "
+                f"axis (keepdim=True)?\n{error}"
+            ) from error
+        raise
 
 
 def _original_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, Tensor]:
@@ -153,7 +168,8 @@ def masked_gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
         side.requires_grad_()
         where = f"For an image of {shape} and logits of {tuple(side.shape)}"
         wanted = refinement.masked_gradient_target(image, side)
-        got = answer(image, side)
+        hint = "Percentiles, (B,), need three axes more to divide (B, 1, H, W). Or are the logits not enlarged?"
+        got = _run(answer, image, side, hint)
         compare(got, wanted, where, 1e-5, _masked_mistakes(image, side.detach(), wanted))
         if got.requires_grad:
             raise Wrong(f"{where}, the numbers are right, but the target moves with the logits. Detach them.")
