@@ -270,7 +270,7 @@ PRESETS: dict[str, BiRefNetConfig] = {
         gradient_target="masked",
         auxiliary_classification=True,
         num_classes=48,
-        train_size=(192, 192),
+        train_size=(256, 256),
     ),
     "lite": BiRefNetConfig(),
     "large": BiRefNetConfig(backbone="swin_v1_l"),
