@@ -1,0 +1,735 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 08 · Training
+#
+# The network is built. Its numbers are random until someone shows it masks and says how wrong its own are. This
+# notebook is about that sentence: what *wrong* means, where in the network it is said, and what one step of learning
+# does. At the end a small BiRefNet learns eight pictures in front of your eyes.
+#
+# **After this notebook you can**
+# - compute the losses that BiRefNet is trained with, and say what each of them sees,
+# - supervise every stage, and write one step of training,
+# - start a training run, or fine-tune a trained network on eight photos of your own.
+#
+# **Time:** 60 minutes, 28 of them for the exercises. **You need:** notebooks 05 and 07.
+
+# %% [markdown]
+# ## 1 · The map
+#
+# You are at the dashed boxes at the right: what is there in training only. *Side masks* come from each stage,
+# *gradients* are those of notebook 07.
+
+# %%
+from birefnet_lite.course import network_map
+
+network_map("08")
+
+# %% [markdown]
+# ## 2 · How wrong is a mask? Pixel by pixel
+#
+# Let $z$ be the logit of a pixel, $p = \sigma(z)$ its probability, $m$ the mask's value there, 0 to 1. Binary
+# cross-entropy is
+#
+# $$\text{BCE} = -m \log p - (1 - m) \log (1 - p) = \log(1 + e^{z}) - m z$$
+#
+# and its slope is simply $p - m$. By hand, for a pixel of the object, $m = 1$: undecided, $z = 0$, costs $\log 2 =
+# 0.693$. Sure and right, $z = 4$, costs $\log(1 + e^{-4}) = 0.018$. Sure and wrong, $z = -4$, costs $4.018$.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+import torch
+import torch.nn.functional as F
+
+z, ones = torch.tensor([0.0, 4.0, -4.0]), torch.ones(3)
+F.binary_cross_entropy_with_logits(z, ones, reduction="none")
+
+# %% [markdown]
+# ### Why on logits
+#
+# The original takes the sigmoid first and the logarithm of that. On paper it is the same. In a computer, a sigmoid of
+# -120 is 0: the logarithm must be cut off, and what is cut off has no slope. The surest mistakes teach nothing.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+one = torch.tensor(1.0)
+for name in ("of the sigmoid", "on the logit"):
+    z = torch.tensor(-120.0, requires_grad=True)
+    on_logit = name == "on the logit"
+    loss = F.binary_cross_entropy_with_logits(z, one) if on_logit else F.binary_cross_entropy(z.sigmoid(), one)
+    (slope,) = torch.autograd.grad(loss, z)
+    print(f"{name:15} loss {loss.item():.0f}   size of the slope {abs(slope.item()):.0f}")
+
+# %% [markdown]
+# ## 3 · The whole region
+#
+# Where an object covers a hundredth of the photo, *all background* has a low BCE. **IoU**, intersection over union,
+# asks how well two regions agree, however small they are. With probabilities it is soft. Per image, sums over all
+# pixels:
+#
+# $$I = \sum p\,m, \qquad U = \sum (p + m) - I, \qquad \text{loss} = 1 - \frac{I + 1}{U + 1}$$
+#
+# The 1 is one pixel. It makes an empty answer to an empty mask cost 0 and not $0 / 0$.
+#
+# By hand, four pixels: $p = (0.9, 0.8, 0.1, 0.2)$ and $m = (1, 1, 0, 0)$. Then $I = 1.7$, $U = 2 + 2 - 1.7 = 2.3$,
+# and the loss is $1 - 2.7 / 3.3 = 0.182$.
+#
+# ### Exercise 1 · The IoU loss
+#
+# *Difficulty ★★☆ · 8 minutes.* Each image for itself, then the mean over the batch.
+
+
+# %% tags=["exercise"]
+def iou_loss(logits, mask):
+    """The mean over the batch of 1 - (I + 1) / (U + 1), one number, a tensor without axes.
+
+    Shapes: logits and mask (B, 1, H, W); logits are raw, the mask is in 0 to 1. I and U are sums over each image.
+    """
+    # <solution>
+    p = logits.sigmoid()
+    inside = (p * mask).sum(dim=(1, 2, 3))  # (B,)
+    union = (p + mask).sum(dim=(1, 2, 3)) - inside
+    return (1 - (inside + 1) / (union + 1)).mean()
+    # </solution>
+
+
+# %% [markdown]
+# The check has an empty mask, too.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+from birefnet_lite.course import checks
+
+iou_checked = checks.iou_loss(iou_loss)
+iou_checked
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# `sum` takes several axes at once. Which axis must be left, so that every image keeps a number of its own?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Probabilities from logits. Sum their product with the mask over channel, row and column: that is I. Sum both and
+# take I away: that is U. The fraction with one pixel added above and below; 1 less that; the mean.
+#
+# </details>
+
+# %% [markdown]
+# The four pixels go through it, yours or the package's.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+from birefnet_lite.training import pixel_losses
+
+iou = iou_loss if iou_checked.passed else pixel_losses.iou_loss
+four = torch.tensor([0.9, 0.8, 0.1, 0.2]).logit().reshape(1, 1, 2, 2)
+print(f"{iou(four, torch.tensor([1.0, 1, 0, 0]).reshape(1, 1, 2, 2)):.3f}")
+
+# %% [markdown]
+# **Paper and code.** The original *adds up* the batch and leaves out the one pixel. So its weight against the other
+# losses grows with the batch, an empty mask always costs 1, and a network that is very sure of an empty mask gets no
+# number at all. The package keeps it as `iou_sum`, to train as the original does.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+empty = torch.zeros(8, 1, 16, 16)
+for z in (-4.0, -200.0):
+    logits = torch.full_like(empty, z)
+    print(f"logit {z:4.0f}: original {pixel_losses.iou_sum_loss(logits, empty):.0f},", end=" ")
+    print(f"repaired {pixel_losses.iou_loss(logits, empty):.1f}")
+
+# %% [markdown]
+# ## 4 · The neighbourhood
+#
+# **SSIM**, structural similarity, compares windows of 11 × 11 pixels, weighted by a bell: do prediction and mask have
+# the same mean, and do they go up and down together? With means $\mu$, variances $s^2$ and covariance $s_{pm}$ in a
+# window, and two small constants $c_1, c_2$ against division by 0:
+#
+# $$\text{SSIM} = \frac{2 \mu_p \mu_m + c_1}{\mu_p^2 + \mu_m^2 + c_1} \cdot \frac{2 s_{pm} + c_2}{s_p^2 + s_m^2 + c_2},
+# \qquad \text{loss} = \frac{1 - \text{SSIM}}{2}$$
+#
+# What does it see that the others do not? We take a true mask and miss 576 of its pixels, in two ways: as one block,
+# and scattered all over the object.
+
+# %%
+from birefnet_lite.course import side_by_side
+from birefnet_lite.course.drawing import toy_photo
+
+toy, exact = toy_photo(128)  # a mug and its mask
+truth = torch.from_numpy(exact).float()[None, None]  # (1, 1, 128, 128)
+block, scattered = truth.clone(), truth.clone()
+block[..., 60:84, 42:66] = 0
+pixels = truth.flatten().nonzero()[:, 0]
+chosen = pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:576]]
+scattered.view(-1)[chosen] = 0
+
+# %% [markdown]
+# The toy photo, its mask, and the two wrong answers.
+
+# %%
+side_by_side(
+    {"photo": toy} | {k: x[0, 0].numpy() for k, x in {"mask": truth, "block": block, "scattered": scattered}.items()},
+    alt="A toy mug; its white mask; the mask with a square hole; the mask with as many single pixels missing.",
+)
+
+# %% [markdown]
+# BCE and IoU count pixels: the two answers cost the same. SSIM looks at windows, and the scattered holes spoil far
+# more of them.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+costs = {}
+for name, answer in {"block": block, "scattered": scattered}.items():
+    logits = 16 * answer - 8  # sure everywhere
+    costs[name] = [f(logits, truth).item() for f in (pixel_losses.bce_loss, iou, pixel_losses.ssim_loss)]
+    print(f"{name:10}", "  ".join(f"{k} {v:.2f}" for k, v in zip(("BCE", "IoU", "SSIM"), costs[name])))
+
+# %% [markdown]
+# **Paper and code.** In the paper the SSIM loss is $1 - \text{SSIM}$; the code has half of it. The original's recipe
+# for its main data set is 30 BCE + 0.5 IoU + 10 SSIM, summed over the maps of the next section.
+#
+# ## 5 · At every stage
+#
+# A loss at the end of the network must reach stage 4 through three other stages. So stages 4, 3 and 2 get a **side
+# output** each: a 1 × 1 convolution that says, already here, which cells are object. Each is told how wrong it is.
+# The next cell shows the side outputs of the trained network at their own sizes, and its final mask.
+
+# %%
+from birefnet_lite.analysis import capture
+from birefnet_lite.course import course_model
+from birefnet_lite.photos import load_photo
+
+course = course_model()
+model, SIZE = course.model, (256, 384)
+photo, by_hand, _ = load_photo("coffee")
+maps = capture(model, photo, size=SIZE)
+ladder = {f"stage {stage}": maps[f"decoder.stage{stage}.side"] for stage in (4, 3, 2)} | {"final": maps["logits"]}
+print(course.notice)
+side_by_side(
+    {f"{k}: {x.shape[1]} × {x.shape[2]}": x[0].sigmoid().numpy() for k, x in ladder.items()},
+    alt="Four masks of a cup from one network: a few coarse cells at stage 4, finer ones at 3 and 2, then all pixels.",
+)
+
+# %% [markdown]
+# ### Which to resize?
+#
+# A side output is up to 32 times smaller than the mask. One could shrink the mask, or enlarge the logits. Take a line,
+# one pixel thin, and shrink it to the 2 × 2 cells of a stage-4 map.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+line = torch.zeros(1, 1, 64, 64)
+line[..., 20] = 1
+shrunk = F.interpolate(line, size=(2, 2), mode="area")
+print("the most that is left of it:", shrunk.max().item())
+
+# %% [markdown]
+# A cell with the line in it is told *3 % object*, and learns to say *background*. BiRefNet **enlarges the logits**
+# and keeps the mask as it is.
+#
+# ### Exercise 2 · Supervision at every stage
+#
+# *Difficulty ★☆☆ · 8 minutes.* Any pixel loss, any number of maps.
+
+
+# %% tags=["exercise"]
+def supervise(maps, mask, pixel_loss):
+    """The sum over the maps of `pixel_loss(logits, mask)`, one number, a tensor without axes.
+
+    maps: logits (B, 1, h, w), each at its own size, the last one at that of the mask; mask: (B, 1, H, W) in 0 to 1.
+    Each map is enlarged to the mask first, bilinearly with align_corners=True. `pixel_loss` takes logits and a mask of
+    one size.
+    """
+    # <solution>
+    total = 0.0
+    for logits in maps:
+        enlarged = F.interpolate(logits, size=mask.shape[-2:], mode="bilinear", align_corners=True)
+        total = total + pixel_loss(enlarged, mask)
+    return total
+    # </solution>
+
+
+# %% [markdown]
+# The check looks at the gradient of every map.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+supervise_checked = checks.supervise(supervise)
+supervise_checked
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# All maps are treated alike, also the last: enlarging a map to its own size changes nothing.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Begin with zero. For each map: interpolate to the height and width of the mask, call the loss, add. Do not take the
+# sigmoid: the loss does.
+#
+# </details>
+
+# %% [markdown]
+# ## 6 · All of the loss
+#
+# Three things are added: the pixel losses at every stage, the gradient loss of notebook 07, and, if there is a class
+# head, its **cross-entropy**. The class head averages the deepest map of the encoder over all cells and names the
+# kind of object. It is a helper: *what* it is helps to find *where* it is. After training it is not called.
+
+# %%
+from birefnet_lite.training.losses import GradientLoss, LossParts, PixelLoss, resize_to
+
+
+def packages_supervise(maps, mask, pixel_loss):
+    return sum(pixel_loss(resize_to(logits, mask), mask) for logits in maps)
+
+
+supervised = supervise if supervise_checked.passed else packages_supervise
+
+
+def pixel_loss(logits, mask):
+    return F.binary_cross_entropy_with_logits(logits, mask) + iou(logits, mask)
+
+
+# %% [markdown]
+# The weights 1, 0.3 and 0.1 are those in the settings of `nano`.
+
+
+# %%
+class MyLoss:
+    def __call__(self, output, mask, labels):
+        """output: a BiRefNetOutput; mask: (B, 1, H, W) in 0 to 1; labels: (B,), the kinds of object."""
+        pixel = supervised((*output.side_logits, output.logits), mask, pixel_loss)
+        gradient = GradientLoss("masked")(output.gradient_logits, output.gradient_targets)
+        kind = F.cross_entropy(output.class_logits, labels)
+        return LossParts(pixel + 0.3 * gradient + 0.1 * kind, {"pixel": pixel, "gradient": gradient, "class": kind})
+
+
+# %% [markdown]
+# The table now shows what is there in training only: three side outputs and the class head. They are small. (A class
+# head gives numbers and no map, so its row has no shape.)
+
+# %%
+from birefnet_lite.course import part_table
+
+part_table(model, SIZE, upto="08")
+
+# %% [markdown]
+# ## 7 · Something to learn from
+#
+# The course has a generator of scenes: an object before a ground, with its exact mask and its kind, from easy
+# (difficulty 0) to camouflage (1). It never ends, and the same seed and step give the same scenes. Some kinds of
+# objects and grounds are **held out**: training never sees them, and scores are taken on these.
+
+# %%
+from birefnet_lite.image_input import normalise
+from birefnet_lite.training.synthetic import SyntheticScenes, held_out_scenes
+
+scenes = SyntheticScenes(size=(64, 64), seed=3, difficulty=0.1).batch(8, step=0)
+
+
+def in_a_row(pictures):
+    """(n, C, H, W) to one picture (H, n * W, 3) for colours, (H, n * W) for masks."""
+    row = torch.cat(list(pictures), dim=-1).permute(1, 2, 0)  # (H, n * W, C)
+    return row.squeeze(-1).detach().clamp(0, 1).numpy()
+
+
+# %% [markdown]
+# Eight easy scenes of 64 × 64 pixels, which the small network is going to learn.
+
+# %%
+import numpy as np
+
+colours = in_a_row(scenes.images)
+masks = np.repeat(in_a_row(scenes.masks)[..., None], 3, axis=-1)
+side_by_side(
+    {"scenes and their masks": np.concatenate([colours, masks])}, alt="Eight small scenes; below, their masks."
+)
+
+# %% [markdown]
+# ## 8 · One step
+#
+# A step of training does five things, in this order:
+#
+# 1. The model in **training mode**: side outputs, dropout, batch norms with the statistics of the batch.
+# 2. **Forward**, and the loss.
+# 3. **Backward**: the slope of the loss in every weight. PyTorch *adds* it to what is in `.grad` already, so that must
+#    be set to zero before.
+# 4. **Clip**: if all slopes together, as one long vector, are longer than `clip_norm`, shrink them to that. One odd
+#    batch should not throw the weights far off.
+# 5. The **optimizer** moves the weights.
+#
+# By hand: slopes $(3, 4)$ have the length 5. Clipped to 1, they are $(0.6, 0.8)$: same direction.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+weights = torch.nn.Parameter(torch.zeros(2))
+weights.grad = torch.tensor([3.0, 4.0])
+torch.nn.utils.clip_grad_norm_([weights], 1.0)
+weights.grad
+
+# %% [markdown]
+# ### Exercise 3 · One step of training
+#
+# *Difficulty ★★☆ · 12 minutes.* The five things.
+
+
+# %% tags=["exercise"]
+def train_step(model, criterion, optimizer, images, masks, labels, clip_norm):
+    """Learns once from a batch; returns the loss as it was before the step, as a Python number.
+
+    images: (B, 3, H, W), normalised; masks: (B, 1, H, W); labels: (B,). `criterion(output, masks, labels)` has the
+    loss as its `.total`. The model may come in evaluation mode, and with gradients of a step before. The norm of the
+    whole gradient is clipped to `clip_norm`.
+    """
+    # <solution>
+    model.train()
+    loss = criterion(model(images), masks, labels).total
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+    # </solution>
+
+
+# %% [markdown]
+# The check takes two steps with a tiny network, and compares its weights and statistics.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+step_checked = checks.train_step(train_step)
+step_checked
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# Five lines for five things, and a return. `clip_grad_norm_` was used above. A tensor's value as a Python number is
+# its `.item()`.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Mode; forward and criterion, keep the total; gradients to zero; backward from the total; clip all parameters; let the
+# optimizer step; return the number.
+#
+# </details>
+
+# %% [markdown]
+# ### Which way, and how far
+#
+# The optimizer is **AdamW**. It divides each slope by its usual size, so that all weights move at a like speed, and
+# pulls weights a little towards zero (*weight decay*). Biases and batch norms are left out of the decay: they are few
+# and have a reason to be large.
+#
+# How far is the **learning rate**. It warms up, since the first slopes of a random network are wild; it stays; it
+# falls to almost nothing, so that the weights settle. Here is that of the settings that `nano` is trained with, and
+# the difficulty of its scenes, which rises: camouflage from the start teaches nothing.
+
+# %%
+from birefnet_lite.course.picture import Picture, card
+from birefnet_lite.training.schedule import difficulty_at, learning_rate_at
+from birefnet_lite.training.settings import find_settings, read_settings
+
+settings = read_settings(find_settings("nano"))
+steps = range(0, settings.steps, 10)
+figure = card(8, 2.4)
+for i, (name, at) in enumerate({"learning rate": learning_rate_at, "difficulty": difficulty_at}.items()):
+    axes = figure.add_subplot(1, 2, i + 1, xlabel="step", title=name)
+    axes.plot(steps, [at(settings, step) for step in steps], color="#14707c")
+figure.tight_layout()
+Picture.of(figure, "Two curves over the steps: the learning rate jumps up, stays and falls; the difficulty rises.")
+
+# %% [markdown]
+# **Paper and code.** The original uses AdamW as well, with a constant rate that grows with the square root of the batch
+# size, no warm-up and no clipping. In its last epochs it turns the BCE off and multiplies other weights by a factor,
+# *anew at the start of every epoch*. A factor of 0.5 looks mild. This is what becomes of the IoU's weight in the last
+# epochs of its main recipe, by its code and as it was perhaps meant:
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+from birefnet_lite.training.recipes import RECIPES, weights_at
+
+recipe = RECIPES["DIS5K"]
+last = recipe.epochs - recipe.finetune_epochs
+for n in (0, 1, 2, 5, 10):
+    in_code, meant = (weights_at(recipe, last + n, schedule=kind)["iou_sum"] for kind in ("compounding", "fixed"))
+    print(f"after {n:2} of the last epochs: {in_code:.4f} in the code, {meant:.4f} if applied once")
+
+# %% [markdown]
+# ## 9 · A small run that learns
+#
+# The network is `nano` with plain convolutions in its ASPP (quicker on a CPU), from random weights. The loss and the
+# step are yours, or the package's.
+
+# %%
+from birefnet_lite import BiRefNet, BiRefNetConfig
+from birefnet_lite.training.setup import parameter_groups
+
+torch.manual_seed(0)
+student = BiRefNet(BiRefNetConfig.preset("nano").replace(aspp="plain"))
+for module in student.modules():
+    if isinstance(module, torch.nn.Dropout):
+        module.p = 0.0  # dropout helps against learning by heart; here we want just that
+optimizer = torch.optim.AdamW(parameter_groups(student, weight_decay=0.01), lr=2e-3)
+x = normalise(scenes.images)
+
+# %% [markdown]
+# An unsolved step is replaced by one that does the same. What does the network say before it has learned?
+
+
+# %%
+def packages_step(model, criterion, optimizer, images, masks, labels, clip_norm):
+    optimizer.zero_grad()
+    loss = criterion(model.train()(images), masks, labels).total
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+step = train_step if step_checked.passed else packages_step
+with torch.inference_mode():
+    before = student.eval()(x).logits.sigmoid()
+
+# %% [markdown]
+# Sixty steps, always with the same eight scenes. This is the first test of any training code: *a network that cannot
+# learn eight pictures by heart has a mistake somewhere.*
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+losses = [step(student, MyLoss(), optimizer, x, scenes.masks, scenes.labels, 1.0) for _ in range(60)]
+print("the loss fell to under half:", losses[-1] < losses[0] / 2)
+
+# %% [markdown]
+# The curve, and the masks before and after.
+
+# %%
+figure = card(8, 2.4)
+axes = figure.add_subplot(xlabel="step", ylabel="loss")
+axes.plot(losses, color="#7d3f83")
+axes.set_ylim(bottom=0)
+figure.tight_layout()
+Picture.of(figure, "The loss over sixty steps: it falls steeply at first, then slowly.")
+
+# %% [markdown]
+# From top to bottom: scenes, their masks, what the network said before, what it says now. Look at the contours: thin
+# parts come last.
+
+# %%
+with torch.inference_mode():
+    after = student.eval()(x).logits.sigmoid()
+rows = [colours] + [np.repeat(in_a_row(m)[..., None], 3, axis=-1) for m in (scenes.masks, before, after)]
+side_by_side(
+    {"scenes, masks, before, after": np.concatenate(rows)},
+    alt="Eight scenes, their masks, grey nothing before learning, and after learning masks much like the true ones.",
+)
+
+# %% [markdown]
+# And on scenes that it has not seen? The IoU of the masks, at a threshold of 0.5.
+
+# %%
+from birefnet_lite.training.metrics import iou as mask_iou
+
+
+def score(batch):
+    with torch.inference_mode():
+        found = student.eval()(normalise(batch.images)).logits.sigmoid()
+    return np.mean([float(mask_iou(p[0], m[0] > 0.5)) for p, m in zip(found, batch.masks)])
+
+
+print(f"the eight scenes:        {score(scenes):.2f}")
+print(f"eight other easy scenes: {score(SyntheticScenes((64, 64), seed=4, difficulty=0.1).batch(8, 0)):.2f}")
+print(f"eight held-out scenes:   {score(held_out_scenes((64, 64)).batch(8, 0)):.2f}")
+
+# %% [markdown]
+# By heart is not by understanding. What an object is, a network learns from many thousand scenes that never come
+# twice alike, not from eight. Always look at such a second number before you believe the first.
+#
+# ## 10 · Equality
+#
+# BCE and IoU at every stage, at several shapes, odd ones too, a batch of one: yours and the package's.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+torch.manual_seed(1)
+mine = {"iou": iou, "bce": F.binary_cross_entropy_with_logits}
+for size in [(1, 1, 64, 64), (3, 1, 65, 97), (2, 1, 32, 160)]:
+    mask = torch.rand(size)
+    maps = [2 * torch.randn(size[0], 1, n, n + 1) for n in (2, 4, 8)] + [2 * torch.randn(size)]
+    for name, loss in mine.items():
+        apart = supervised(maps, mask, loss) - PixelLoss({name: 1.0})(maps, mask).total
+        print(size, name, "equal to 1e-6:", apart.abs().item() <= 1e-6)
+
+# %% [markdown]
+# Then the whole loss, on the output of a network in training with random biases and batch-norm statistics. It adds
+# the same terms in another order, so 1e-6 is meant relative to its size.
+
+# %%
+from copy import deepcopy
+
+from birefnet_lite.training.losses import BiRefNetLoss
+
+shaken = deepcopy(student).train()
+for module in shaken.modules():
+    if isinstance(module, torch.nn.BatchNorm2d):
+        module.eval().running_var.uniform_(0.5, 1.5)  # eval: its statistics are kept, so a batch of one is possible
+        module.running_mean.normal_(0, 0.3)
+    if getattr(module, "bias", None) is not None:
+        torch.nn.init.normal_(module.bias, 0, 0.3)
+
+# %% [markdown]
+# Three sizes.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+packages = BiRefNetLoss({"bce": 1.0, "iou": 1.0}, gradient_weight=0.3, gradient_target="masked", class_weight=0.1)
+for size in [(1, 64, 64), (2, 96, 64), (1, 64, 160)]:
+    batch, height, width = size
+    output = shaken(torch.randn(batch, 3, height, width))
+    mask, labels = torch.rand(batch, 1, height, width), torch.arange(batch)
+    mine, whole = MyLoss()(output, mask, labels).total, packages(output, mask, labels).total
+    print(size, "equal to 1e-6:", ((mine - whole).abs() <= 1e-6 * whole).item())
+
+# %% [markdown]
+# ## 11 · On the command line
+#
+# What you did here, the package does with settings from a file, checkpoints, scores on held-out scenes and a log:
+#
+# ```
+# python -m birefnet_lite train nano --output runs/nano
+# ```
+#
+# `nano` names settings that come with the package; the path of a TOML file of your own will do as well. A run that
+# was stopped goes on with the same command.
+#
+# ### Eight photos of your own
+#
+# For a kind of picture that a trained network does badly, a few examples help. Make masks for, say, eight photos,
+# white on the object and black elsewhere. Lay them into two folders under the same names:
+#
+# ```
+# my_pictures/im/cup.jpg     my_pictures/gt/cup.png
+# my_pictures/im/chair.jpg   my_pictures/gt/chair.png
+# ...
+# ```
+#
+# Then train, and use the result:
+#
+# ```
+# python -m birefnet_lite train finetune --folder my_pictures --output runs/mine
+# python -m birefnet_lite segment new_photo.jpg --model runs/mine/best.safetensors --output masks
+# ```
+#
+# These are the settings behind the word `finetune`.
+
+# %%
+print(find_settings("finetune").read_text(encoding="utf-8"))
+
+# %% [markdown]
+# Each line has its reason. **A low learning rate and few steps**: the network knows a lot, and should not forget it.
+# **Frozen batch norms**: eight pictures say too little about the statistics of all pictures. **Averaged weights**
+# (`ema_decay`): the mean of the last steps is steadier than the last step. And name a `validation_folder` with *other*
+# photos: without one, scores are taken on the eight themselves, and section 9 showed what these are worth.
+
+# %% [markdown]
+# ## 12 · Play with it
+#
+# The network of section 9, on one of its scenes: how its mask grows from stage to stage, with the true mask to compare.
+# **Look for two things:**
+#
+# 1. Stage 4 has 2 × 2 cells. Its error is large, and it cannot be small: what is the best that four cells can say?
+# 2. Which stage removes most of the error inside the object, and which one on the contour? Compare the rows *What the
+#    stage changed* and *Error*.
+#
+# For another scene, change the number.
+
+# %%
+from widgets import prediction_ladder
+
+number = 1
+scene = (scenes.images[number].permute(1, 2, 0).clamp(0, 1) * 255).byte().numpy()
+view = prediction_ladder(student.eval(), scene, mask=scenes.masks[number, 0].numpy(), size=64)
+view
+
+# %% [markdown]
+# The same view as a still picture.
+
+# %%
+from widgets import static
+
+static(view)
+
+# %% [markdown]
+# ## What to remember
+#
+# - **BCE** counts pixels, **IoU** compares regions, **SSIM** windows. Each sees what another one misses.
+# - Losses take **logits**: a sigmoid that has saturated teaches nothing.
+# - **Every stage** is supervised at the size of the mask: enlarge the logits, do not shrink the mask.
+# - A step: **training mode, forward, zero, backward, clip, step**.
+# - First **learn a few pictures by heart**, to test the code. Then score on pictures that were never seen.
+# - Fine-tuning: **low rate, few steps, frozen statistics, other photos to validate on**.
+
+# %% [markdown]
+# ## Three questions
+#
+# **1. You train with the original's IoU loss, the sum over the batch, weight 0.5. You get a larger GPU and go from a
+# batch of 4 to one of 32. BCE is a mean. What happens to their balance?**
+#
+# - a) Nothing.
+# - b) IoU counts 8 times as much against BCE as before.
+# - c) BCE counts 8 times as much.
+#
+# <details><summary>Answer</summary>
+#
+# **b.** A sum over 32 images is 8 times one over 4, at the same quality; a mean stays. Repaired to a mean, the loss
+# needs the weight 0.5 × 4 to count as it did at a batch of 4, and then no longer depends on the batch.
+#
+# </details>
+
+# %% [markdown]
+# **2. After 60 steps on eight scenes, the IoU on these scenes is high, and on new ones low. What would help on the new
+# ones?**
+#
+# - a) 600 steps more on the eight scenes.
+# - b) A lower learning rate.
+# - c) More scenes.
+#
+# <details><summary>Answer</summary>
+#
+# **c.** The network does what it was asked: it knows eight pictures. More steps (a) make this knowledge firmer, a
+# lower rate (b) makes it slower. Only other pictures can tell it what objects have in common.
+#
+# </details>
+
+# %% [markdown]
+# **3. A step forgets `optimizer.zero_grad()`. What does one see?**
+#
+# - a) An error.
+# - b) Each step uses the sum of all slopes so far: no error, but a loss that may fall, swing or explode.
+# - c) The weights do not change.
+#
+# <details><summary>Answer</summary>
+#
+# **b.** PyTorch adds gradients up on purpose, so that a batch can be computed in parts. Clipping even hides it: the
+# length of the step looks right. The weights do not change (c) when the gradients are set to zero *between* `backward`
+# and `step`.
+#
+# </details>
+
+# %% [markdown]
+# ## Where this is
+#
+# | here | paper | original code | `birefnet_lite` |
+# |---|---|---|---|
+# | BCE, IoU, SSIM | objective function | `loss.py` | `training/pixel_losses.py` |
+# | `supervise` | multi-stage supervision | `loss.py`, `PixLoss` | `training/losses.py`, `PixelLoss` |
+# | `MyLoss` | objective function | `train.py` | `training/losses.py`, `BiRefNetLoss` |
+# | `train_step` | – | `train.py` | `training/run.py`, `Training.train_step` |
+# | the recipes | experiments | `config.py`, `train.sh` | `training/recipes.py` |
+# | scenes | – | – | `training/synthetic/` |
+#
+# **Paper and code.** The paper's loss has a class term; in the code the class head is off by default, and it sees the
+# deepest map *before* its context joins, where the paper's sees the context too. The original takes the logarithm of
+# a sigmoid, adds up the IoU over the batch, and lets its last factors compound, as shown above. The package computes
+# either: `iou_sum` and `schedule="compounding"` for the original's numbers, `iou` and `"fixed"` for the repaired ones.
+# SSIM: Wang et al., 2004. AdamW: Loshchilov and Hutter, 2019, [arXiv:1711.05101](https://arxiv.org/abs/1711.05101).
