@@ -55,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     segment.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write to; made where missing")
     segment.add_argument("--cutout", action="store_true", help="also write the cut-outs")
+    segment.add_argument(
+        "--memory",
+        type=_memory,
+        metavar="MIB",
+        help="see photos at their own size (or --size), in tiles where more than this many MiB would be needed",
+    )
     _add_model(segment)
     _add_running(segment)
 
@@ -137,6 +143,16 @@ def _size(text: str) -> int | tuple[int, int]:
     if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r} is no size; give one number, or HEIGHTxWIDTH such as 768x1024")
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def _memory(text: str) -> float:
+    try:
+        memory = float(text)
+    except ValueError:
+        memory = 0
+    if not 0 < memory < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory; give a number of MiB such as 2000")
+    return memory
 
 
 def _version() -> str:

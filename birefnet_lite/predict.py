@@ -14,7 +14,17 @@ from birefnet_lite.foreground import estimate_foreground
 from birefnet_lite.image_input import MAX_PIXELS, Photo, read_photo
 from birefnet_lite.image_input import normalise as normalise_tensor
 
-__all__ = ["MAX_PIXELS", "Photo", "cut_out", "network_size", "normalise", "read_photo", "segment"]
+__all__ = [
+    "MAX_PIXELS",
+    "Photo",
+    "cut_out",
+    "network_size",
+    "normalise",
+    "read_photo",
+    "resize",
+    "run_network",
+    "segment",
+]
 
 STRIDE = 32
 MAX_SIZE = 8192
@@ -32,19 +42,7 @@ def segment(model: nn.Module, image: Any, size: int | tuple[int, int] | None = N
         raise TypeError(f"model must be a network (torch.nn.Module), not {type(model).__name__}.")
     height, width = network_size(model, size)
     photo = read_photo(image)
-    device, dtype = _device_and_dtype(model)
-    pixels = normalise(_resize(photo.pixels, height, width))[None]  # (1, 3, height, width)
-    with _evaluation(model), torch.inference_mode():
-        output = model(pixels.to(device=device, dtype=dtype))
-        logits = output if isinstance(output, Tensor) else output[-1]
-        mask = logits.float().sigmoid().cpu().numpy()
-    if mask.shape != (1, 1, height, width):
-        raise ValueError(f"The model gives {mask.shape} for one image; a mask is {(1, 1, height, width)}.")
-    if not np.isfinite(mask).all():
-        raise ValueError(
-            f"The model gives values that are not numbers. In {dtype} that is often an overflow: use model.float()."
-        )
-    return _resize(mask[0, 0], *photo.size).clip(0, 1)
+    return resize(run_network(model, resize(photo.pixels, height, width)), *photo.size).clip(0, 1)
 
 
 def cut_out(image: Any, mask: Any) -> Image.Image:
@@ -105,17 +103,38 @@ def normalise(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
     return normalise_tensor(values)
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+def run_network(model: nn.Module, pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mask of pixels that have the network's size already: (H, W, 3) to float32 (H, W) in [0, 1].
+
+    Raises `ValueError` for a model that gives no mask.
+    """
+    device, dtype = _device_and_dtype(model)
+    image = normalise(pixels)[None]  # (1, 3, H, W)
+    with _evaluation(model), torch.inference_mode():
+        output = model(image.to(device=device, dtype=dtype))
+        logits = output if isinstance(output, Tensor) else output[-1]
+        mask = logits.float().sigmoid().cpu().numpy()
+    wanted = (1, 1, *pixels.shape[:2])
+    if mask.shape != wanted:
+        raise ValueError(f"The model gives {mask.shape} for one image; a mask is {wanted}.")
+    if not np.isfinite(mask).all():
+        raise ValueError(
+            f"The model gives values that are not numbers. In {dtype} that is often an overflow: use model.float()."
+        )
+    return mask[0, 0]
 
 
-def _resize(pixels: NDArray, height: int, width: int) -> NDArray:
+def resize(pixels: NDArray, height: int, width: int) -> NDArray:
     """Bilinear, by Pillow: (h, w) or (h, w, 3) to (height, width) or (height, width, 3), of the same type."""
     if pixels.shape[:2] == (height, width):
         return pixels
     if pixels.ndim == 3 and pixels.dtype != np.uint8:
-        return np.dstack([_resize(pixels[..., i], height, width) for i in range(3)])
+        return np.dstack([resize(pixels[..., i], height, width) for i in range(3)])
     return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _read_mask(mask: Any) -> NDArray[np.float32]:

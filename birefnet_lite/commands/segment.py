@@ -16,6 +16,7 @@ from tqdm import tqdm
 from birefnet_lite.commands import CommandError, complain, load_model
 from birefnet_lite.image_input import read_photo
 from birefnet_lite.predict import cut_out, network_size, segment
+from birefnet_lite.tiles import segment_tiled
 
 # What counts as a photo in a folder. Pillow does not read all of them, but a photo passed over without a
 # word is worse than a line that says so.
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
             for target in (mask_file, cut_out_file):
                 if target is not None and target.resolve() in originals:
                     raise ValueError(f"would write over the photo {target}; choose another output folder")
-            _segment_file(model, photo, options.size, mask_file, cut_out_file)
+            _segment_file(model, photo, options, mask_file, cut_out_file)
             done += 1
         except (OSError, ValueError, RuntimeError, MemoryError) as error:
             complain(_reason(photo, error))
@@ -109,10 +110,13 @@ def _targets(photos: list[Path], folder: Path, cutout: bool) -> Iterator[tuple[P
 
 
 def _segment_file(
-    model: nn.Module, photo: Path, size: int | tuple[int, int] | None, mask_file: Path, cut_out_file: Path | None
+    model: nn.Module, photo: Path, options: argparse.Namespace, mask_file: Path, cut_out_file: Path | None
 ) -> None:
     picture = read_photo(photo)
-    mask = segment(model, picture, size)
+    if options.memory is None:
+        mask = segment(model, picture, options.size)
+    else:
+        mask = segment_tiled(model, picture, options.memory, options.size)
     result = cut_out(picture, mask) if cut_out_file is not None else None
     _write(Image.fromarray(np.rint(mask * 255).astype(np.uint8)), mask_file)
     if result is not None:

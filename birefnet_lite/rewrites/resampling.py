@@ -25,7 +25,8 @@ def resize_twice(x: Tensor, via: tuple[int, int], size: tuple[int, int]) -> Tens
         _resampled_axis(_resampled_axis(torch.eye(n, dtype=dtype, device=x.device), between), after)
         for n, between, after in zip(x.shape[-2:], via, size, strict=True)
     )  # (H, h), (W, w)
-    with torch.autocast(x.device.type, enabled=False):
+    device = "cpu" if x.is_meta else x.device.type  # there is no autocast for tensors that have only shapes
+    with torch.autocast(device, enabled=False):
         return (down @ (x.to(dtype) @ across.t())).to(x.dtype)
 
 

@@ -1,0 +1,90 @@
+"""How much memory a forward takes, found by running shapes through the network, without numbers and without memory."""
+
+import weakref
+from copy import deepcopy
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["forward_bytes"]
+
+# Convolutions on a CPU work on blocks of up to 16 channels, the last of which is filled up: one channel takes as much
+# as sixteen.
+CHANNEL_BLOCK = 16
+
+
+def forward_bytes(model: nn.Module, height: int, width: int) -> int:
+    """At most how many bytes a forward in evaluation takes at its peak, beyond the weights, for one image (3, H, W).
+
+    Counted is what is alive at once, and for each operator as much again as it reads and writes, because convolutions
+    make copies in a layout of their own (`CHANNEL_BLOCK`). It is an upper estimate, up to twice what is used.
+    """
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    image = torch.empty(1, 3, height, width, dtype=dtype, device="meta")
+    with torch.no_grad(), _Living() as living:
+        living.add(image)
+        _shapes_only(model)(image)
+    return living.peak
+
+
+def _shapes_only(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose tensors have no data; the weights are never copied."""
+    tensors = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    copies = {}
+    for name, tensor in tensors.items():
+        empty = torch.empty_like(tensor, device="meta")
+        copies[name] = nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
+    return deepcopy(model, copies).eval()
+
+
+class _Living(TorchDispatchMode):
+    """Adds up the bytes of the tensors that are alive, and notes the most that any operator needs at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._holders: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}
+
+    def add(self, tensor: Tensor) -> None:
+        """Several tensors can share one storage, which lives as long as any of them."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self._holders:
+            self._holders[key] = 0
+            self._sizes[key] = storage.nbytes()
+            self.now += storage.nbytes()
+        self._holders[key] += 1
+        weakref.finalize(tensor, self._release, key)
+
+    def _release(self, key: int) -> None:
+        self._holders[key] -= 1
+        if not self._holders[key]:
+            del self._holders[key]
+            self.now -= self._sizes.pop(key)
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        read, written = _tensors((*args, *(kwargs or {}).values())), _tensors([result])
+        for tensor in written:
+            self.add(tensor)
+        is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in function._schema.returns)
+        scratch = 0 if is_view else sum(map(_copied, (*read, *written)))
+        self.peak = max(self.peak, self.now + scratch)
+        return result
+
+
+def _copied(tensor: Tensor) -> int:
+    """Bytes of a copy; maps (B, C, H, W) in blocks of channels."""
+    numbers = tensor.numel()
+    if tensor.ndim == 4 and numbers:
+        channels = tensor.shape[1]
+        numbers = numbers // channels * (channels + -channels % CHANNEL_BLOCK)
+    return numbers * tensor.element_size()
+
+
+def _tensors(values) -> list[Tensor]:
+    flat = chain.from_iterable(value if isinstance(value, list | tuple) else [value] for value in values)
+    return [value for value in flat if isinstance(value, Tensor)]

@@ -1,0 +1,194 @@
+"""Photos larger than memory allows: the whole seen small for the meaning, overlapping tiles for the detail."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from birefnet_lite.footprint import forward_bytes
+from birefnet_lite.predict import MAX_SIZE, STRIDE, network_size, read_photo, resize, run_network
+
+__all__ = ["Axis", "segment_tiled", "split_axis", "tile_side"]
+
+MIB = 2**20
+RESERVE = 64 * MIB
+"""What libraries keep, blocks of the deformable convolution, and holes between allocations."""
+OVERLAP = 0.25
+"""Least part of a tile that it shares with the next one."""
+SURE = 0.02
+"""A value of the coarse mask this near to 0 or 1 is certain."""
+
+
+def segment_tiled(
+    model: nn.Module,
+    image: Any,
+    memory: float,
+    size: int | tuple[int, int] | None = None,
+    guided: bool = True,
+) -> NDArray[np.float32]:
+    """The soft mask of a large photo within a bound on memory: float32 (H, W) in [0, 1], as `predict.segment` gives it.
+
+    `memory` is in MiB, for all that the call takes beyond the model and the photo itself (an array; a file is decoded
+    first). `size` is that of the whole photo as in `predict.segment`; None is the photo's own. Where all of it fits at
+    once, the result is that of `predict.segment`. Otherwise it is cut into overlapping tiles, as large as the bound
+    allows, whose masks are blended linearly where they overlap.
+
+    A tile is no photo: with only a part of an object to look at, the network often does not know what belongs to it.
+    So, with `guided`, the whole photo is seen first, at the size that the model was trained at. This coarse mask
+    decides wherever it is certain; tiles are seen only where it is not, and draw the edges and the fine parts there.
+    What the coarse mask misses altogether, the tiles do not bring back; and a tile can be wrong about what lies in it.
+    Without `guided`, every tile speaks for itself, which is for objects that are small in a tile.
+
+    Raises what `predict.segment` raises, and `ValueError` for a bound that is too low, with what is needed.
+    """
+    photo = read_photo(image)
+    bound = _checked(memory)
+    if size is None:
+        least = getattr(model, "min_size", STRIDE)
+        shrink = min(1, MAX_SIZE / max(photo.size))
+        size = tuple(max(least, round(side * shrink)) for side in photo.size)
+    height, width = network_size(model, size)
+    coarse_size = _coarse_size(model) if guided else None
+    # Pillow's copies of the photo and of the masks while they are resized, and the sum of the tiles.
+    arrays = RESERVE + 16 * photo.pixels.size // 3 + 28 * height * width
+    smallest = coarse_size or _smallest(model, height, width)
+    side = tile_side(model, height, width, bound - arrays)
+    least = arrays + _tile_bytes(model, *smallest)
+    if side is None or (least > bound and side < max(height, width)):
+        raise ValueError(
+            f"memory is {memory:g} MiB; a photo of {photo.size[0]} x {photo.size[1]}, seen at {height} x {width}, "
+            f"takes {least / MIB:.0f} MiB at least with this model. Give more, or a smaller size."
+        )
+    pixels = resize(photo.pixels, height, width)
+    if side >= max(height, width):
+        mask = run_network(model, pixels)
+    else:
+        coarse = None if coarse_size is None else run_network(model, resize(photo.pixels, *coarse_size))
+        mask = _blend(model, pixels, side, coarse)
+    return resize(mask, *photo.size).clip(0, 1)
+
+
+def tile_side(model: nn.Module, height: int, width: int, room: float) -> int | None:
+    """The longest side of a square tile, a multiple of 32, with which a forward takes at most `room` bytes.
+
+    A side of `max(height, width)` is the whole image; tiles are cut off where they are larger than it. None where not
+    even the smallest tile fits. Memory is about proportional to pixels, so that a few trials are enough.
+    """
+
+    def bytes_of(side: int) -> int:
+        return _tile_bytes(model, min(side, height), min(side, width))
+
+    smallest, whole = max(_smallest(model, height, width)), max(height, width)
+    if bytes_of(whole) <= room:
+        return whole
+    trial = min(whole, 512)
+    side = int(trial * (max(room, 0) / bytes_of(trial)) ** 0.5) // STRIDE * STRIDE
+    side = min(max(side, smallest), whole)
+    while bytes_of(side + STRIDE) <= room:
+        side += STRIDE
+    while side > smallest and bytes_of(side) > room:
+        side -= STRIDE
+    return side if bytes_of(side) <= room else None
+
+
+class Axis(NamedTuple):
+    """How one axis is cut: where each tile starts, and how much it counts at each of its places.
+
+    The weights of all tiles add up to 1 everywhere; from tile to tile they go over linearly.
+    """
+
+    starts: list[int]
+    weights: list[NDArray[np.float32]]
+
+
+def split_axis(length: int, side: int) -> Axis:
+    """Tiles of `side` places, evenly spread over `length` places, each sharing a quarter or more with the next."""
+    side = min(side, length)
+    step = max(1, int(side * (1 - OVERLAP)))
+    starts = [int(start) for start in np.linspace(0, length - side, 1 + -(-(length - side) // step))]
+    tents = []
+    for start in starts:
+        place = np.arange(side) + 0.5
+        # Up from the tile's own ends, but not at the ends of the axis, where no other tile takes over.
+        up = place if start > 0 else np.full(side, np.inf)
+        down = side - place if start + side < length else np.full(side, np.inf)
+        tents.append(np.minimum(np.minimum(up, down), max(1, side - step)))
+    total = np.zeros(length)
+    for start, tent in zip(starts, tents, strict=True):
+        total[start : start + side] += tent
+    weights = [
+        (tent / total[start : start + side]).astype(np.float32) for start, tent in zip(starts, tents, strict=True)
+    ]
+    return Axis(starts, weights)
+
+
+def _blend(model: nn.Module, pixels: NDArray, side: int, coarse: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """The mask of pixels (H, W, 3) from their tiles, and from the coarse mask wherever that is certain."""
+    height, width = pixels.shape[:2]
+    doubt = None if coarse is None else _doubt(coarse)
+    rows, columns = split_axis(height, side), split_axis(width, side)
+    mask = np.zeros((height, width), np.float32)
+    for top, down in zip(rows.starts, rows.weights, strict=True):
+        for left, across in zip(columns.starts, columns.weights, strict=True):
+            part = (slice(top, top + len(down)), slice(left, left + len(across)))
+            if doubt is None or _crop(doubt, part, height, width).any():
+                mask[part] += run_network(model, pixels[part]) * down[:, None] * across
+    if coarse is None:
+        return mask
+    share = resize(doubt, height, width)
+    mask *= share
+    share = np.subtract(1, share, out=share)
+    share *= resize(coarse, height, width)
+    mask += share
+    return mask
+
+
+def _doubt(coarse: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much the tiles count, 0 to 1, at each pixel of the coarse mask (h, w): 1 in and around what is not certain.
+
+    Around: two pixels of stride 4, and as many again in which it falls to 0.
+    """
+    unsure = torch.from_numpy(((coarse > SURE) & (coarse < 1 - SURE)).astype(np.float32))[None]  # (1, h, w)
+    # An edge between two certain pixels is no less an edge.
+    inside = torch.from_numpy((coarse >= 0.5).astype(np.float32))[None]
+    edge = F.max_pool2d(inside, 3, 1, 1) + F.max_pool2d(-inside, 3, 1, 1)
+    near = F.max_pool2d(torch.maximum(unsure, edge), 25, 1, 12)
+    return F.avg_pool2d(near, 9, 1, 4, count_include_pad=False)[0].numpy()
+
+
+def _crop(small: NDArray, part: tuple[slice, slice], height: int, width: int) -> NDArray:
+    """What of a small map lies under a part of the large one, with a margin as wide as resizing reaches."""
+    where = []
+    for piece, length, whole in zip(part, small.shape, (height, width), strict=True):
+        scale = length / whole
+        where.append(slice(max(0, int(piece.start * scale) - 2), int(piece.stop * scale) + 3))
+    return small[tuple(where)]
+
+
+def _coarse_size(model: nn.Module) -> tuple[int, int]:
+    if not hasattr(getattr(model, "config", None), "train_size"):
+        raise ValueError(
+            "The model does not say at which size it was trained, so that it cannot see the whole photo first: "
+            "pass guided=False."
+        )
+    return network_size(model)
+
+
+def _checked(memory: float) -> float:
+    if isinstance(memory, bool) or not isinstance(memory, int | float) or not 0 < memory < float("inf"):
+        raise ValueError(f"memory is {memory!r}; it is a number of MiB above 0, such as 2000.")
+    return memory * MIB
+
+
+def _smallest(model: nn.Module, height: int, width: int) -> tuple[int, int]:
+    least = -(-getattr(model, "min_size", STRIDE) // STRIDE) * STRIDE
+    return min(least, height), min(least, width)
+
+
+def _tile_bytes(model: nn.Module, height: int, width: int) -> int:
+    """A forward, with a tenth for what the allocator leaves unused, and the tile as floats before and after
+    normalising."""
+    return forward_bytes(model, height, width) * 11 // 10 + 48 * height * width
