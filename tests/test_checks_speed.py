@@ -31,13 +31,13 @@ def up(x, like, **options):
     return F.interpolate(x, size=like.shape[-2:], **(options or {"mode": "bilinear", "align_corners": True}))
 
 
-def split(fine, weight):
-    return weight[:, : fine.shape[1]], weight[:, fine.shape[1] :]
+def split(coarse, weight):
+    return weight[:, : coarse.shape[1]], weight[:, coarse.shape[1] :]
 
 
-def convolve_first(fine, coarse, weight, bias):
-    ahead, behind = split(fine, weight)
-    return F.conv2d(fine, ahead, bias) + up(F.conv2d(coarse, behind), fine)
+def convolve_first(coarse, fine, weight, bias):
+    ahead, behind = split(coarse, weight)
+    return up(F.conv2d(coarse, ahead), fine) + F.conv2d(fine, behind, bias)
 
 
 def unsolved(*arguments):
@@ -51,7 +51,7 @@ def unsolved(*arguments):
         (checks.compose_convolutions, compose),
         (checks.convolve_first, convolve_first),
         # The resampling's weights add up to 1, so that the bias may be enlarged, too.
-        (checks.convolve_first, lambda f, c, w, b: F.conv2d(f, split(f, w)[0]) + up(F.conv2d(c, split(f, w)[1], b), f)),
+        (checks.convolve_first, lambda c, f, w, b: up(F.conv2d(c, split(c, w)[0], b), f) + F.conv2d(f, split(c, w)[1])),
     ],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
@@ -93,8 +93,8 @@ def no_bias(conv, norm):
     [
         (weights(lambda w, n: w), "the convolution's own"),
         (weights(lambda w, n: w / (n.running_var + n.eps).sqrt().view(-1, 1, 1, 1)), "lacks gamma"),
-        (weights(lambda w, n: w * (n.weight / n.running_var.sqrt()).view(-1, 1, 1, 1)), "lacks eps"),
-        (weights(lambda w, n: w * (n.weight / (n.running_var + 1e-5).sqrt()).view(-1, 1, 1, 1)), "norm.eps"),
+        (weights(lambda w, n: w * (n.weight / n.running_var.sqrt()).view(-1, 1, 1, 1)), "eps is missing"),
+        (weights(lambda w, n: w * (n.weight / (n.running_var + 1e-5).sqrt()).view(-1, 1, 1, 1)), "not this norm's own"),
         (weights(lambda w, n: w * (n.weight / (n.running_var + n.eps)).view(-1, 1, 1, 1)), "not by its root"),
         (weights(lambda w, n: w * (n.weight / (n.running_var.sqrt() + n.eps)).view(-1, 1, 1, 1)), "added to the root"),
         (weights(lambda w, n: w * (n.weight * (n.running_var + n.eps).sqrt()).view(-1, 1, 1, 1)), "Divide by it"),
@@ -156,15 +156,15 @@ def test_wrong_compositions_are_refused_with_the_likely_mistake(wrong, said):
     refused(checks.compose_convolutions, wrong, said)
 
 
-def slow(fine, coarse, weight, bias, **options):
-    return F.conv2d(torch.cat([fine, up(coarse, fine, **options)], dim=1), weight, bias)
+def slow(coarse, fine, weight, bias, **options):
+    return F.conv2d(torch.cat([up(coarse, fine, **options), fine], dim=1), weight, bias)
 
 
 def parts(join, fine_bias=True, coarse_bias=False, **options):
-    def answer(fine, coarse, weight, bias):
-        ahead, behind = split(fine, weight)
-        a = F.conv2d(fine, ahead, bias if fine_bias else None)
-        return join(a, up(F.conv2d(coarse, behind, bias if coarse_bias else None), fine, **options))
+    def answer(coarse, fine, weight, bias):
+        ahead, behind = split(coarse, weight)
+        small = F.conv2d(coarse, ahead, bias if coarse_bias else None)
+        return join(up(small, fine, **options), F.conv2d(fine, behind, bias if fine_bias else None))
 
     return answer
 
@@ -173,19 +173,18 @@ def parts(join, fine_bias=True, coarse_bias=False, **options):
     ("wrong", "said"),
     [
         (slow, "still enlarged"),
-        (lambda f, c, w, b: F.conv2d(f, split(f, w)[0], b) + F.conv2d(up(c, f), split(f, w)[1]), "still enlarged"),
+        (lambda c, f, w, b: F.conv2d(up(c, f), split(c, w)[0], b) + F.conv2d(f, split(c, w)[1]), "still enlarged"),
         (parts(torch.add, True, True), "added twice"),
         (parts(torch.add, False, False), "bias is missing"),
         (parts(torch.add, mode="bilinear", align_corners=False), "align_corners=False"),
         (parts(torch.add, mode="bilinear"), "align_corners=False"),
         (parts(torch.add, mode="nearest"), "nearest"),
-        (parts(lambda a, c: a), "Only the fine"),
-        (parts(lambda a, c: c, coarse_bias=True), "Only the coarse"),
-        (parts(torch.sub), "taken off"),
-        (parts(lambda a, c: (a + c).relu()), "ReLU"),
-        (parts(lambda a, c: (a + c).detach()), "no gradient flows"),
-        (parts(lambda a, c: a + c.detach()), "gradient of the input"),
-        (parts(lambda a, c: torch.cat([a, c], dim=1)), "the shape is"),
+        (parts(lambda c, f: f), "Only the fine"),
+        (parts(lambda c, f: c, coarse_bias=True), "Only the coarse"),
+        (parts(lambda c, f: (c + f).relu()), "ReLU"),
+        (parts(lambda c, f: (c + f).detach()), "no gradient flows"),
+        (parts(lambda c, f: c.detach() + f), "gradient of the input"),
+        (parts(lambda c, f: torch.cat([c, f], dim=1)), "the shape is"),
     ],
 )
 def test_wrong_heads_are_refused_with_the_likely_mistake(wrong, said):
@@ -193,8 +192,8 @@ def test_wrong_heads_are_refused_with_the_likely_mistake(wrong, said):
 
 
 def test_columns_in_the_other_order():
-    def swapped(fine, coarse, weight, bias):
-        behind, ahead = weight.split([coarse.shape[1], fine.shape[1]], dim=1)
-        return F.conv2d(fine, ahead, bias) + up(F.conv2d(coarse, behind), fine)
+    def swapped(coarse, fine, weight, bias):
+        behind, ahead = weight.split([fine.shape[1], coarse.shape[1]], dim=1)
+        return up(F.conv2d(coarse, ahead), fine) + F.conv2d(fine, behind, bias)
 
     refused(checks.convolve_first, swapped, "split at the wrong place")

@@ -42,8 +42,7 @@ def _wrong_weights(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> dict[str, Tensor]:
     found = {
         "The weight is the convolution's own. Each output channel is scaled by s = gamma / sqrt(var + eps).": w,
         "The weight lacks gamma, which is norm.weight.": times(1 / (var + eps).sqrt()),
-        "The weight lacks eps, which stands under the root: sqrt(var + eps).": times(gamma / var.sqrt()),
-        "You use 1e-5 for eps. This norm has another one: norm.eps.": times(gamma / (var + 1e-5).sqrt()),
+        "eps is missing, or is not this norm's own: sqrt(var + norm.eps).": times(gamma / var.sqrt()),
         "The weight is divided by the variance, not by its root.": times(gamma / (var + eps)),
         "eps is added to the root. It stands under it: sqrt(var + eps).": times(gamma / (var.sqrt() + eps)),
         "The weight is multiplied by sqrt(var + eps). Divide by it.": times(gamma * (var + eps).sqrt()),
@@ -146,16 +145,16 @@ def _wrong_sums(first: nn.Conv2d, second: nn.Conv2d) -> dict[str, Tensor]:
 
 @check("Right: the same numbers, and what is enlarged has as many channels as the result.")
 def convolve_first(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> None:
-    """`convolve_first(fine, coarse, weight, bias)`: a 1x1 convolution of cat(fine, up(coarse)), without that map."""
+    """`convolve_first(coarse, fine, weight, bias)`: a 1x1 convolution of cat(up(coarse), fine), without that map."""
     cases = ((2, 4, 8, 2, (6, 8), (3, 4)), (1, 5, 9, 3, (9, 7), (4, 3)), (1, 6, 6, 1, (8, 8), (2, 2)))
     for batch, narrow, wide, outputs, size, small in cases:
         fine = torch.randn(batch, narrow, *size, requires_grad=True)
         coarse = torch.randn(batch, wide, *small, requires_grad=True)
         weight, bias = torch.randn(outputs, narrow + wide, 1, 1), torch.randn(outputs)
-        where = f"For {narrow} fine and {wide} coarse channels, {size[0]} x {size[1]} and {small[0]} x {small[1]}"
+        where = f"For {wide} coarse and {narrow} fine channels, {small[0]} x {small[1]} and {size[0]} x {size[1]}"
         wanted = _slow(fine, coarse, weight, bias)
         with _Sizes() as sizes:
-            got = answer(fine, coarse, weight, bias)
+            got = answer(coarse, fine, weight, bias)
         compare(got, wanted, where, 1e-5, _wrong_heads(fine, coarse, weight, bias))
         for source in (fine, coarse):
             compare_gradient(got, wanted, source, where, 1e-4)
@@ -173,15 +172,15 @@ def _up(x: Tensor, like: Tensor, **options: Any) -> Tensor:
 
 
 def _slow(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor | None, **options: Any) -> Tensor:
-    return F.conv2d(torch.cat([fine, _up(coarse, fine, **options)], dim=1), weight, bias)
+    return F.conv2d(torch.cat([_up(coarse, fine, **options), fine], dim=1), weight, bias)
 
 
 def _wrong_heads(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
     right = _slow(fine, coarse, weight, bias)
     narrow, wide = fine.shape[1], coarse.shape[1]
-    swapped = torch.cat([weight[:, wide:], weight[:, :wide]], dim=1)
-    mapped = F.conv2d(fine, weight[:, :narrow])
-    raised = _up(F.conv2d(coarse, weight[:, narrow:]), fine)
+    swapped = torch.cat([weight[:, narrow:], weight[:, :narrow]], dim=1)
+    raised = _up(F.conv2d(coarse, weight[:, :wide]), fine)
+    mapped = F.conv2d(fine, weight[:, wide:])
     shift = bias.view(-1, 1, 1)
     return {
         "The bias is added twice, with the fine map and with the coarse one. It belongs to the sum, once.": right
@@ -193,13 +192,11 @@ def _wrong_heads(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor) -> 
         "The coarse map is enlarged by nearest neighbours. Use bilinear resampling with align_corners=True.": _slow(
             fine, coarse, weight, bias, mode="nearest"
         ),
-        "The weights are split at the wrong place: the fine map stands in front, so the first columns are its own.": (
+        "The weights are split at the wrong place: the coarse map stands in front, so the first columns are its own.": (
             _slow(fine, coarse, swapped, bias)
         ),
         "Only the fine map is in the result. Add what the coarse one gives.": mapped + shift,
         "Only the coarse map is in the result. Add what the fine one gives.": raised + shift,
-        "The two parts are multiplied. Add them.": mapped * raised + shift,
-        "The coarse part is taken off. Add it.": mapped - raised + shift,
         "The result has gone through a sigmoid. Give what the convolution gives.": right.sigmoid(),
         "The result has gone through a ReLU. Give what the convolution gives.": right.relu(),
     }
