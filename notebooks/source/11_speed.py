@@ -586,7 +586,7 @@ else:
 # **CUDA graphs** record all launches of one forward and replay them with a single one. That helps where the launches
 # take longer than the work, as in small networks. The price: one size, and always the same memory for input and output.
 
-# %% tags=["machine"]
+# %%
 def recorded(network, example):
     """A function that copies an image into the recorded input and replays the forward."""
     still = example.clone()
@@ -608,7 +608,10 @@ def recorded(network, example):
 
     return replay
 
+# %% [markdown]
+# Both, beside the optimized network as it is.
 
+# %% tags=["machine"]
 if torch.cuda.is_available():
     replay, compiled = recorded(nets[1], x), torch.compile(nets[1])
     with torch.inference_mode():
