@@ -236,6 +236,9 @@ cup, by_hand, _ = load_photo("coffee")
 ladder = prediction_ladder(model, cup, by_hand, size=SIZE)
 ladder
 
+# %% [markdown]
+# As a still picture:
+
 # %%
 static(ladder, width=760)
 
@@ -255,6 +258,9 @@ from widgets import gradient_targets
 
 edges = gradient_targets(model, cup, by_hand, size=SIZE)
 edges
+
+# %% [markdown]
+# As a still picture:
 
 # %%
 static(edges, width=760)

@@ -626,7 +626,8 @@ else:
 # Elsewhere than in PyTorch, `python -m birefnet_lite export nano nano.onnx` writes the optimized network as an ONNX
 # file. And a photo that is too large for the memory is seen in overlapping tiles; what that loses is said in
 # `birefnet_lite/tiles.py`.
-#
+
+# %% [markdown]
 # ## 12 · Play with it
 #
 # What does rounding do on its way through the network? Here is the network with weights rounded to bfloat16, beside

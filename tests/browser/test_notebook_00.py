@@ -33,20 +33,20 @@ def test_run_all_gives_no_error_and_a_view_that_moves(lab, lab_page):
     kinds = [kind for _, outputs in shown for kind in outputs]
     assert "error" not in kinds
     assert "stderr" not in kinds
-    assert kinds.count("application/vnd.jupyter.widget-view+json") == 1
+    assert kinds.count("application/vnd.jupyter.widget-view+json") == 3
     assert kinds.count("image/png") >= 4  # the map, the still picture of the view, photos and masks
 
     focus = page.locator(f'{FOCUS}[data-state="drawn"]')
     focus.scroll_into_view_if_needed()
     before, draws = focus.evaluate(PIXELS), int(focus.get_attribute("data-draws"))
     channel = focus.get_attribute("data-channel")
-    page.locator(".bv-channel-slider").focus()
+    page.locator('[data-viewer="feature_pyramid"] .bv-channel-slider').focus()
     page.keyboard.press("ArrowRight")  # JupyterLab must not take it for a move between cells
     page.wait_for_selector(f'{FOCUS}[data-state="drawn"]:not([data-channel="{channel}"])')
     assert int(focus.get_attribute("data-draws")) > draws
     assert focus.evaluate(PIXELS) != before
 
-    page.locator('button.bv-panel:has(canvas[data-layer="squeeze"])').click()
+    page.locator('[data-viewer="feature_pyramid"] button.bv-panel:has(canvas[data-layer="squeeze"])').click()
     page.wait_for_selector(f'{FOCUS}[data-state="drawn"][data-layer="squeeze"]')
 
     assert page.locator('[role="alert"]:visible').count() == 0
