@@ -286,8 +286,8 @@ side_by_side(
 # %% [markdown]
 # ## 9 · How far you are
 #
-# Each notebook has two to four exercises, and each exercise a check that says what may be wrong. What you have solved is
-# noted in a file on this machine; nothing is sent anywhere. Come back to this cell, and run it again, to see what is
+# Each notebook has two or more exercises, and each exercise a check that says what may be wrong. What you have solved
+# is noted in a file on this machine; nothing is sent anywhere. Come back to this cell, and run it again, to see what is
 # next. (Notebooks in the folder `solutions` do not count.)
 
 # %%
