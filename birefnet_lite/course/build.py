@@ -85,9 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("notebooks"), help="where they are (default: notebooks)")
     parser.add_argument("--repository", metavar="OWNER/NAME", help="repository on GitHub, for Binder and Colab badges")
     options = parser.parse_args(arguments)
-    sources = sorted((options.folder / "source").glob("[0-9][0-9]_*.py"))
-    if options.names:
-        sources = [source for source in sources if source.stem.startswith(tuple(options.names))]
+    sources = find_sources(options.folder, options.names)
     if not sources:
         print(f"There is no source to build in {options.folder / 'source'}.", file=sys.stderr)
         return 1
@@ -99,6 +97,12 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{source.stem}: {error}", file=sys.stderr)
             failed += 1
     return 1 if failed else 0
+
+
+def find_sources(folder: Path, names: list[str]) -> list[Path]:
+    """The sources of the notebooks in a folder whose names start with one of `names`; all without names."""
+    sources = sorted((folder / "source").glob("[0-9][0-9]_*.py"))
+    return [source for source in sources if source.stem.startswith(tuple(names))] if names else sources
 
 
 def _build_all(source: Path, repository: str | None) -> int:

@@ -14,7 +14,7 @@ from nbconvert.exporters import SlidesExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from birefnet_lite.course.build import targets, write_text
+from birefnet_lite.course.build import find_sources, targets, write_text
 from birefnet_lite.course.editions import MACHINE
 
 __all__ = ["main", "slides", "to_html"]
@@ -106,9 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("notebooks"), help="where they are (default: notebooks)")
     parser.add_argument("--output", type=Path, default=Path("slides"), help="folder to write to (default: slides)")
     options = parser.parse_args(arguments)
-    sources = sorted((options.folder / "source").glob("[0-9][0-9]_*.py"))
-    if options.names:
-        sources = [source for source in sources if source.stem.startswith(tuple(options.names))]
+    sources = find_sources(options.folder, options.names)
     if not sources:
         print(f"There is no source to make slides of in {options.folder / 'source'}.", file=sys.stderr)
         return 1
