@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from answers import unsolved
 
 from birefnet_lite.course import checks
 from birefnet_lite.course.checks.result import Result
@@ -27,10 +28,6 @@ def up(x, like, **options):
 def apart(full, half, weight, bias):
     ahead, behind = weight.chunk(2, dim=1)
     return per_cell(full, ahead, bias) + up(per_cell(half, behind, None), full)
-
-
-def unsolved(*arguments):
-    raise NotImplementedError("your code here")
 
 
 @pytest.mark.parametrize(

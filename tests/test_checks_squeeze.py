@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from answers import unsolved
 from torch import nn
 from torchvision.ops import deform_conv2d
 
@@ -76,10 +77,6 @@ def package_block(in_channels, inner, out_channels, aspp):
     block = BasicBlock(in_channels, out_channels, inner, aspp="none")
     block.aspp = aspp
     return block
-
-
-def unsolved(*arguments):
-    raise NotImplementedError("your code here")
 
 
 @pytest.mark.parametrize(

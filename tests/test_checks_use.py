@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from answers import unsolved
 from PIL import Image
 
 from birefnet_lite.analysis import prepare
@@ -12,10 +13,6 @@ from birefnet_lite.course.checks.result import Result
 from birefnet_lite.image_input import MEAN, STD
 
 MEANS, DEVIATIONS = np.array(MEAN, np.float32), np.array(STD, np.float32)
-
-
-def unsolved(*arguments):
-    raise NotImplementedError("your code here")
 
 
 def to_network(pixels, height, width, method=Image.Resampling.BILINEAR):

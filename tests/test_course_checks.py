@@ -4,16 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from answers import unsolved
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
 from birefnet_lite.backbone.swin import window_partition
 from birefnet_lite.course import checks, skeleton
 from birefnet_lite.course.checks.result import Result
 from birefnet_lite.encoder import fuse_context, fuse_scales
-
-
-def unsolved(*arguments):
-    raise NotImplementedError("your code here")
 
 
 @pytest.mark.parametrize(
