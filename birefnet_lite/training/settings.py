@@ -51,6 +51,8 @@ class TrainSettings:
     """Difficulty of synthetic scenes at the start, and from the end of the ramp on."""
     difficulty_ramp: float = 0.6
     """Part of the run over which difficulty rises in a straight line."""
+    variety: float = 0.0
+    """Chance that a synthetic object is made of any materials, and that its scene lies under uneven light."""
     reuse: int = 1
     """How often each synthetic scene is used, the first time as drawn, then flipped, turned, cropped and recoloured:
     on a CPU, drawing costs as much as learning."""
@@ -143,7 +145,7 @@ class TrainSettings:
         for name, low in least.items():
             if not low <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
-        for name in ("difficulty_ramp", "hold", "ema_decay", "final_learning_rate", "dropout"):
+        for name in ("difficulty_ramp", "hold", "ema_decay", "final_learning_rate", "dropout", "variety"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to 1.")
         if not all(0 <= value <= 1 for value in self.difficulty):

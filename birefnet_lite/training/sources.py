@@ -44,7 +44,7 @@ class Batches(Dataset):
     def _source(self, side: int, device: torch.device | str) -> Any:
         settings, size = self.settings, (side, side)
         if settings.data == "synthetic":
-            return SyntheticScenes(size, seed=settings.seed, device=device)
+            return SyntheticScenes(size, seed=settings.seed, device=device, variety=settings.variety)
         dataset = FolderDataset(settings.folder, size, classes=settings.class_weight > 0)
         return FolderBatches(dataset, settings.seed, Augment(), device)
 

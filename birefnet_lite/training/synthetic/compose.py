@@ -14,6 +14,7 @@ from birefnet_lite.training.synthetic.canvas import Canvas
 from birefnet_lite.training.synthetic.draws import Draws
 from birefnet_lite.training.synthetic.shapes import FAMILIES
 from birefnet_lite.training.synthetic.textures import soften
+from birefnet_lite.training.synthetic.variety import dapple, remake
 
 EVALUATION_SEED, EVALUATION_DIFFICULTY = 271828, 0.5
 LEAST_AREA, MOST_AREA, ATTEMPTS = 0.015, 0.85, 3
@@ -65,10 +66,11 @@ class SyntheticScenes:
     size: (height, width) in pixels, at least 32 each. seed: any whole number; `batch` depends on it, on the step and on
     nothing that went before. difficulty: from 0 (few families, strong contrast, plain ground) to 1 (all of them,
     camouflage, thin parts, distractors, damage). families, backgrounds: "train" (all but the two held-out families of
-    each), "held_out", "all", or names. device: where everything is computed. The numbers of one seed are the same on
-    every machine with the same kind of device and version of PyTorch.
+    each), "held_out", "all", or names. device: where everything is computed. variety: the chance that an object is made
+    of materials drawn for grounds, and that uneven light falls on a whole scene; what else is drawn stays the same. The
+    numbers of one seed are the same on every machine with the same kind of device and version of PyTorch.
 
-    Raises ValueError for a size, difficulty or name that is out of range.
+    Raises ValueError for a size, difficulty, variety or name that is out of range.
     """
 
     def __init__(
@@ -79,12 +81,16 @@ class SyntheticScenes:
         families: str | Iterable[str] = "train",
         backgrounds: str | Iterable[str] = "train",
         device: torch.device | str = "cpu",
+        variety: float = 0.0,
     ):
         if len(size) != 2 or min(size) < 32:
             raise ValueError(f"size {tuple(size)} given; wanted (height, width) of at least 32 pixels each")
         self.size = (int(size[0]), int(size[1]))
         self.seed = seed
         self.difficulty = checked_difficulty(difficulty)
+        if not 0 <= variety <= 1:
+            raise ValueError(f"variety {variety} given; wanted a chance from 0 to 1")
+        self.variety = variety
         self.family_indices = chosen(families, FAMILIES, "family of shapes")
         self.background_indices = chosen(backgrounds, BACKGROUNDS, "family of backgrounds")
         self.device = torch.device(device)
@@ -101,12 +107,17 @@ class SyntheticScenes:
         backgrounds = pick_many(draws, self.background_indices, BACKGROUNDS, n, hardness)
         ground = self.draw_grounds(backgrounds, step, hardness)
         objects, masks = self.draw_objects(families, step, hardness, ground)
+        varied = Draws(n, (self.seed, step, "variety"), self.device)
+        if self.variety:
+            objects = remake(varied, objects, ground, self.variety)
         hidden = [BACKGROUNDS[i].camouflage for i in backgrounds]
         images = torch.empty_like(ground)
         for start in range(0, n, GROUP):  # few at a time stay in a processor's cache
             part = slice(start, start + GROUP)
             draws = Draws(len(hidden[part]), (self.seed, step, "photograph", start), self.device)
             scene = arrange(draws, ground[part], objects[part], masks[part], hidden[part], hardness)
+            if self.variety:
+                scene = dapple(Draws(draws.n, (*draws.key, "light"), self.device), scene, self.variety)
             images[part] = photograph(draws, scene, hardness)
         return Batch(
             images,

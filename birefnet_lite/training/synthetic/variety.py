@@ -1,0 +1,50 @@
+"""What keeps a network from taking drawings for the world: objects of any material, light that knows no outline."""
+
+import torch
+from torch import Tensor
+
+from birefnet_lite.training.synthetic.canvas import NOISES
+from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.training.synthetic.textures import soften, spectral_noise
+
+PIECES = 3
+
+
+def remake(draws: Draws, objects: Tensor, grounds: Tensor, chance: float) -> Tensor:
+    """Objects (n, 3, H, W), some of which are made of what stands behind the neighbours.
+
+    A drawn part has one material, a photographed one may look like anything. The neighbours' grounds (n, 3, H, W) are
+    moved, mirrored and recoloured, in up to three pieces with soft or hard borders, and keep the light and shade of
+    what was drawn.
+    """
+    count, (height, width) = draws.n, objects.shape[-2:]
+    made = draws.coin(chance)[:, None]  # (n, 1, 1, 1)
+    tone = objects.mean(1, keepdim=True)
+    tone = (tone / (tone.mean((2, 3), keepdim=True) + 1e-3)).clamp(0.5, 1.5)
+    pieces, scores = [], []
+    for k in range(PIECES):
+        others = torch.tensor([(i + 1 + k) % count for i in range(count)], device=objects.device)
+        stuff = grounds[others].roll((draws.integer(0, height - 1), draws.integer(0, width - 1)), (2, 3))
+        stuff = stuff.flip(3) if draws.flag(0.5) else stuff
+        stuff = stuff[:, torch.randperm(3, generator=draws.generator, device=draws.device)]
+        middle = stuff.mean((2, 3), keepdim=True)
+        drawn = objects.roll(-1 - k, 0).mean((2, 3), keepdim=True)  # a colour from the drawn ones' range
+        stuff = (stuff - middle) * draws.uniform(0.6, 1.8)[:, None] + torch.lerp(
+            middle, drawn, draws.uniform(0, 1)[:, None]
+        )
+        pieces.append(stuff)
+        scores.append(spectral_noise(draws, (height, width), *NOISES["broad"]) - 1.5 * draws.coin(0.5))
+    share = (torch.stack(scores, 1) * draws.uniform(2, 20)[:, None]).softmax(1)  # (n, pieces, H, W)
+    stuff = sum(share[:, k, None] * piece for k, piece in enumerate(pieces))
+    weight = made * draws.uniform(0.4, 1)[:, None]
+    return torch.lerp(objects, (stuff * tone).clamp(0, 1.5), weight)
+
+
+def dapple(draws: Draws, scenes: Tensor, chance: float) -> Tensor:
+    """Scenes (n, 3, H, W) under uneven light that falls on object and ground alike: shade of leaves, of a window."""
+    height, width = scenes.shape[-2:]
+    field = spectral_noise(draws, (height, width), *NOISES["broad"])
+    shade = ((field - draws.uniform(-1, 1)) * draws.uniform(0.5, 6)).sigmoid()[:, None]  # (n, 1, H, W)
+    shade = soften(shade, (draws.uniform(0, 0.03) * min(height, width))[:, None])
+    strength = draws.coin(chance) * draws.uniform(0.1, 0.6)
+    return scenes * (1 - strength[:, None] * shade) * (1 + 0.5 * strength[:, None])
