@@ -178,10 +178,7 @@ def compare(args: argparse.Namespace) -> list[str]:
 
 def network(args: argparse.Namespace) -> list[str]:
     """A whole network's forward and one step of training, with torchvision's operator and with this package's."""
-    from birefnet_lite import BiRefNet, BiRefNetConfig
-
-    torch.manual_seed(0)
-    model = BiRefNet(BiRefNetConfig.preset(args.model)).to(args.device)
+    model = trained_for_a_while(args.model).to(args.device)
     one, two = (torch.randn(b, 3, args.side, args.side, device=args.device) for b in (1, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0)
 
@@ -194,9 +191,7 @@ def network(args: argparse.Namespace) -> list[str]:
 
     def step(backend: str | None) -> Callable[[], object]:
         def work() -> None:
-            with use_backend(backend):
-                out = model.train()(two)
-                (out.logits.mean() + sum(side.mean() for side in out.side_logits)).backward()
+            learn(model, two, backend)
             optimizer.step()
             optimizer.zero_grad()
 
@@ -206,7 +201,57 @@ def network(args: argparse.Namespace) -> list[str]:
     for name, make in (("forward, one image", forward), ("training step, two images", step)):
         before, after = by_turns([make("torchvision"), make(None)], args.device, args.budget)
         lines.append(f"| {name} | {before:.2f} s | {after:.2f} s | {before / after:.2f} |")
+    if args.device == "cpu" and Path("/proc/self/clear_refs").exists():
+        before, after = (step_peak_in_its_own_process(args, backend) for backend in ("torchvision", None))
+        lines.append(f"| its peak memory | {before:.0f} MiB | {after:.0f} MiB | 1/{before / after:.2f} |")
+    gradients = []
+    for backend in ("torchvision", None):
+        torch.manual_seed(1)  # the same dropout
+        learn(model, two, backend)
+        gradients.append([p.grad.clone() for p in model.parameters()])
+        optimizer.zero_grad()
+    largest = max((a - b).abs().max() / b.abs().max().clamp(min=1e-12) for b, a in zip(*gradients, strict=True))
+    lines += ["", f"Gradients differ by {largest:.1e} of each parameter's largest, at most."]
     return lines
+
+
+def trained_for_a_while(name: str) -> torch.nn.Module:
+    """A preset with random weights whose taps have moved: a new layer's stand still, which is kind to the cache."""
+    from birefnet_lite import BiRefNet, BiRefNetConfig
+    from birefnet_lite.deformable import DeformableConv2d
+
+    torch.manual_seed(0)
+    model = BiRefNet(BiRefNetConfig.preset(name))
+    for module in model.modules():
+        if isinstance(module, DeformableConv2d):
+            torch.nn.init.normal_(module.offset_conv.weight, std=module.offset_conv.weight[0].numel() ** -0.5)
+    return model
+
+
+def learn(model: torch.nn.Module, images: torch.Tensor, backend: str | None) -> None:
+    """Forward and backward of one step of training."""
+    with use_backend(backend):
+        out = model.train()(images)
+        maps = (out.logits, *out.side_logits, *out.gradient_logits)
+        sum(m.square().mean() for m in maps).backward()
+
+
+def step_peak(name: str, side: int, backend: str | None) -> float:
+    """MiB that one step of training takes at its peak, beyond the weights."""
+    model, images = trained_for_a_while(name), torch.randn(2, 3, side, side)
+    learn(model, images[..., :64, :64], backend)  # what the libraries and the gradients keep
+    model.zero_grad()
+    ctypes.CDLL(None).malloc_trim(0)
+    high_water()
+    before = resident()
+    learn(model, images, backend)
+    return (high_water() - before) / MIB
+
+
+def step_peak_in_its_own_process(args: argparse.Namespace, backend: str | None) -> float:
+    command = [sys.executable, __file__, "--threads", str(args.threads), "--model", args.model]
+    command += ["--side", str(args.side), "--step-peak", str(backend)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 def machine(device: str) -> str:
@@ -228,6 +273,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--save", metavar="NAME")
     parser.add_argument("--peak", nargs=7, help=argparse.SUPPRESS)
+    parser.add_argument("--step-peak", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.cpu_time:
@@ -236,6 +282,9 @@ def main() -> None:
     if args.peak:
         *case, step, backend = args.peak
         print(peak(tuple(map(int, case)), None if backend == "None" else backend, step, "cpu", torch.float32))
+        return
+    if args.step_peak:
+        print(step_peak(args.model, args.side, None if args.step_peak == "None" else args.step_peak))
         return
     command = "python benchmarks/deformable.py " + " ".join(w for w in sys.argv[1:] if w not in ("--save", args.save))
     lines = [f"{machine(args.device)}; torch {torch.__version__}; `{command.strip()}`", ""]

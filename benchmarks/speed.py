@@ -5,8 +5,9 @@
     python benchmarks/speed.py --device cuda --dtype float16     one GPU, both under autocast
 
 A model is a preset or the name of a backbone. "Plain" is the network as the course builds it, with torchvision's
-deformable convolution, as the original has it. `--save NAME` writes benchmarks/results/speed-NAME.md, and the plot of
-time and memory over pixels beside it. Peak memory on a CPU is measured on Linux only. Run it on an idle machine.
+deformable convolution, as the original has it. On a GPU `--optimized overlapped` works on both scales of the encoder at
+once, and `recorded` replays a CUDA graph (`recorded-overlapped`: both). `--save NAME` writes the table to
+benchmarks/results/speed-NAME.md, and the plot of time and memory over pixels beside it. Peak memory on a CPU is measured on Linux only. Run it on an idle machine.
 """
 
 import argparse
@@ -27,14 +28,14 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 from birefnet_lite import BiRefNet, BiRefNetConfig
 from birefnet_lite import deformable as deformable_room
 from birefnet_lite.config import PRESETS
-from birefnet_lite.rewrites import optimize
+from birefnet_lite.rewrites import RecordedBiRefNet, optimize, record
 
 KINDS = ("plain", "optimized")
 RESULTS = Path(__file__).parent / "results"
 
 
-def build(name: str, kind: str, device: str) -> nn.Module:
-    """The network called `name`, with random weights."""
+def build(name: str, kind: str, device: str, way: str = "eager") -> nn.Module:
+    """The network called `name`, with random weights; `way` is how the optimized one runs."""
     torch.manual_seed(0)
     config = BiRefNetConfig.preset(name) if name in PRESETS else BiRefNetConfig(backbone=name)
     model = BiRefNet(config).eval()
@@ -42,7 +43,10 @@ def build(name: str, kind: str, device: str) -> nn.Module:
         if isinstance(module, deformable_room.DeformableConv2d):
             # A new layer's taps stand still, which is kinder to the cache than a trained one's.
             nn.init.normal_(module.offset_conv.weight, std=module.offset_conv.weight[0].numel() ** -0.5)
-    return (optimize(model) if kind == "optimized" else model).to(device)
+    if kind == "plain":
+        return model.to(device)
+    model = optimize(model, overlap="overlapped" in way).to(device)
+    return record(model) if "recorded" in way else model
 
 
 def forward(model: nn.Module, kind: str, image: Tensor, dtype: torch.dtype) -> Callable[[], Tensor]:
@@ -56,16 +60,16 @@ def forward(model: nn.Module, kind: str, image: Tensor, dtype: torch.dtype) -> C
     return work
 
 
-def peak(name: str, side: int, kind: str, device: str, dtype: torch.dtype) -> float:
+def peak(name: str, side: int, kind: str, device: str, dtype: torch.dtype, way: str) -> float:
     """MiB that one forward takes at its peak, beyond the weights."""
-    work = forward(build(name, kind, device), kind, torch.randn(1, 3, side, side, device=device), dtype)
+    work = forward(build(name, kind, device, way), kind, torch.randn(1, 3, side, side, device=device), dtype)
     if device == "cuda":
         work()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work()
         return (torch.cuda.max_memory_allocated() - before) / MIB
-    forward(build(name, kind, device), kind, torch.randn(1, 3, 64, 64), dtype)()  # what the libraries keep
+    forward(build(name, kind, device, way), kind, torch.randn(1, 3, 64, 64), dtype)()  # what the libraries keep
     ctypes.CDLL(None).malloc_trim(0)
     high_water()
     before = resident()
@@ -76,7 +80,8 @@ def peak(name: str, side: int, kind: str, device: str, dtype: torch.dtype) -> fl
 def peak_in_its_own_process(name: str, side: int, kind: str, args: argparse.Namespace) -> float:
     """Memory that an earlier measurement has touched would count as free, so each gets a process."""
     command = [sys.executable, __file__, "--threads", str(args.threads), "--device", args.device]
-    command += ["--dtype", args.dtype, "--peak", name, str(side), kind]
+    command += ["--dtype", args.dtype, "--optimized", args.optimized]
+    command += ["--peak", name, str(side), kind]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
@@ -167,15 +172,18 @@ def measure(name: str, side: int, args: argparse.Namespace) -> tuple[list[float]
     """Seconds and MiB of both kinds, and lines about the parts and the limits."""
     dtype = getattr(torch, args.dtype)
     image = torch.randn(1, 3, side, side, device=args.device)
-    models = [build(name, kind, args.device) for kind in KINDS]
+    models = [build(name, kind, args.device, args.optimized) for kind in KINDS]
     works = [forward(model, kind, image, dtype) for model, kind in zip(models, KINDS, strict=True)]
     times = by_turns(works, args.device, args.budget)
     wanted, got = (work().float() for work in works)
     notes = [f"{name}, {side} x {side}:", ""]
     notes.append(f"- largest difference {(got - wanted).abs().max() / wanted.abs().max():.1e} of the largest logit")
     for model, kind, work in zip(models, KINDS, works, strict=True):
-        notes.append(f"- {kind}: {shares(model, work, args.device)}")
-    notes += [f"- {limits(works[1], times[1], args.device, dtype)}", ""]
+        if not isinstance(model, RecordedBiRefNet):  # a recording is one launch, with no parts to time or to count
+            notes.append(f"- {kind}: {shares(model, work, args.device)}")
+            if kind == "optimized":
+                notes.append(f"- {limits(work, times[1], args.device, dtype)}")
+    notes.append("")
     del models, works
     measurable = args.device == "cuda" or Path("/proc/self/clear_refs").exists()
     memory = [peak_in_its_own_process(name, side, kind, args) if measurable else float("nan") for kind in KINDS]
@@ -206,6 +214,8 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", type=int, default=[256, 512, 1024])
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
+    ways = ("eager", "overlapped", "recorded", "recorded-overlapped")
+    parser.add_argument("--optimized", default="eager", choices=ways, help="how the optimized network runs")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--budget", type=float, default=30.0, help="seconds for each model and size, about")
     parser.add_argument("--save", metavar="NAME")
@@ -214,7 +224,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.peak:
         name, side, kind = args.peak
-        print(peak(name, int(side), kind, args.device, getattr(torch, args.dtype)))
+        print(peak(name, int(side), kind, args.device, getattr(torch, args.dtype), args.optimized))
         return
     words = [word for word in sys.argv[1:] if word not in ("--save", args.save)]
     head = f"{machine(args.device)}; torch {torch.__version__}; `{' '.join(['python benchmarks/speed.py', *words])}`"

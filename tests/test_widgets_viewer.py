@@ -235,6 +235,23 @@ def test_twenty_views_keep_the_memory_of_two():
         views[0].picture()
 
 
+def test_the_same_maps_are_kept_once():
+    maps = np.random.default_rng(0).normal(size=(3, 16, 16))
+    other = maps.copy()
+    other[1, 0, 0] += 1
+    first, same = (memory.register(Viewer(scene_of(a=values))) for values in (maps, maps))
+    mine, twins = (view.source.layers["a"].planes for view in (first, same))
+    assert all(mine[c].codes is twins[c].codes for c in range(3))
+    assert same.blob is first.blob
+    assert same.source.photo is first.source.photo
+    different = memory.register(Viewer(scene_of(a=other)))  # the first one goes, what it shared stays
+    planes = different.source.layers["a"].planes
+    assert planes[0].codes is twins[0].codes
+    assert planes[1].codes is not twins[1].codes
+    assert np.abs(different.source.plane("a", 1).values() - other[1]).max() < 1e-3
+    assert np.abs(same.source.plane("a", 0).values() - maps[0]).max() < 1e-3
+
+
 def test_a_closed_view_keeps_nothing():
     viewer = viewer_of(a=np.ones((1, 2, 2)))
     viewer.close()

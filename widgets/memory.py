@@ -1,5 +1,7 @@
 """Views that are shown again replace each other, so that a cell run twenty times keeps one view's memory.
 
+The same maps are kept once, however many views show them.
+
 A replaced view stays on the page with the maps it has. It can no longer fetch others.
 """
 
@@ -20,6 +22,10 @@ def register(viewer: "Viewer") -> "Viewer":
     """Note a new view, and let go of the oldest of its kind beyond `LIMIT`."""
     views = _alive.setdefault(viewer.source.view, [])
     views[:] = [view for view in views if view.comm is not None]
+    for other in views:
+        viewer.source.share(other.source)
+        if viewer.blob == other.blob:
+            viewer.share_blob(other)
     views.append(viewer)
     while len(views) > LIMIT:
         views.pop(0).retire()

@@ -24,8 +24,9 @@ class OptimizedEncoder(nn.Module):
     Shapes: image (B, 3, H, W) to three levels, finest first, and the deepest map with its context in front.
     """
 
-    def __init__(self, encoder: Encoder, strides: tuple[int, ...] | None) -> None:
+    def __init__(self, encoder: Encoder, strides: tuple[int, ...] | None, overlap: bool = False) -> None:
         super().__init__()
+        self.overlap = overlap
         self.backbone = encoder.backbone
         self.scales = encoder.multi_scale_input
         self.context_scales = encoder.context_scales
@@ -37,10 +38,7 @@ class OptimizedEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[tuple[Level, Level, Level], Tensor]:
         height, width = image.shape[-2:]
-        full = self.backbone(image)
-        half = (None,) * 4
-        if self.scales != "none":
-            half = self.backbone(resize(image, (height // 2, width // 2)))
+        full, half = self._both(image)
         size = full[3].shape[-2:]
         deep = [self._join(full[i], half[i], size) for i in range(3 - self.context_scales, 4)]
         sizes = [x.shape[-2:] for x in full]
@@ -48,6 +46,23 @@ class OptimizedEncoder(nn.Module):
             sizes = [(height // stride, width // stride) for stride in self.strides]
         levels = tuple(Level(*level) for level in zip(full[:3], half[:3], sizes[:3], strict=True))
         return levels, torch.cat([x for maps in deep for x in maps], dim=1)  # (B, C, h, w)
+
+    def _both(self, image: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+        """The maps of the image and of the half-size image; on a GPU, if wanted, both at the same time."""
+        if self.scales == "none":
+            return self.backbone(image), (None,) * 4
+        small = resize(image, (image.shape[-2] // 2, image.shape[-1] // 2))
+        if not (self.overlap and image.is_cuda):
+            return self.backbone(image), self.backbone(small)
+        here, side = torch.cuda.current_stream(image.device), torch.cuda.Stream(image.device)
+        side.wait_stream(here)
+        with torch.cuda.stream(side):
+            half = self.backbone(small)
+        full = self.backbone(image)
+        here.wait_stream(side)
+        for used, by in ((small, side), *((x, here) for x in half)):
+            used.record_stream(by)  # else their memory would be free for others too soon
+        return full, half
 
     def _join(self, full: Tensor, half: Tensor | None, size: tuple[int, int]) -> list[Tensor]:
         """The maps of one level at `size`, to be concatenated."""

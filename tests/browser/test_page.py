@@ -77,6 +77,30 @@ def test_over_the_photo_only_the_photo_was_compressed(viewer, opened):
     assert np.abs(pixels(page, 'canvas[data-panel="focus"]') - focus).max() <= 4
 
 
+def test_no_more_pixels_are_drawn_than_the_screen_shows(opened, tmp_path):
+    viewer = Viewer(scene_of(1500, 2000, fine=random_maps(2, 1500, 2000)))
+    viewer.opacity = 1.0
+    page = opened(viewer)
+    focus = 'canvas[data-panel="focus"]'
+    frame = page.locator(".bv-stage").bounding_box()["width"]
+    page.wait_for_function("([s, w]) => document.querySelector(s).width <= w", arg=[focus, frame + 1])
+    shown = pixels(page, focus)
+    whole = paint_focus(viewer.source, viewer.look, "fine", viewer.channel)
+    rows = np.arange(shown.shape[0]) * 1500 // shown.shape[0]
+    columns = np.arange(shown.shape[1]) * 2000 // shown.shape[1]
+    np.testing.assert_array_equal(shown, whole[rows][:, columns])
+    with page.expect_download() as picture:
+        page.get_by_role("button", name="Save PNG").click()
+    from PIL import Image
+
+    saved = np.asarray(Image.open(picture.value.path()).convert("RGB")).astype(int)
+    assert np.abs(np.diff(saved[200:600, 100:900], axis=1)).mean() > 20  # noise, not blocks of it
+    for _ in range(4):
+        page.get_by_role("button", name="+", exact=True).click()
+    page.wait_for_function("(s) => document.querySelector(s).width === 2000", arg=focus)
+    np.testing.assert_array_equal(pixels(page, focus), whole)
+
+
 def test_the_probe_reads_the_value_under_the_pointer(viewer, opened):
     page = opened(viewer)
     hover(page, 0.5, 0.3)

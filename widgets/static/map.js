@@ -1,5 +1,5 @@
 // One map on the page: a canvas, the marks over it, and the cell under the cursor.
-import { cell, codeValue, colourTable, formatValue, overlay, paint, quantumOf, shortValue } from "./core.js";
+import { cell, codeValue, colourTable, formatValue, overlay, paint, quantumOf, shortValue, shrink } from "./core.js";
 import { coloursFor, layerOf, limitsFor } from "./look.js";
 import { h, svg } from "./dom.js";
 
@@ -7,7 +7,7 @@ export const PHOTO = "photo";
 const PANEL_TABLE = new Uint32Array(65536);
 
 export class MapPanel {
-  // `place` names the panel; with `backdrop` the map lies over the photo, at the photo's size.
+  // `place` names the panel; with `backdrop` the map lies over the photo, at the photo's size or the one it is shown at.
   constructor(store, place, layer, { backdrop = false } = {}) {
     Object.assign(this, { store, place, layer, backdrop, drawn: "", shape: "" });
     this.canvas = h("canvas", { class: "bv-canvas", dataset: { panel: place, layer, draws: "0" } });
@@ -18,6 +18,40 @@ export class MapPanel {
     const { width, height } = store.scene.image;
     this.frame.style.setProperty("--ratio", width / height);
     this.overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    if (backdrop) this.watch = new ResizeObserver(([entry]) => this.resize(entry.contentRect.width));
+    this.watch?.observe(this.frame);
+  }
+
+  resize(width) {
+    if (width === this.shownWidth) return;
+    this.shownWidth = width;
+    this.store.tell("look");
+  }
+
+  // Pixels to draw over the photo: no more than the screen shows, for every one costs time in every frame.
+  pixelsOver(photo) {
+    const shown = Math.ceil((this.shownWidth || Infinity) * devicePixelRatio * this.store.look.zoom[0]);
+    if (this.whole || shown >= photo.width) return [photo.width, photo.height];
+    return [shown, Math.max(1, Math.round((photo.height * shown) / photo.width))];
+  }
+
+  // The photo in grey at that size.
+  greyOf(photo, width, height) {
+    if (width === photo.width) return photo.grey;
+    if (this.grey?.length !== width * height || this.greyPhoto !== photo) {
+      this.grey = shrink(photo.grey, photo.width, photo.height, width, height);
+      this.greyPhoto = photo;
+    }
+    return this.grey;
+  }
+
+  // Runs a task while the map is drawn at the photo's own size.
+  inFull(task) {
+    this.whole = true;
+    this.draw();
+    this.whole = false;
+    task();
+    this.draw();
   }
 
   get info() {
@@ -43,12 +77,12 @@ export class MapPanel {
     const limits = limitsFor(scene, look, plane);
     const colours = coloursFor(scene, look, this.layer);
     const opacity = this.backdrop ? look.opacity : 1;
-    const state = `${channel} ${limits} ${colours} ${opacity}`;
+    const [width, height] = this.backdrop ? this.pixelsOver(store.photo) : [plane.width, plane.height];
+    const state = `${channel} ${limits} ${colours} ${opacity} ${width}`;
     if (this.drawn === state && this.plane === plane) return plane;
-    const [width, height] = this.backdrop ? [store.photo.width, store.photo.height] : [plane.width, plane.height];
     this.prepare(width, height);
     colourTable(plane, limits, store.colours.get(colours), PANEL_TABLE);
-    if (this.backdrop) overlay(plane, PANEL_TABLE, store.photo.grey, width, height, opacity, this.pixels);
+    if (this.backdrop) overlay(plane, PANEL_TABLE, this.greyOf(store.photo, width, height), width, height, opacity, this.pixels);
     else paint(plane, PANEL_TABLE, this.pixels);
     this.context.putImageData(this.image, 0, 0);
     this.plane = plane;

@@ -35,8 +35,12 @@ class Paper {
       context.beginPath();
       context.rect(x, y, width, height);
       context.clip();
-      context.imageSmoothingEnabled = panel.canvas.width > width;
-      context.drawImage(panel.canvas, x - left * scale * width, y - top * scale * height, width * scale, height * scale);
+      const lay = () => {
+        context.imageSmoothingEnabled = panel.canvas.width > width;
+        context.drawImage(panel.canvas, x - left * scale * width, y - top * scale * height, width * scale, height * scale);
+      };
+      if (panel.backdrop) panel.inFull(lay);
+      else lay();
       context.lineWidth = 2;
       for (const mark of panel.marks ?? []) drawMark(context, mark, place, panel.backdrop ? 3 : 1.5);
       if (store.look.pin.length === 2) drawCell(context, panel, place, scale * width, scale * height);

@@ -220,13 +220,13 @@ class Store {
     this.tell("look");
   }
 
-  // The kernel and linked widgets hear at most ten times a second, and always of the last state.
+  // The kernel hears at most five times a second, and always of the last state; linked widgets on the page hear at once.
   save() {
     if (this.saving) return;
     this.saving = setTimeout(() => {
       this.saving = null;
       this.guard(() => this.model.save_changes());
-    }, 100);
+    }, 200);
   }
 
   // A region while it is drawn, and when it is done: the kernel is told once.

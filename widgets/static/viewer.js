@@ -174,12 +174,14 @@ class View {
       if (!this.alert.isConnected) this.root.prepend(this.alert);
       return;
     }
-    this.dirty = what === "point" ? (this.dirty ?? "point") : "all";
+    if (what === "point") {
+      // A browser hands on one movement in a frame: waiting for the next frame would only show the value later.
+      if (!this.frame) this.store.guard(() => this.drawPoint());
+      return;
+    }
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
-      const dirty = this.dirty;
-      this.dirty = null;
-      this.store.guard(() => (dirty === "all" ? this.draw() : this.drawPoint()));
+      this.store.guard(() => this.draw());
     });
   }
 
@@ -224,7 +226,10 @@ class View {
     if (!panel.button) return;
     const { look } = this.store;
     const group = layerOf(this.store.scene, look.layer).group ?? [look.layer];
-    panel.button.setAttribute("aria-pressed", String(group.includes(panel.layer)));
+    const pressed = String(group.includes(panel.layer));
+    if (panel.told === `${pressed} ${panel.shownChannel}`) return;
+    panel.told = `${pressed} ${panel.shownChannel}`;
+    panel.button.setAttribute("aria-pressed", pressed);
     panel.frame.setAttribute("aria-label", `${panel.info.title}, channel ${panel.shownChannel}`);
     panel.label.textContent = panel.info.channels === 1 ? "" : `ch ${panel.shownChannel}`;
   }
