@@ -7,7 +7,8 @@
 A model is a preset or the name of a backbone. "Plain" is the network as the course builds it, with torchvision's
 deformable convolution, as the original has it. On a GPU `--optimized overlapped` works on both scales of the encoder at
 once, and `recorded` replays a CUDA graph (`recorded-overlapped`: both). `--save NAME` writes the table to
-benchmarks/results/speed-NAME.md, and the plot of time and memory over pixels beside it. Peak memory on a CPU is measured on Linux only. Run it on an idle machine.
+benchmarks/results/speed-NAME.md, and the plot of time and memory over pixels beside it. Peak memory on a CPU is
+measured on Linux only. Run it on an idle machine.
 """
 
 import argparse
