@@ -47,6 +47,22 @@ def test_batch_has_the_promised_shapes_and_ranges():
     assert not batch.images.requires_grad
 
 
+def test_variety_changes_what_things_are_made_of_and_nothing_else():
+    plain = SyntheticScenes((48, 48), seed=5).batch(12, 3)
+    varied = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
+    assert torch.equal(plain.masks, varied.masks)
+    assert plain.families == varied.families
+    assert plain.backgrounds == varied.backgrounds
+    assert varied.images.isfinite().all()
+    assert varied.images.min() >= 0
+    assert varied.images.max() <= 1
+    inside = (plain.masks > 0.9).expand_as(plain.images)
+    change = (plain.images - varied.images).abs()
+    assert change[inside].mean() > 2 * change[~inside].mean()  # the light falls on all, the materials on objects
+    again = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
+    assert torch.equal(again.images, varied.images)
+
+
 def test_same_seed_and_step_give_the_same_batch_whatever_came_before():
     fresh = SyntheticScenes((48, 48), seed=3).batch(5, 11)
     used = SyntheticScenes((48, 48), seed=3)
@@ -193,6 +209,7 @@ def test_difficulty_lowers_the_contrast():
     [
         ({"size": (16, 64)}, "at least 32 pixels"),
         ({"difficulty": 1.5}, r"difficulty 1\.5 given; wanted a number from 0"),
+        ({"variety": -0.1}, r"variety -0\.1 given; wanted a chance"),
         ({"families": ["dragon"]}, "dragon.*portrait"),
         ({"families": []}, "given; wanted 'train'"),
         ({"backgrounds": "moon"}, "moon.*indoor"),

@@ -499,6 +499,18 @@ for name in ("nano", "lite", "large"):
     print(f"{name:6} {BiRefNetConfig.preset(name).gradient_target}")
 
 # %% [markdown]
+# ### Does the target matter?
+#
+# In short, equal runs of `nano` (`benchmarks/ablations.py`), against the corrected target with the same seed: the
+# original's target, and no gradient loss at all. The dot is the mean, the line the spread over the seeds. Where the
+# line crosses 0, the mask does not tell, in runs as short as these, which target was taught.
+
+# %%
+from birefnet_lite.course.ablations import ablation_plot
+
+ablation_plot(variants=["original gradient target", "attention without its loss"])
+
+# %% [markdown]
 # ## 8 · Equality
 #
 # First, the functions: several shapes, odd ones, a batch of one.

@@ -632,7 +632,32 @@ print(find_settings("finetune").read_text(encoding="utf-8"))
 # photos: without one, scores are taken on the eight themselves, and section 9 showed what these are worth.
 
 # %% [markdown]
-# ## 12 · Play with it
+# ## 12 · What is a part worth?
+#
+# One may ask a trained network with a part switched off, as in notebook 10. But then the rest has learnt to count on
+# that part. The other way is to train *without* it. `benchmarks/ablations.py` does so for `nano`, one part at a time,
+# in short runs on the same scenes, each with several seeds: the seed alone changes a score, and a difference means
+# something only beside that spread.
+
+# %%
+from IPython.display import Markdown
+
+from birefnet_lite.course.ablations import ablation_plot, ablation_table
+
+ablation_plot()
+
+# %% [markdown]
+# The same in numbers: the mean, and in brackets the change against the full network with its spread.
+
+# %%
+Markdown(ablation_table())
+
+# %% [markdown]
+# Read it with care. These runs end where a real one has hardly begun, on drawings that are easy. What helps *at once*
+# shows here; what helps at the end may not. Which dots are farther from 0 than their line is long?
+
+# %% [markdown]
+# ## 13 · Play with it
 #
 # The network of section 9, on one of its scenes: how its mask grows from stage to stage, with the true mask to compare.
 # **Look for two things:**
