@@ -5,6 +5,7 @@ import inspect
 import pytest
 import torch
 import torch.nn.functional as F
+from answers import knows_a_missing_answer
 from torch import nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
@@ -12,7 +13,6 @@ from birefnet_lite.analysis.compare import compare_layers
 from birefnet_lite.blocks import BasicBlock
 from birefnet_lite.course import checks
 from birefnet_lite.course.capstone import broken_network, largest_difference, repair, suspect_tiles, with_side_outputs
-from birefnet_lite.course.checks.result import Result
 from birefnet_lite.decoder import Decoder, DecoderStage
 from birefnet_lite.encoder import Encoder
 from birefnet_lite.lateral import resize
@@ -34,17 +34,9 @@ SOLUTIONS = [
 EACH = pytest.mark.parametrize(("check", "solution"), SOLUTIONS, ids=[check.__name__ for check, _ in SOLUTIONS])
 
 
-def unsolved(*arguments, **options):
-    raise NotImplementedError("your code here")
-
-
 @EACH
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    assert check(solution).passed is True, check(solution)
-    assert check(unsolved) == Result(check.__name__, None, "not solved yet")
-    assert check(None).passed is False
-    assert "raises ZeroDivisionError" in check(lambda *arguments, **options: 1 / 0).message
-    assert check(lambda *arguments, **options: None).passed is False
+    knows_a_missing_answer(check, solution)
 
 
 class WithForward(nn.Module):

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from answers import unsolved
+from answers import knows_a_missing_answer
 from captum.attr import IntegratedGradients
 from torch import nn
 
 from birefnet_lite.course import checks
-from birefnet_lite.course.checks.result import Result
 
 
 def by_captum(score, image, baseline, steps):
@@ -45,11 +44,7 @@ def without_part(model, part, image):
     ],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    assert check(solution).passed is True, check(solution).message
-    assert check(unsolved) == Result(check.__name__, None, "not solved yet")
-    assert check(3).passed is False
-    assert "raises ZeroDivisionError" in check(lambda *arguments: 1 / 0).message
-    assert check(lambda *arguments: None).passed is False
+    knows_a_missing_answer(check, solution)
 
 
 def summed(score, image, baseline, points):

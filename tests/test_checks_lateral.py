@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from answers import unsolved
+from answers import knows_a_missing_answer
 
 from birefnet_lite.course import checks
-from birefnet_lite.course.checks.result import Result
 
 
 def per_cell(x, weight, bias):
@@ -39,11 +38,7 @@ def apart(full, half, weight, bias):
     ],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    assert check(solution).message.startswith("Right")
-    assert check(unsolved) == Result(check.__name__, None, "not solved yet")
-    assert check(3).passed is False
-    assert "raises ZeroDivisionError" in check(lambda *arguments: 1 / 0).message
-    assert "NoneType and not a tensor" in check(lambda *arguments: None).message
+    knows_a_missing_answer(check, solution)
 
 
 def as_rows(x):

@@ -5,11 +5,10 @@ from copy import deepcopy
 import pytest
 import torch
 import torch.nn.functional as F
-from answers import refused, unsolved
+from answers import knows_a_missing_answer, refused
 from torch import nn
 
 from birefnet_lite.course import checks
-from birefnet_lite.course.checks.result import Result
 from birefnet_lite.lateral import resize
 from birefnet_lite.training.losses import BiRefNetLoss
 from birefnet_lite.training.pixel_losses import iou_loss, iou_sum_loss
@@ -36,11 +35,7 @@ def train_step(model, criterion, optimizer, images, masks, labels, clip_norm):
     [(checks.iou_loss, iou_loss), (checks.supervise, supervise), (checks.train_step, train_step)],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    assert check(solution).passed is True, check(solution).message
-    assert check(unsolved) == Result(check.__name__, None, "not solved yet")
-    assert check(3).passed is False
-    assert "raises ZeroDivisionError" in check(lambda *arguments: 1 / 0).message
-    assert check(lambda *arguments: None).passed is False
+    knows_a_missing_answer(check, solution)
 
 
 def iou(logits, mask, p=torch.sigmoid, over=(1, 2, 3), extra=(1.0, 1.0), twice=False, end=lambda x: (1 - x).mean()):

@@ -5,16 +5,12 @@ from collections import OrderedDict
 import pytest
 import torch
 import torch.nn.functional as F
+from answers import knows_a_missing_answer
 from torch import nn
 
 from birefnet_lite.aspp import batch_norm_or_identity
 from birefnet_lite.course import checks
-from birefnet_lite.course.checks.result import Result
 from birefnet_lite.refinement import InwardReference, OutwardReference
-
-
-def unsolved(*arguments, **named):
-    raise NotImplementedError("your code here")
 
 
 def tiles(image, grid, order=("colour", "row", "column")):
@@ -134,12 +130,7 @@ def outward(wrong):
     ],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    result = check(solution)
-    assert result.passed is True, result.message
-    assert check(unsolved) == Result(check.__name__, None, "not solved yet")
-    assert check(3).passed is False
-    assert "raises ZeroDivisionError" in check(lambda *arguments: 1 / 0).message
-    assert check(lambda *arguments: None).passed is False
+    knows_a_missing_answer(check, solution)
 
 
 def by_size(image, side):

@@ -3,11 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from answers import refused, unsolved
+from answers import knows_a_missing_answer, refused
 from torch import nn
 
 from birefnet_lite.course import checks
-from birefnet_lite.course.checks.result import Result
 
 
 def scale_of(norm):
@@ -52,11 +51,7 @@ def convolve_first(coarse, fine, weight, bias):
     ],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    assert check(solution).passed is True
-    assert check(unsolved) == Result(check.__name__, None, "not solved yet")
-    assert check(3).passed is False
-    assert "raises ZeroDivisionError" in check(lambda *arguments: 1 / 0).message
-    assert check(lambda *arguments: None).passed is False
+    knows_a_missing_answer(check, solution)
 
 
 def weights(change):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from answers import unsolved
+from answers import knows_a_missing_answer, unsolved
 from torch import nn
 from torchvision.ops import deform_conv2d
 
@@ -91,11 +91,7 @@ def package_block(in_channels, inner, out_channels, aspp):
     ],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    assert check(solution).message.startswith("Right")
-    assert check(unsolved) == Result(check.__name__, None, "not solved yet")
-    assert check(3).passed is False
-    assert "raises ZeroDivisionError" in check(lambda *arguments: 1 / 0).message
-    assert check(lambda *arguments: None).passed is False
+    knows_a_missing_answer(check, solution)
 
 
 @pytest.mark.parametrize(

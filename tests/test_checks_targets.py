@@ -3,11 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from answers import refused, unsolved
+from answers import knows_a_missing_answer, refused
 from kornia.filters import laplacian as kornia_laplacian
 
 from birefnet_lite.course import checks
-from birefnet_lite.course.checks.result import Result
 from birefnet_lite.lateral import resize
 from birefnet_lite.refinement import gradient_target, laplacian, masked_gradient_target
 from birefnet_lite.training.losses import GradientLoss
@@ -28,13 +27,7 @@ def loss(logits, targets, kind):
     ],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    assert check(solution).passed is True, check(solution).message
-    assert check(unsolved) == Result(check.__name__, None, "not solved yet")
-    assert check(3).passed is False
-    assert "raises ZeroDivisionError" in check(lambda *arguments: 1 / 0).message
-    nothing = check(lambda *arguments: None)
-    assert nothing.passed is False
-    assert "`return`" in nothing.message
+    knows_a_missing_answer(check, solution)
 
 
 def filtered(image, centre=-0.5, other=1 / 48, mode="reflect", side=5, groups=None):

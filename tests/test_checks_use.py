@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from answers import unsolved
+from answers import knows_a_missing_answer
 from PIL import Image
 
 from birefnet_lite.analysis import prepare
 from birefnet_lite.course import checks
-from birefnet_lite.course.checks.result import Result
 from birefnet_lite.image_input import MEAN, STD
 
 MEANS, DEVIATIONS = np.array(MEAN, np.float32), np.array(STD, np.float32)
@@ -44,13 +43,7 @@ def f_measure(prediction, mask, threshold, beta_squared=0.3, chosen=None):
     [(checks.to_network, to_network), (checks.composite, composite), (checks.f_measure, f_measure)],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    assert check(solution).passed is True, check(solution).message
-    assert check(unsolved) == Result(check.__name__, None, "not solved yet")
-    assert check(3).passed is False
-    assert "raises ZeroDivisionError" in check(lambda *arguments: 1 / 0).message
-    nothing = check(lambda *arguments: None)
-    assert nothing.passed is False
-    assert "Is there a `return`?" in nothing.message
+    knows_a_missing_answer(check, solution)
 
 
 def torch_resized(pixels, height, width, **options):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from answers import unsolved
+from answers import knows_a_missing_answer
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
 from birefnet_lite.backbone.swin import window_partition
@@ -24,11 +24,7 @@ from birefnet_lite.encoder import fuse_context, fuse_scales
     ],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    assert check(solution).passed is True
-    assert check(unsolved) == Result(check.__name__, None, "not solved yet")
-    assert check(3).passed is False
-    assert "raises ZeroDivisionError" in check(lambda *arguments: 1 / 0).message
-    assert check(lambda *arguments: None).passed is False
+    knows_a_missing_answer(check, solution)
 
 
 def shapes(widths, height, width):
