@@ -539,10 +539,10 @@ side_by_side(shown, alt="A cup of coffee, and three maps of attention of it, eac
 # %% [markdown]
 # ### What are they worth?
 #
-# `benchmarks/ablations.py` trains `nano` in short, equal runs, with one part off at a time and with several seeds. A dot
-# is the mean change against the full network *with the same seed*, a line its spread over the seeds. *Attention without
-# its loss* keeps the maps and drops what they are taught. If a line crosses 0, these runs do not tell whether the part
-# helps. They are far too short to say what it is worth in a network that has learnt to the end.
+# `benchmarks/ablations.py` trains `nano` in short, equal runs, with one part off at a time and with several seeds. A
+# dot is the mean change against the full network *with the same seed*, a line its spread over the seeds. *Attention
+# without its loss* keeps the maps and drops what they are taught. If a line crosses 0, these runs do not tell whether
+# the part helps. They are far too short to say what it is worth in a network that has learnt to the end.
 
 # %%
 from birefnet_lite.course.ablations import ablation_plot
