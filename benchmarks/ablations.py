@@ -1,7 +1,8 @@
 """Short equal training runs of `nano` with one part off at a time.
 
-    python benchmarks/ablations.py [--seeds 3] [--steps 300] [--jobs 2]
+    python benchmarks/ablations.py [--seeds 3] [--steps 300] [--side 96] [--jobs 2]
 
+The results that ship are those of `--seeds 3 --steps 160 --side 64 --batch 12`, on a CPU.
 A run that is in the results already is not run again; delete birefnet_lite/course/ablations.csv to begin anew. Each
 variant sees the same scenes in the same order as the full network with the same seed; only what the part changes, and
 the random weights that follow from it, differ. Scores are those of the averaged weights on 96 fixed scenes.

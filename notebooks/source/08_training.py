@@ -654,7 +654,8 @@ Markdown(ablation_table())
 
 # %% [markdown]
 # Read it with care. These runs end where a real one has hardly begun, on drawings that are easy. What helps *at once*
-# shows here; what helps at the end may not. Which dots are farther from 0 than their line is long?
+# shows here; what helps at the end may not. Which dots are farther from 0 than their line is long? Two of them by far:
+# the convolutions that may look elsewhere, and the photo that comes back at every stage.
 
 # %% [markdown]
 # ## 13 · Play with it
