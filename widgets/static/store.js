@@ -7,6 +7,8 @@ export const LOOK = ["layer", "channel", "channels", "pin", "colormap", "range",
 const MESSAGE_BYTES = 2 ** 21;
 const PREFETCH_BYTES = 2 ** 24;
 const PATIENCE_MS = 20_000;
+const PAUSE_MS = 120;
+const LATEST_MS = 1000;
 
 const stores = new WeakMap();
 export function storeOf(model) {
@@ -220,13 +222,17 @@ class Store {
     this.tell("look");
   }
 
-  // The kernel hears at most five times a second, and always of the last state; linked widgets on the page hear at once.
+  // The kernel hears of a state that stays for a moment, of a moving one once a second, and always of the last: each time
+  // it turns busy, and the notebook's tool bars with it. Linked widgets on the page hear at once.
   save() {
-    if (this.saving) return;
+    const now = Date.now();
+    this.unsaved ??= now;
+    clearTimeout(this.saving);
+    const wait = Math.min(PAUSE_MS, this.unsaved + LATEST_MS - now);
     this.saving = setTimeout(() => {
-      this.saving = null;
+      this.unsaved = null;
       this.guard(() => this.model.save_changes());
-    }, 200);
+    }, Math.max(0, wait));
   }
 
   // A region while it is drawn, and when it is done: the kernel is told once.
