@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from birefnet_lite.deformable import deform_conv2d, use_backend
+from birefnet_lite.deformable import DeformableConv2d, deform_conv2d, use_backend
 
 # B, C, O, side, kernel: the two outer sizes of a 512 x 512 picture's largest block, then a small network in training.
 CASES = [
@@ -220,16 +220,20 @@ def network(args: argparse.Namespace) -> list[str]:
 
 
 def trained_for_a_while(name: str) -> torch.nn.Module:
-    """A preset with random weights whose taps have moved: a new layer's stand still, which is kind to the cache."""
+    """A preset with random weights whose taps have moved."""
     from birefnet_lite import BiRefNet, BiRefNetConfig
-    from birefnet_lite.deformable import DeformableConv2d
 
     torch.manual_seed(0)
     model = BiRefNet(BiRefNetConfig.preset(name))
+    move_taps(model)
+    return model
+
+
+def move_taps(model: torch.nn.Module) -> None:
+    """Let the taps read elsewhere: a new layer's stand still, which is kinder to the cache than a trained one's."""
     for module in model.modules():
         if isinstance(module, DeformableConv2d):
             torch.nn.init.normal_(module.offset_conv.weight, std=module.offset_conv.weight[0].numel() ** -0.5)
-    return model
 
 
 def learn(model: torch.nn.Module, images: torch.Tensor, backend: str | None) -> None:

@@ -21,7 +21,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from deformable import MIB, by_turns, high_water, machine, resident
+from deformable import MIB, by_turns, high_water, machine, move_taps, resident
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
@@ -40,10 +40,7 @@ def build(name: str, kind: str, device: str, way: str = "eager") -> nn.Module:
     torch.manual_seed(0)
     config = BiRefNetConfig.preset(name) if name in PRESETS else BiRefNetConfig(backbone=name)
     model = BiRefNet(config).eval()
-    for module in model.modules():
-        if isinstance(module, deformable_room.DeformableConv2d):
-            # A new layer's taps stand still, which is kinder to the cache than a trained one's.
-            nn.init.normal_(module.offset_conv.weight, std=module.offset_conv.weight[0].numel() ** -0.5)
+    move_taps(model)
     if kind == "plain":
         return model.to(device)
     model = optimize(model, overlap="overlapped" in way).to(device)

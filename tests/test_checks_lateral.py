@@ -38,7 +38,7 @@ def apart(full, half, weight, bias):
     ],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    knows_a_missing_answer(check, solution)
+    knows_a_missing_answer(check, solution, praise="Right", silence="NoneType and not a tensor")
 
 
 def as_rows(x):

@@ -27,7 +27,7 @@ def loss(logits, targets, kind):
     ],
 )
 def test_the_solution_passes_and_a_stub_is_not_solved_yet(check, solution):
-    knows_a_missing_answer(check, solution)
+    knows_a_missing_answer(check, solution, silence="`return`")
 
 
 def filtered(image, centre=-0.5, other=1 / 48, mode="reflect", side=5, groups=None):

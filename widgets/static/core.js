@@ -118,17 +118,6 @@ export function cells(length, count) {
   return out;
 }
 
-// The nearest pixels of a width × height picture, one byte each, for a smaller one.
-export function shrink(pixels, width, height, toWidth, toHeight) {
-  const out = new Uint8Array(toWidth * toHeight);
-  const columns = cells(toWidth, width);
-  for (let y = 0; y < toHeight; y++) {
-    const row = Math.floor((y * height) / toHeight) * width;
-    for (let x = 0; x < toWidth; x++) out[y * toWidth + x] = pixels[row + columns[x]];
-  }
-  return out;
-}
-
 export const cell = (position, length, count) => clamp(Math.floor((position * count) / length), 0, count - 1);
 export const cellCentre = (index, length, count) => ((index + 0.5) * length) / count;
 

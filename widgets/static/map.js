@@ -1,10 +1,11 @@
 // One map on the page: a canvas, the marks over it, and the cell under the cursor.
-import { cell, codeValue, colourTable, formatValue, overlay, paint, quantumOf, shortValue, shrink } from "./core.js";
+import { cell, codeValue, colourTable, formatValue, overlay, paint, quantumOf, shortValue, thumbnail } from "./core.js";
 import { coloursFor, layerOf, limitsFor } from "./look.js";
 import { h, svg } from "./dom.js";
 
 export const PHOTO = "photo";
 const PANEL_TABLE = new Uint32Array(65536);
+const GREYS = Uint8Array.from({ length: 256 }, (_, grey) => grey);
 
 export class MapPanel {
   // `place` names the panel; with `backdrop` the map lies over the photo, at the photo's size or the one it is shown at.
@@ -39,7 +40,7 @@ export class MapPanel {
   greyOf(photo, width, height) {
     if (width === photo.width) return photo.grey;
     if (this.grey?.length !== width * height || this.greyPhoto !== photo) {
-      this.grey = shrink(photo.grey, photo.width, photo.height, width, height);
+      this.grey = thumbnail({ ...photo, codes: photo.grey }, GREYS, width, height, new Uint8Array(width * height));
       this.greyPhoto = photo;
     }
     return this.grey;

@@ -107,9 +107,8 @@ class SyntheticScenes:
         backgrounds = pick_many(draws, self.background_indices, BACKGROUNDS, n, hardness)
         ground = self.draw_grounds(backgrounds, step, hardness)
         objects, masks = self.draw_objects(families, step, hardness, ground)
-        varied = Draws(n, (self.seed, step, "variety"), self.device)
         if self.variety:
-            objects = remake(varied, objects, ground, self.variety)
+            objects = remake(Draws(n, (self.seed, step, "variety"), self.device), objects, ground, self.variety)
         hidden = [BACKGROUNDS[i].camouflage for i in backgrounds]
         images = torch.empty_like(ground)
         for start in range(0, n, GROUP):  # few at a time stay in a processor's cache

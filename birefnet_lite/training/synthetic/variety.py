@@ -17,14 +17,13 @@ def remake(draws: Draws, objects: Tensor, grounds: Tensor, chance: float) -> Ten
     moved, mirrored and recoloured, in up to three pieces with soft or hard borders, and keep the light and shade of
     what was drawn.
     """
-    count, (height, width) = draws.n, objects.shape[-2:]
+    height, width = objects.shape[-2:]
     made = draws.coin(chance)[:, None]  # (n, 1, 1, 1)
     tone = objects.mean(1, keepdim=True)
     tone = (tone / (tone.mean((2, 3), keepdim=True) + 1e-3)).clamp(0.5, 1.5)
     pieces, scores = [], []
     for k in range(PIECES):
-        others = torch.tensor([(i + 1 + k) % count for i in range(count)], device=objects.device)
-        stuff = grounds[others].roll((draws.integer(0, height - 1), draws.integer(0, width - 1)), (2, 3))
+        stuff = grounds.roll((-1 - k, draws.integer(0, height - 1), draws.integer(0, width - 1)), (0, 2, 3))
         stuff = stuff.flip(3) if draws.flag(0.5) else stuff
         stuff = stuff[:, torch.randperm(3, generator=draws.generator, device=draws.device)]
         middle = stuff.mean((2, 3), keepdim=True)
