@@ -14,7 +14,7 @@ from birefnet_lite.training.synthetic.canvas import Canvas
 from birefnet_lite.training.synthetic.draws import Draws
 from birefnet_lite.training.synthetic.shapes import FAMILIES
 from birefnet_lite.training.synthetic.textures import soften
-from birefnet_lite.training.synthetic.variety import dapple, remake
+from birefnet_lite.training.synthetic.variety import dapple, remake, restyle
 
 EVALUATION_SEED, EVALUATION_DIFFICULTY = 271828, 0.5
 LEAST_AREA, MOST_AREA, ATTEMPTS = 0.015, 0.85, 3
@@ -67,8 +67,9 @@ class SyntheticScenes:
     nothing that went before. difficulty: from 0 (few families, strong contrast, plain ground) to 1 (all of them,
     camouflage, thin parts, distractors, damage). families, backgrounds: "train" (all but the two held-out families of
     each), "held_out", "all", or names. device: where everything is computed. variety: the chance that an object is made
-    of materials drawn for grounds, and that uneven light falls on a whole scene; what else is drawn stays the same. The
-    numbers of one seed are the same on every machine with the same kind of device and version of PyTorch.
+    of materials drawn for grounds, that uneven light falls on a whole scene, and (a little rarer) that its colours are
+    mixed anew; what else is drawn stays the same. The numbers of one seed are the same on every machine with the same
+    kind of device and version of PyTorch.
 
     Raises ValueError for a size, difficulty, variety or name that is out of range.
     """
@@ -117,6 +118,7 @@ class SyntheticScenes:
             scene = arrange(draws, ground[part], objects[part], masks[part], hidden[part], hardness)
             if self.variety:
                 scene = dapple(Draws(draws.n, (*draws.key, "light"), self.device), scene, self.variety)
+                scene = restyle(Draws(draws.n, (*draws.key, "film"), self.device), scene, self.variety)
             images[part] = photograph(draws, scene, hardness)
         return Batch(
             images,

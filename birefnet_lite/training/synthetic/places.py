@@ -6,7 +6,7 @@ import torch
 
 from birefnet_lite.training.synthetic import distances as sd
 from birefnet_lite.training.synthetic.canvas import Canvas
-from birefnet_lite.training.synthetic.surfaces import fractal, light_up, step, tiled
+from birefnet_lite.training.synthetic.surfaces import cells, fractal, light_up, step, tiled
 from birefnet_lite.training.synthetic.textures import surface
 
 
@@ -147,3 +147,34 @@ def clutter(c: Canvas) -> None:
             colour = colour * (1 + d.uniform(0, 0.25) * c.noise(d.pick(("rough", "mottle", "grain"))))[:, None]
         c.colour = torch.lerp(c.colour, colour.expand_as(c.colour), step(shape, c.pixel)[:, None])
     light_up(c)
+
+
+def shelves(c: Canvas) -> None:
+    """Racks full of small things, a workshop's wall, a bookcase: as much detail behind an object as in it."""
+    d = c.draws
+    x, y = sd.rotate(c.x, c.y, d.uniform(-0.1, 0.1))
+    depth = 1 + d.uniform(-0.4, 0.4) * x
+    board = d.uniform(0.02, 0.12)
+    v = y / depth * d.uniform(1.2, 3.5) + 8
+    row, above = v.floor(), 1 - torch.remainder(v, 1)  # above: height over the board, 0 to 1
+    u = x / depth * d.uniform(3, 9) + 16 + 7 * row
+    u = u + d.uniform(0, 0.3) * (u * d.uniform(0.8, 2.5)).sin()  # things of unequal width
+    tone = d.pick((None, None, "cloth", "paint", "wood"))
+    pick, tall = cells(c, u, row), cells(c, u, row) * d.uniform(0.3, 0.8) + d.uniform(0.1, 0.5)
+    colour = torch.lerp(c.colour_of(tone), c.colour_of(tone), pick[:, None])
+    colour = torch.where((pick > 0.66)[:, None], c.colour_of(tone), colour)
+    inside = torch.remainder(u, 1)
+    colour = colour * (1.15 - d.uniform(0, 1.2) * (inside - 0.5).abs())[:, None]  # round, or flat in front
+    label = sd.both((inside - 0.5).abs() - 0.3, (above - 0.35).abs() - d.uniform(0.05, 0.15))
+    label = step(label, 0.05) * d.uniform(0, 0.9)
+    colour = torch.lerp(colour, c.colour_of().expand_as(colour), label[:, None])
+    c.cover(c.colour_of(d.pick(("dark", "dark", "wall", "wood"))) * d.uniform(0.4, 1.0)[:, None])
+    thing = sd.both(above - tall, (inside - 0.5).abs() - d.uniform(0.38, 0.5))
+    c.colour = torch.lerp(c.colour, colour, step(thing, 0.02)[:, None])
+    c.cover(c.colour_of(d.pick(("wood", "metal", "light"))), step(above - board, 0.02))
+    c.colour = c.colour * (1 + d.uniform(0, 0.15) * c.noise("rough"))[:, None]
+    if d.flag(0.6):  # a floor before it
+        below = c.y - d.uniform(0.0, 0.8) - d.uniform(-0.1, 0.1) * c.x
+        floor = c.colour_of(d.pick(("stone", "wood", "wall"))) * (1 + d.uniform(0, 0.2) * c.noise("cloud"))[:, None]
+        c.colour = torch.lerp(c.colour, floor, step(-below, c.pixel, 2.0)[:, None])
+    light_up(c, 0.5)

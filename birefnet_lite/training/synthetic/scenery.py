@@ -3,7 +3,7 @@
 import torch
 
 from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic import figures, household, solid, thin, vehicles
+from birefnet_lite.training.synthetic import figures, household, solid, tableware, thin, vehicles
 from birefnet_lite.training.synthetic.canvas import Canvas
 
 
@@ -66,7 +66,7 @@ MEMBERS = {
     household.tripod: 1.5,
     household.plant: 1,
     household.bag: 1,
-    household.cup: 1,
+    tableware.cup: 1,
     vehicles.two_wheeler: 1,
     solid.turned: 1,
     solid.fruit: 0.5,

@@ -3,7 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from birefnet_lite.training.synthetic import closeups, figures, household, machines, scenery, solid, thin, vehicles
+from birefnet_lite.training.synthetic import (
+    closeups,
+    figures,
+    household,
+    machines,
+    scenery,
+    solid,
+    tableware,
+    thin,
+    vehicles,
+)
 from birefnet_lite.training.synthetic.canvas import Canvas
 
 
@@ -46,8 +56,8 @@ FAMILIES = (
     Family(figures.bird, 0.2, 1.2),
     Family(figures.fish, 0.1),
     Family(figures.creature, 0.2, 1.2),
-    Family(household.cup, 0.1, 1.2),
-    Family(household.tableware, 0.2, 2.0),
+    Family(tableware.cup, 0.1, 1.2),
+    Family(tableware.tableware, 0.2, 2.5),
     Family(vehicles.car, 0.2, 1.2),
     Family(vehicles.two_wheeler, 0.4, 2.0),
     Family(vehicles.aircraft, 0.2),

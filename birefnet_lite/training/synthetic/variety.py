@@ -1,6 +1,7 @@
-"""What keeps a network from taking drawings for the world: objects of any material, light that knows no outline."""
+"""What keeps a network from taking drawings for the world: any material, light that knows no outline, any film."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from birefnet_lite.training.synthetic.canvas import NOISES
@@ -47,3 +48,20 @@ def dapple(draws: Draws, scenes: Tensor, chance: float) -> Tensor:
     shade = soften(shade, (draws.uniform(0, 0.03) * min(height, width))[:, None])
     strength = draws.coin(chance) * draws.uniform(0.1, 0.6)
     return scenes * (1 - strength[:, None] * shade) * (1 + 0.5 * strength[:, None])
+
+
+def restyle(draws: Draws, scenes: Tensor, chance: float) -> Tensor:
+    """Scenes (n, 3, H, W), some seen through a random convolution: outlines stay, colours and fine texture do not.
+
+    The kernel mixes the channels of 1, 3 or 5 pixels square; mean and spread of every channel are kept (random
+    convolution as augmentation: Xu et al., 2021, arXiv 2007.13003).
+    """
+    n, channels, height = scenes.shape[:3]
+    side = draws.pick((1, 3, 5))
+    kernel = draws.field(channels, channels, side, side).flatten(0, 1)
+    wide = F.pad(scenes, (side // 2,) * 4, mode="replicate").reshape(1, n * channels, height + side - 1, -1)
+    other = F.conv2d(wide, kernel, groups=n).view_as(scenes)
+    mean, spread = scenes.mean((2, 3), keepdim=True), scenes.std((2, 3), keepdim=True)
+    other = (other - other.mean((2, 3), keepdim=True)) / (other.std((2, 3), keepdim=True) + 1e-3) * spread + mean
+    weight = draws.coin(0.6 * chance) * draws.uniform(0.2, 0.8)
+    return torch.lerp(scenes, other.clamp(0, 1.5), weight[:, None])
