@@ -176,45 +176,56 @@ def compare(args: argparse.Namespace) -> list[str]:
     return lines
 
 
+WAYS = {"torchvision": ("torchvision", False), "own": (None, False), "own, recomputing": (None, True)}
+"""Backend of the deformable convolutions; whether activations are recomputed in the backward."""
+
+
 def network(args: argparse.Namespace) -> list[str]:
     """A whole network's forward and one step of training, with torchvision's operator and with this package's."""
     model = trained_for_a_while(args.model).to(args.device)
     one, two = (torch.randn(b, 3, args.side, args.side, device=args.device) for b in (1, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0)
 
-    def forward(backend: str | None) -> Callable[[], object]:
+    def forward(way: str) -> Callable[[], object]:
         def work() -> None:
-            with torch.inference_mode(), use_backend(backend):
+            with torch.inference_mode(), use_backend(WAYS[way][0]):
                 model.eval()(one)
 
         return work
 
-    def step(backend: str | None) -> Callable[[], object]:
+    def step(way: str) -> Callable[[], object]:
         def work() -> None:
-            learn(model, two, backend)
+            learn(model, two, way)
             optimizer.step()
             optimizer.zero_grad()
 
         return work
 
-    lines = [f"| {args.model}, {args.side} x {args.side} | torchvision | own | ratio |", "|---|---|---|---|"]
-    for name, make in (("forward, one image", forward), ("training step, two images", step)):
-        before, after = by_turns([make("torchvision"), make(None)], args.device, args.budget)
-        lines.append(f"| {name} | {before:.2f} s | {after:.2f} s | {before / after:.2f} |")
+    lines = [f"| {args.model}, {args.side} x {args.side} | {' | ratio | '.join(WAYS)} | ratio |", "|---" * 6 + "|"]
+    before, after = by_turns([forward("torchvision"), forward("own")], args.device, args.budget)
+    lines.append(f"| forward, one image | {before:.2f} s | {after:.2f} s | {before / after:.2f} | | |")
+    before, *after = by_turns([step(way) for way in WAYS], args.device, args.budget)
+    ratios = " | ".join(f"{t:.2f} s | {before / t:.2f}" for t in after)
+    lines.append(f"| training step, two images | {before:.2f} s | {ratios} |")
     if args.device == "cpu" and Path("/proc/self/clear_refs").exists():
-        before, after = (step_peak_in_its_own_process(args, backend) for backend in ("torchvision", None))
-        lines.append(f"| its peak memory | {before:.0f} MiB | {after:.0f} MiB | 1/{before / after:.2f} |")
+        before, *after = (step_peak_in_its_own_process(args, way) for way in WAYS)
+        ratios = " | ".join(f"{m:.0f} MiB | 1/{before / m:.2f}" for m in after)
+        lines.append(f"| its peak memory | {before:.0f} MiB | {ratios} |")
     # In float32 a ReLU that rounding tips over changes whole gradients, whichever operator is used.
     model, small = model.double(), two[..., :128, :128].double()
     gradients = []
-    for backend in ("torchvision", None):
+    for way in WAYS:
         torch.manual_seed(1)  # the same dropout
-        learn(model, small, backend)
+        learn(model, small, way)
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
         model.zero_grad()
     # A bias in front of a batch norm has no gradient but rounding: what is below this counts as zero.
     zero = 1e-5 * max(b.abs().max() for b in gradients[0])
-    largest = max((a - b).abs().max() / b.abs().max().clamp(min=zero) for b, a in zip(*gradients, strict=True))
+    largest = max(
+        (a - b).abs().max() / b.abs().max().clamp(min=zero)
+        for other in gradients[1:]
+        for b, a in zip(gradients[0], other, strict=True)
+    )
     lines += ["", f"In float64 gradients differ by {largest:.1e} of each parameter's largest, at most."]
     return lines
 
@@ -236,29 +247,33 @@ def move_taps(model: torch.nn.Module) -> None:
             torch.nn.init.normal_(module.offset_conv.weight, std=module.offset_conv.weight[0].numel() ** -0.5)
 
 
-def learn(model: torch.nn.Module, images: torch.Tensor, backend: str | None) -> None:
+def learn(model: torch.nn.Module, images: torch.Tensor, way: str) -> None:
     """Forward and backward of one step of training."""
+    from birefnet_lite.training.recompute import recompute_activations
+
+    backend, recompute = WAYS[way]
+    recompute_activations(model, recompute)
     with use_backend(backend):
         out = model.train()(images)
         maps = (out.logits, *out.side_logits, *out.gradient_logits)
         sum(m.square().mean() for m in maps).backward()
 
 
-def step_peak(name: str, side: int, backend: str | None) -> float:
+def step_peak(name: str, side: int, way: str) -> float:
     """MiB that one step of training takes at its peak, beyond the weights."""
     model, images = trained_for_a_while(name), torch.randn(2, 3, side, side)
-    learn(model, images[..., :64, :64], backend)  # what the libraries and the gradients keep
+    learn(model, images[..., :64, :64], way)  # what the libraries and the gradients keep
     model.zero_grad()
     ctypes.CDLL(None).malloc_trim(0)
     high_water()
     before = resident()
-    learn(model, images, backend)
+    learn(model, images, way)
     return (high_water() - before) / MIB
 
 
-def step_peak_in_its_own_process(args: argparse.Namespace, backend: str | None) -> float:
+def step_peak_in_its_own_process(args: argparse.Namespace, way: str) -> float:
     command = [sys.executable, __file__, "--threads", str(args.threads), "--model", args.model]
-    command += ["--side", str(args.side), "--step-peak", str(backend)]
+    command += ["--side", str(args.side), "--step-peak", way]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
@@ -292,7 +307,7 @@ def main() -> None:
         print(peak(tuple(map(int, case)), None if backend == "None" else backend, step, "cpu", torch.float32))
         return
     if args.step_peak:
-        print(step_peak(args.model, args.side, None if args.step_peak == "None" else args.step_peak))
+        print(step_peak(args.model, args.side, args.step_peak))
         return
     command = "python benchmarks/deformable.py " + " ".join(w for w in sys.argv[1:] if w not in ("--save", args.save))
     lines = [f"{machine(args.device)}; torch {torch.__version__}; `{command.strip()}`", ""]

@@ -92,6 +92,15 @@ def test_a_run_is_not_taken_for_another(tmp_path):
     assert Training(settings(tmp_path)).step == 0
 
 
+def test_recomputed_activations_change_no_number(tmp_path):
+    runs = [
+        train(settings(tmp_path / str(on), steps=3, validate_every=9, recompute_activations=on), progress=False)
+        for on in (False, True)
+    ]
+    assert_same(*(run.plain_model.state_dict() for run in runs))
+    assert_same(*(run.average.model.state_dict() for run in runs))
+
+
 def test_divergence_names_the_step_and_leaves_the_last_good_state(tmp_path, monkeypatch):
     run = Training(settings(tmp_path))
     right = run.loss.forward

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from birefnet_lite.model import BiRefNet
 from birefnet_lite.training.ema import WeightAverage
 from birefnet_lite.training.losses import BiRefNetLoss
+from birefnet_lite.training.recompute import recompute_activations
 from birefnet_lite.training.report import Report
 from birefnet_lite.training.schedule import ema_decay_at, learning_rate_at, loss_weights_at
 from birefnet_lite.training.settings import TrainSettings
@@ -27,7 +28,16 @@ __all__ = ["BEST_FILE", "Diverged", "Training"]
 
 BEST_FILE = "best.safetensors"
 # What may differ when a run goes on: none of these changes a number.
-FREE_TO_CHANGE = {"output", "workers", "save_every", "log_every", "tensorboard", "pictures", "max_minutes"}
+FREE_TO_CHANGE = {
+    "output",
+    "workers",
+    "recompute_activations",
+    "save_every",
+    "log_every",
+    "tensorboard",
+    "pictures",
+    "max_minutes",
+}
 
 
 class Diverged(RuntimeError):
@@ -55,6 +65,7 @@ class Training:
         model = build_model(settings).to(memory_format=torch.channels_last)  # a quarter faster in bfloat16
         torch.manual_seed(settings.seed + 1 + rank)  # the same weights, but dropout of its own, in every process
         self.average = WeightAverage(model.to(self.device)) if settings.ema_decay else None
+        recompute_activations(model, settings.recompute_activations)
         if processes > 1 and self.device.type == "cuda" and not settings.freeze_batch_norm:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)

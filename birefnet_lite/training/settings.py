@@ -52,7 +52,8 @@ class TrainSettings:
     difficulty_ramp: float = 0.6
     """Part of the run over which difficulty rises in a straight line."""
     variety: float = 0.0
-    """Chance that a synthetic object is made of any materials, and that its scene lies under uneven light."""
+    """Chance that a synthetic object is made of any materials, that its scene lies under uneven light, that its colours
+    are mixed anew."""
     reuse: int = 1
     """How often each synthetic scene is used, the first time as drawn, then flipped, turned, cropped and recoloured:
     on a CPU, drawing costs as much as learning."""
@@ -73,6 +74,8 @@ class TrainSettings:
     ema_decay: float = 0.998
     """Decay per step of the averaged weights, which are validated and kept; 0: no average."""
     precision: Literal["no", "bf16"] = "no"
+    recompute_activations: bool = False
+    """Keep fewer activations and compute them again in the backward: less than half the memory, a third more time."""
     dropout: float = 0.5
     """Chance of each dropout; 0.5 is the original's. Endless data and a small network want none."""
     plain_steps: int = 0
