@@ -201,7 +201,9 @@ def network(args: argparse.Namespace) -> list[str]:
 
         return work
 
-    lines = [f"| {args.model}, {args.side} x {args.side} | {' | ratio | '.join(WAYS)} | ratio |", "|---" * 6 + "|"]
+    first, *others = WAYS
+    heads = "".join(f" | {way} | ratio" for way in others)
+    lines = [f"| {args.model}, {args.side} x {args.side} | {first}{heads} |", "|---" * 6 + "|"]
     before, after = by_turns([forward("torchvision"), forward("own")], args.device, args.budget)
     lines.append(f"| forward, one image | {before:.2f} s | {after:.2f} s | {before / after:.2f} | | |")
     before, *after = by_turns([step(way) for way in WAYS], args.device, args.budget)
@@ -309,8 +311,12 @@ def main() -> None:
     if args.step_peak:
         print(step_peak(args.model, args.side, args.step_peak))
         return
-    command = "python benchmarks/deformable.py " + " ".join(w for w in sys.argv[1:] if w not in ("--save", args.save))
-    lines = [f"{machine(args.device)}; torch {torch.__version__}; `{command.strip()}`", ""]
+    words = sys.argv[1:]
+    if args.save:
+        i = words.index("--save")
+        del words[i : i + 2]
+    command = " ".join(("python benchmarks/deformable.py", *words))
+    lines = [f"{machine(args.device)}; torch {torch.__version__}; `{command}`", ""]
     if args.cpu_time:
         lines += ["Times are the process's own (the machine had other work).", ""]
     lines += network(args) if args.model else compare(args)

@@ -224,7 +224,10 @@ def main() -> None:
         name, side, kind = args.peak
         print(peak(name, int(side), kind, args.device, getattr(torch, args.dtype), args.optimized))
         return
-    words = [word for word in sys.argv[1:] if word not in ("--save", args.save)]
+    words = sys.argv[1:]
+    if args.save:
+        i = words.index("--save")
+        del words[i : i + 2]
     head = f"{machine(args.device)}; torch {torch.__version__}; `{' '.join(['python benchmarks/speed.py', *words])}`"
     lines = [head, "", "| model | side | plain | optimized | ratio | peak, plain | optimized | ratio |"]
     lines.append("|---|---|---|---|---|---|---|---|")

@@ -75,7 +75,8 @@ class TrainSettings:
     """Decay per step of the averaged weights, which are validated and kept; 0: no average."""
     precision: Literal["no", "bf16"] = "no"
     recompute_activations: bool = False
-    """Keep fewer activations and compute them again in the backward: less than half the memory, a third more time."""
+    """Keep fewer activations and compute them again in the backward: less than half the memory for a seventh more
+    time (`lite`, two images of 512 x 512 pixels, CPU)."""
     dropout: float = 0.5
     """Chance of each dropout; 0.5 is the original's. Endless data and a small network want none."""
     plain_steps: int = 0
