@@ -7,9 +7,17 @@ import torch
 from torch import nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
+from birefnet_lite.backbone.swin import SWIN_VARIANTS
 from birefnet_lite.training.recompute import Recomputed, recompute_activations, segments
 
 NARROW = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 4, "gradient_channels": 4}
+
+
+@pytest.fixture
+def tiny_swin(monkeypatch):
+    """A Swin of few and narrow layers."""
+    tiny = {"width": 16, "depths": (2, 2, 2, 2), "heads": (1, 2, 4, 8), "window": 7}
+    monkeypatch.setitem(SWIN_VARIANTS, "swin_v1_t", tiny)
 
 
 def network(backbone: str, **changes) -> BiRefNet:
@@ -43,8 +51,8 @@ def saved_bytes(model: BiRefNet) -> int:
     return sum(tensor.untyped_storage().nbytes() for address, tensor in kept.items() if address not in own)
 
 
-@pytest.mark.parametrize("backbone", ["convnet_n", "resnet50", "vgg16bn", "swin_v1_t", "pvt_v2_b0", "dino_v3_s"])
-def test_gradients_and_statistics_are_those_of_the_plain_step(backbone):
+@pytest.mark.parametrize("backbone", ["convnet_n", "vgg16bn", "swin_v1_t", "pvt_v2_b0"])
+def test_gradients_and_statistics_are_those_of_the_plain_step(backbone, tiny_swin):
     plain = network(backbone)
     again = deepcopy(plain)
     recompute_activations(again)
@@ -61,7 +69,7 @@ def test_gradients_and_statistics_are_those_of_the_plain_step(backbone):
 
 
 @pytest.mark.parametrize("backbone", ["convnet_n", "swin_v1_t"])
-def test_less_than_half_is_kept(backbone):
+def test_less_than_half_is_kept(backbone, tiny_swin):
     model = network(backbone)
     plain = saved_bytes(model)
     recompute_activations(model)
@@ -70,10 +78,10 @@ def test_less_than_half_is_kept(backbone):
     assert saved_bytes(model) == plain
 
 
-def test_no_part_is_inside_another_and_blocks_are_found():
+def test_no_part_is_inside_another_and_blocks_are_found(tiny_swin):
     model = network("swin_v1_t")
     parts = segments(model)
-    assert len(parts) == 12 + 1 + 4 + 1  # blocks of the backbone, squeeze, stages, image branch
+    assert len(parts) == 8 + 1 + 4 + 1  # blocks of the backbone, squeeze, stages, image branch
     inside = [set(part.modules()) for part in parts]
     assert sum(len(modules) for modules in inside) == len(set().union(*inside))
 
