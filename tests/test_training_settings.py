@@ -119,6 +119,7 @@ def test_difficulty_decay_and_losses_follow_the_step():
     assert [difficulty_at(settings, step) for step in (0, 25, 50, 99)] == pytest.approx([0.2, 0.5, 0.8, 0.8])
     assert ema_decay_at(settings, 0) == 0.1
     assert ema_decay_at(settings, 5000) == 0.9
+    assert ema_decay_at(TrainSettings(output="a", ema_decay=0.9, start_from="nano"), 0) == 0.9
     assert loss_weights_at(settings, 89) == {"bce": 1.0}
     assert loss_weights_at(settings, 90) == {"ssim": 2.0}
 

@@ -30,7 +30,9 @@ def difficulty_at(settings: TrainSettings, step: int) -> float:
 
 
 def ema_decay_at(settings: TrainSettings, step: int) -> float:
-    """Decay of the averaged weights; short at first, so that the random start is soon forgotten."""
+    """Decay of the averaged weights. A random start is soon forgotten; a checkpoint is worth remembering."""
+    if settings.start_from:
+        return settings.ema_decay
     return min(settings.ema_decay, (1 + step) / (10 + step))
 
 
