@@ -61,14 +61,19 @@ def fold(conv: nn.Conv2d, norm: nn.Module) -> Affine:
 
 def fold_batch_norms(net: nn.Module) -> None:
     """Folds, in place, each batch norm that directly follows a convolution in an `nn.Sequential`, or in a residual
-    block whose pairs are called conv1 and bn1, conv2 and bn2, and so on (torchvision's ResNet)."""
+    block whose pairs are called conv1 and bn1, conv2 and bn2, and so on (torchvision's ResNet).
+
+    The convolution that reads the image keeps its norm. Neighbouring pixels are nearly equal, so what is rounded off
+    its weights in half precision adds up instead of averaging out; weights from a half-precision file lose nothing as
+    they are, but would as folded ones.
+    """
     for module in net.modules():
         names = list(module._modules)
         pairs = list(pairwise(names)) if isinstance(module, nn.Sequential) else []
         pairs += [(name, name.replace("conv", "bn")) for name in names if name[:4] == "conv" and name[4:].isdigit()]
         for conv_name, norm_name in pairs:
             conv, norm = module._modules[conv_name], module._modules.get(norm_name)
-            if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+            if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and conv.in_channels > 3:
                 module._modules[conv_name] = build_conv(fold(conv, norm), like=conv)
                 module._modules[norm_name] = nn.Identity()
 
