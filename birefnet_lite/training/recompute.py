@@ -1,7 +1,7 @@
 """Activation checkpointing: a step of training in less memory, for the time of a second forward."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -55,8 +55,11 @@ class Recomputed:
         forward = type(self.module).forward.__get__(self.module)
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
-        contexts = lambda: (nullcontext(), _statistics_kept(self.module))  # noqa: E731
-        return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
+        return checkpoint(forward, *args, use_reentrant=False, context_fn=self._contexts, **kwargs)
+
+    def _contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
+        """Around the first forward, and around the second."""
+        return nullcontext(), _statistics_kept(self.module)
 
 
 @contextmanager
