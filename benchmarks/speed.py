@@ -21,7 +21,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from deformable import MIB, by_turns, high_water, machine, move_taps, resident
+from deformable import MIB, by_turns, high_water, machine, move_taps, own_command, resident
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
@@ -224,11 +224,7 @@ def main() -> None:
         name, side, kind = args.peak
         print(peak(name, int(side), kind, args.device, getattr(torch, args.dtype), args.optimized))
         return
-    words = sys.argv[1:]
-    if args.save:
-        i = words.index("--save")
-        del words[i : i + 2]
-    head = f"{machine(args.device)}; torch {torch.__version__}; `{' '.join(['python benchmarks/speed.py', *words])}`"
+    head = f"{machine(args.device)}; torch {torch.__version__}; `{own_command('speed.py', args.save)}`"
     lines = [head, "", "| model | side | plain | optimized | ratio | peak, plain | optimized | ratio |"]
     lines.append("|---|---|---|---|---|---|---|---|")
     rows, notes = [], [""]
