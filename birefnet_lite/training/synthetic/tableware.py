@@ -62,7 +62,7 @@ def tableware(c: Canvas) -> None:
     for k in range(vessels):
         turn, off = d.uniform(0, 2 * math.pi), (d.uniform(0, 0.15) if vessels == 1 else d.uniform(0.3, 0.4)) * wide
         turn = turn + 2 * math.pi * k / vessels
-        size = wide * d.uniform(0.4, 0.7) / max(vessels, 1) ** 0.5
+        size = wide * d.uniform(0.4, 0.7) / vessels**0.5
         vessel(c, x - off * turn.cos(), y - off * turn.sin(), size, china if d.flag(0.7) else c.material())
     for _ in range(0 if vessels else d.integer(1, 7)):
         u, v = sd.rotate(x - d.uniform(-0.35, 0.35), y - d.uniform(-0.35, 0.35), d.uniform(0, 3))
