@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 
+from birefnet_lite.backbone.swin import SWIN_VARIANTS
 from birefnet_lite.checkpoint import best_device
 
 os.environ["BIREFNET_PROGRESS"] = "off"  # nobody's progress is read or changed by a test
@@ -22,6 +23,14 @@ def pytest_collection_modifyitems(items):
 def seeded():
     """Random weights and inputs are the same in each run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def tiny_swin(monkeypatch):
+    """The name of a Swin with few and narrow layers."""
+    tiny = {"width": 16, "depths": (2, 2, 2, 2), "heads": (1, 2, 4, 8), "window": 7}
+    monkeypatch.setitem(SWIN_VARIANTS, "swin_v1_t", tiny)
+    return "swin_v1_t"
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from birefnet_lite import BiRefNet, BiRefNetConfig, load
-from birefnet_lite.backbone.swin import SWIN_VARIANTS
 from birefnet_lite.photos import PHOTOS, load_photo
 from birefnet_lite.predict import segment
 from birefnet_lite.rewrites import RecordedBiRefNet, optimize, record
@@ -24,14 +23,6 @@ def small(**fields) -> BiRefNet:
     model = BiRefNet(BiRefNetConfig(**{"backbone": "timm:test_convnext", **SMALL, **fields}))
     fill_model(model)
     return model.eval()
-
-
-@pytest.fixture
-def tiny_swin(monkeypatch):
-    """The name of a Swin with few and narrow layers."""
-    tiny = {"width": 16, "depths": (2, 2, 2, 2), "heads": (1, 2, 4, 8), "window": 7}
-    monkeypatch.setitem(SWIN_VARIANTS, "swin_v1_t", tiny)
-    return "swin_v1_t"
 
 
 def assert_same(model: BiRefNet, shape: tuple[int, ...], dtype: torch.dtype) -> None:

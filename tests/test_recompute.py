@@ -7,17 +7,9 @@ import torch
 from torch import nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
-from birefnet_lite.backbone.swin import SWIN_VARIANTS
 from birefnet_lite.training.recompute import Recomputed, recompute_activations, segments
 
 NARROW = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 4, "gradient_channels": 4}
-
-
-@pytest.fixture
-def tiny_swin(monkeypatch):
-    """A Swin of few and narrow layers."""
-    tiny = {"width": 16, "depths": (2, 2, 2, 2), "heads": (1, 2, 4, 8), "window": 7}
-    monkeypatch.setitem(SWIN_VARIANTS, "swin_v1_t", tiny)
 
 
 def network(backbone: str, **changes) -> BiRefNet:
