@@ -209,7 +209,7 @@ def test_a_notebook_that_is_built_leaves_no_trace(tmp_path, monkeypatch):
 
 def test_many_kernels_at_once_leave_a_whole_file(kept):
     code = (
-        "import sys\nfrom birefnet_lite.course.progress import record\nfor _ in range(15): record(sys.argv[1], False)"
+        "import sys\nfrom birefnet_lite.course.progress import record\nfor _ in range(40): record(sys.argv[1], False)"
     )
     workers = [subprocess.Popen([sys.executable, "-c", code, name]) for name in ("wire", "fuse_context")]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
