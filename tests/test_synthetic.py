@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from skimage.metrics import structural_similarity
+from torchvision.transforms.functional import InterpolationMode, rotate
 
 from birefnet_lite.training.synthetic import (
     SyntheticScenes,
@@ -11,6 +12,7 @@ from birefnet_lite.training.synthetic import (
     camera,
     compose,
     family_names,
+    graft,
     held_out_scenes,
 )
 from birefnet_lite.training.synthetic import distances as sd
@@ -55,22 +57,83 @@ def test_batch_has_the_promised_shapes_and_ranges():
     assert not batch.images.requires_grad
 
 
-def test_variety_changes_what_things_are_made_of_and_nothing_else(monkeypatch):
+def test_variety_changes_objects_and_light_and_nothing_else(monkeypatch):
     plain = SyntheticScenes((48, 48), seed=5).batch(12, 3)
     varied = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
-    assert torch.equal(plain.masks, varied.masks)
     assert plain.families == varied.families
     assert plain.backgrounds == varied.backgrounds
-    assert varied.images.isfinite().all()
-    assert varied.images.min() >= 0
-    assert varied.images.max() <= 1
+    for values in (varied.images, varied.masks):
+        assert values.isfinite().all()
+        assert values.min() >= 0
+        assert values.max() <= 1
     again = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
     assert torch.equal(again.images, varied.images)
+    assert torch.equal(again.masks, varied.masks)
+    assert not torch.equal(plain.masks, varied.masks)
+    monkeypatch.setattr(compose, "graft", lambda draws, objects, masks, chance: (objects, masks))
     monkeypatch.setattr(compose, "restyle", lambda draws, scenes, chance: scenes)  # it falls on all alike
-    unstyled = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
+    uncut = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
+    assert torch.equal(plain.masks, uncut.masks)
     inside = (plain.masks > 0.9).expand_as(plain.images)
-    change = (plain.images - unstyled.images).abs()
+    change = (plain.images - uncut.images).abs()
     assert change[inside].mean() > 2 * change[~inside].mean()  # the light falls on all, the materials on objects
+
+
+def layers_of(n=6, side=96):
+    """Colours and covers of drawn objects, a layer each, well inside the frame."""
+    scenes = SyntheticScenes((side, side), seed=8, difficulty=0.3)
+    kinds = chosen(["star", "polygon", "ring", "cup", "fish", "crate"], FAMILIES, "family")[:n]
+    colours, masks = scenes.draw_objects(kinds, 0, 0.3, torch.full((n, 3, side, side), 0.5))
+    return torch.cat((colours, masks[:, None]), 1)
+
+
+def test_grafts_change_shapes_and_lose_no_object():
+    layers = layers_of()
+    colours, masks = layers[:, :3], layers[:, 3]
+    kept = graft.graft(Draws(6, ("a",)), colours, masks, 0.0)
+    assert torch.equal(kept[0], colours)
+    assert torch.equal(kept[1], masks)
+    for key in range(8):
+        _, other = graft.graft(Draws(6, (key,)), colours, masks, 1.0)
+        assert other.min() >= 0
+        assert other.max() <= 1
+        # Four changes at most, each of which keeps its part.
+        assert (other.mean((1, 2)) > graft.LEAST_PART**4 * masks.mean((1, 2))).all()
+        assert ((other - masks).abs().mean((1, 2)) > 0.01).any()
+
+
+def test_a_graft_moves_a_colour_with_its_shape():
+    """What was of one colour still is, inside: nothing of the surroundings is taken along."""
+    layers = layers_of()
+    layers[:, :3] = torch.tensor([0.8, 0.1, 0.3]).view(1, 3, 1, 1)
+    for change in (graft.bend, graft.fold, graft.join, graft.pierce):
+        result = change(Draws(6, ("colour",)), layers, layers.roll(1, 0))
+        inside = (result[:, 3:] > 0.99).expand(-1, 3, -1, -1)
+        assert inside.any()
+        assert (result[:, :3] - layers[:, :3]).abs()[inside].max() < 0.01, change.__name__
+
+
+def test_joining_only_adds_and_piercing_only_takes_away():
+    layers = layers_of()
+    added, taken = (change(Draws(6, ("x",)), layers, layers.roll(1, 0)) for change in (graft.join, graft.pierce))
+    assert (added[:, 3] >= layers[:, 3] - 1e-6).all()
+    assert (taken[:, 3] <= layers[:, 3]).all()
+    assert (added[:, 3] - layers[:, 3]).mean() > 0.01
+    assert (layers[:, 3] - taken[:, 3]).mean() > 0.005
+    assert torch.equal(taken[:, :3], layers[:, :3])
+
+
+def test_a_fold_looks_the_same_turned_by_two_wedges():
+    layers = layers_of(1, 128)
+    disc = grid(128, 128)
+    layers[0, 3] = (sd.box(disc.x, disc.y - 0.2, 0.5, 0.2) < 0)[0].float().roll(-13, 0)  # about the middle of the frame
+    for key in range(5):
+        draws = Draws(1, ("fold", key))
+        wedges = Draws(1, ("fold", key)).integer(1, 9)
+        folded = graft.fold(draws, layers, layers)[0, 3:]
+        turned = rotate(folded, 360 / wedges, InterpolationMode.BILINEAR)
+        overlap = torch.minimum(folded, turned).sum() / torch.maximum(folded, turned).sum()
+        assert overlap > 0.85, (wedges, overlap)
 
 
 def test_a_new_style_keeps_outlines_means_and_spreads():

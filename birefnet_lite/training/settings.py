@@ -53,7 +53,7 @@ class TrainSettings:
     """Part of the run over which difficulty rises in a straight line."""
     variety: float = 0.0
     """Chance that a synthetic object is made of any materials, that its scene lies under uneven light, that its colours
-    are mixed anew."""
+    are mixed anew; half of it is the chance of each change of its shape."""
     reuse: int = 1
     """How often each synthetic scene is used, the first time as drawn, then flipped, turned, cropped and recoloured:
     on a CPU, drawing costs as much as learning."""

@@ -12,6 +12,7 @@ from birefnet_lite.training.synthetic.backgrounds import BACKGROUNDS
 from birefnet_lite.training.synthetic.camera import photograph, some
 from birefnet_lite.training.synthetic.canvas import Canvas
 from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.training.synthetic.graft import graft
 from birefnet_lite.training.synthetic.shapes import FAMILIES
 from birefnet_lite.training.synthetic.textures import soften
 from birefnet_lite.training.synthetic.variety import dapple, remake, restyle
@@ -67,9 +68,10 @@ class SyntheticScenes:
     nothing that went before. difficulty: from 0 (few families, strong contrast, plain ground) to 1 (all of them,
     camouflage, thin parts, distractors, damage). families, backgrounds: "train" (all but the two held-out families of
     each), "held_out", "all", or names. device: where everything is computed. variety: the chance that an object is made
-    of materials drawn for grounds, that uneven light falls on a whole scene, and (a little rarer) that its colours are
-    mixed anew; what else is drawn stays the same. The numbers of one seed are the same on every machine with the same
-    kind of device and version of PyTorch.
+    of materials drawn for grounds, that uneven light falls on a whole scene, and, a little rarer, that its colours are
+    mixed anew; half of it is the chance of each change of shape: bent, mirrored, joined with another, pierced. What
+    else is drawn stays the same. The numbers of one seed are the same on every machine with the same kind of device and
+    version of PyTorch.
 
     Raises ValueError for a size, difficulty, variety or name that is out of range.
     """
@@ -109,6 +111,7 @@ class SyntheticScenes:
         ground = self.draw_grounds(backgrounds, step, hardness)
         objects, masks = self.draw_objects(families, step, hardness, ground)
         if self.variety:
+            objects, masks = graft(Draws(n, (self.seed, step, "graft"), self.device), objects, masks, self.variety)
             objects = remake(Draws(n, (self.seed, step, "variety"), self.device), objects, ground, self.variety)
         hidden = [BACKGROUNDS[i].camouflage for i in backgrounds]
         images = torch.empty_like(ground)

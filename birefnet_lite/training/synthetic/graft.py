@@ -1,0 +1,119 @@
+"""Shapes that no family has: parts of drawn objects bent, mirrored, joined and pierced by one another.
+
+A network that only ever sees the families learns their names; what it is to learn is to tell an object, whatever it is,
+from its ground.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from birefnet_lite.training.synthetic.camera import some
+from birefnet_lite.training.synthetic.canvas import NOISES
+from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.training.synthetic.textures import spectral_noise
+
+LEAST_PART = 0.3  # of the area before: less was not changed but lost
+
+
+def graft(draws: Draws, objects: Tensor, masks: Tensor, chance: float) -> tuple[Tensor, Tensor]:
+    """Colours (n, 3, H, W) and covers (n, H, W) of objects, some of them changed in shape.
+
+    Each change happens with half of `chance`, one after the other: a smooth bend, a kaleidoscope of 1 to 9 wedges about
+    the middle, a neighbour's object joined on, holes of a neighbour's shape. What would lose most of its area stays.
+    """
+    layers = torch.cat((objects, masks[:, None]), 1)  # (n, 4, H, W)
+    for change in (bend, fold, join, pierce):
+        rows = some(draws, chance / 2)
+        if rows:
+            others = [(i + 1) % draws.n for i in rows]
+            own = Draws(len(rows), (*draws.key, change.__name__), draws.device)
+            changed = change(own, layers[rows], layers[others])
+            kept = changed[:, 3:].mean((2, 3), keepdim=True) > LEAST_PART * layers[rows, 3:].mean((2, 3), keepdim=True)
+            layers[rows] = torch.where(kept, changed, layers[rows])
+    return layers[:, :3], layers[:, 3]
+
+
+def bend(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
+    """Pull layers (n, 4, H, W) smoothly out of shape."""
+    size = (layers.shape[-2], layers.shape[-1])
+    x, y = positions(layers)
+    reach = draws.uniform(0.03, 0.12)
+    pulls = [spectral_noise(draws, size, *NOISES["broad"]).clamp(-2, 2) * reach for _ in range(2)]
+    return look_up(layers, x + pulls[0], y + pulls[1])
+
+
+def fold(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
+    """Mirror one wedge of each layer (n, 4, H, W) about the middle of its object: one gives a face, more a star."""
+    x, y = positions(layers)
+    middle_x, middle_y = middle(layers[:, 3], x, y)
+    wedge = math.pi / draws.integer(1, 9)
+    x, y = x - middle_x, y - middle_y
+    angle = torch.atan2(y, x) - draws.uniform(0, 2 * math.pi)
+    angle = (angle.remainder(2 * wedge) - wedge).abs() + draws.uniform(0, 2 * math.pi)
+    far = (x.square() + y.square()).sqrt()
+    return look_up(layers, middle_x + far * angle.cos(), middle_y + far * angle.sin())
+
+
+def join(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
+    """Layers (n, 4, H, W) with the neighbour's object, smaller and turned, before or behind them."""
+    part = moved(draws, layers, others, draws.uniform(0.35, 0.85), draws.uniform(0, 0.8))
+    front, back = (part, layers) if draws.flag(0.5) else (layers, part)
+    cover = front[:, 3:]
+    return torch.cat((torch.lerp(back[:, :3], front[:, :3], cover), cover + back[:, 3:] * (1 - cover)), 1)
+
+
+def pierce(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
+    """Layers (n, 4, H, W) with up to six holes, of the neighbour's shape or round, in a ring or anywhere."""
+    count, ring, round_ = draws.integer(1, 6), draws.flag(0.5), draws.flag(0.5)
+    if round_:
+        x, y = positions(layers)
+        disc = (0.5 - (x.square() + y.square() - 0.25) * layers.shape[-2] / 2).clamp(0, 1)
+        others = disc.expand(layers.shape)
+    size, away, start = draws.uniform(0.15, 0.35), draws.uniform(0, 0.5), draws.uniform(0, 2 * math.pi)
+    for k in range(count):
+        if not ring:
+            size, away, start = draws.uniform(0.15, 0.45), draws.uniform(0, 0.7), draws.uniform(0, 2 * math.pi)
+        hole = moved(draws, layers, others, size, away, start + 2 * math.pi * k / count)[:, 3:]
+        layers = torch.cat((layers[:, :3], layers[:, 3:] * (1 - hole)), 1)
+    return layers
+
+
+def moved(
+    draws: Draws, layers: Tensor, others: Tensor, scale: Tensor, away: Tensor, direction: Tensor | None = None
+) -> Tensor:
+    """The others' objects, scaled and turned, `away` (in parts of its extent) from the middle of the layers' own."""
+    x, y = positions(layers)
+    middle_x, middle_y = middle(layers[:, 3], x, y)
+    weight = layers[:, 3] / (layers[:, 3].sum((1, 2), keepdim=True) + 1e-6)
+    extent = 2 * (((x - middle_x).square() + (y - middle_y).square()) * weight).sum((1, 2), keepdim=True).sqrt()
+    direction = draws.uniform(0, 2 * math.pi) if direction is None else direction
+    to_x, to_y = middle_x + away * extent * direction.cos(), middle_y + away * extent * direction.sin()
+    from_x, from_y = middle(others[:, 3], x, y)
+    turn = draws.uniform(-math.pi, math.pi)
+    cos, sin = turn.cos() / scale, turn.sin() / scale
+    u, v = x - to_x, y - to_y  # (n, H, W), or what broadcasts to it
+    return look_up(others, from_x + cos * u - sin * v, from_y + sin * u + cos * v)
+
+
+def positions(layers: Tensor) -> tuple[Tensor, Tensor]:
+    """x (1, 1, W) and y (1, H, 1) of the pixels of (n, C, H, W), -1 to 1 over the frame."""
+    height, width = layers.shape[-2:]
+    x = (torch.arange(width, device=layers.device) + 0.5) * 2 / width - 1
+    y = (torch.arange(height, device=layers.device) + 0.5) * 2 / height - 1
+    return x.view(1, 1, -1), y.view(1, -1, 1)
+
+
+def middle(masks: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Centres of mass (n, 1, 1) of masks (n, H, W); 0 where there is nothing."""
+    total = masks.sum((1, 2), keepdim=True) + 1e-6
+    return (masks * x).sum((1, 2), keepdim=True) / total, (masks * y).sum((1, 2), keepdim=True) / total
+
+
+def look_up(layers: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Layers (n, 4, H, W) as they are at x, y (n, H, W); outside the frame is no object, and no other colour."""
+    grid = torch.stack((x, y), -1)
+    colours = F.grid_sample(layers[:, :3], grid, padding_mode="border", align_corners=False)
+    return torch.cat((colours, F.grid_sample(layers[:, 3:], grid, align_corners=False)), 1)
