@@ -3,11 +3,14 @@
     python benchmarks/nano.py [--model nano] [--sizes 128 192 256] [--pictures docs]
 
 Scores on the held-out scenes, by what the network sees; IoU on the photographs with hand-made masks, without the
-pixels that their masks leave open; pictures of the masks on photographs and of the twelve worst scenes.
+pixels that their masks leave open; pictures of the masks on photographs, of the twelve worst scenes, and of the
+validation scores in the course of the training (results/nano-validation.csv, from the log.jsonl of each part).
 """
 
 import argparse
+import csv
 import time
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ from birefnet_lite.predict import segment
 from birefnet_lite.training.evaluate import evaluate
 from birefnet_lite.training.validation import contact_sheet
 
+VALIDATION = Path(__file__).parent / "results" / "nano-validation.csv"
 METRICS = ("s_measure", "weighted_f", "mae", "iou", "boundary_iou")
 
 
@@ -50,6 +54,35 @@ def photo_sheet(model: torch.nn.Module, size: int) -> Image.Image:
     return to_pil_image(torch.cat(columns, dim=2))
 
 
+def plot_validation(path: Path) -> None:
+    """S-measure, weighted F and MAE over the steps of all parts; what was validated on changed between the parts."""
+    import matplotlib.pyplot as plt
+
+    with VALIDATION.open() as file:
+        rows = [row | {key: float(row[key]) for key in ("step", *METRICS[:3])} for row in csv.DictReader(file)]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharex=True)
+    curves = {"S-measure": (0, "s_measure", "C0"), "weighted F": (0, "weighted_f", "C1"), "MAE": (1, "mae", "C2")}
+    before = 0
+    for part, group in groupby(rows, key=lambda row: row["part"]):
+        scores = list(group)
+        steps = [before + row["step"] for row in scores]
+        for label, (axis, key, colour) in curves.items():
+            axes[axis].plot(
+                steps, [row[key] for row in scores], ".-", color=colour, label=label if not before else None
+            )
+        for axis in axes:
+            axis.axvline(before, color="0.85", zorder=0)
+            axis.annotate(part, (before, 1), (3, -10), xycoords=("data", "axes fraction"), textcoords="offset points")
+        before = steps[-1]
+    for axis in axes:
+        axis.set(xlabel="steps of 32 images")
+        axis.grid(axis="y", alpha=0.3)
+        axis.legend(loc="right")
+    axes[1].set_ylim(bottom=0)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def forward_time(model: torch.nn.Module, side: int = 256) -> float:
     """Median milliseconds of a forward pass."""
     x, times = torch.zeros(1, 3, side, side), []
@@ -65,7 +98,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="nano")
     parser.add_argument("--sizes", nargs="+", type=int, default=[128, 192, 256])
-    parser.add_argument("--pictures", metavar="DIR", help="write nano-photos.png and nano-worst.png there")
+    parser.add_argument(
+        "--pictures", metavar="DIR", help="write nano-photos.png, nano-worst.png and nano-curve.png there"
+    )
     args = parser.parse_args()
     model = load(args.model, device="cpu")
     usual = model.config.train_size[0]
@@ -94,6 +129,7 @@ def main() -> None:
         folder = Path(args.pictures)
         photo_sheet(model, usual).save(folder / "nano-photos.png", optimize=True)
         picture_of_worst(model, pairs, usual_scores, usual).save(folder / "nano-worst.png", optimize=True)
+        plot_validation(folder / "nano-curve.png")
 
 
 if __name__ == "__main__":
