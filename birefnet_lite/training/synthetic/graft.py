@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from birefnet_lite.training.synthetic import distances as sd
 from birefnet_lite.training.synthetic.camera import some
 from birefnet_lite.training.synthetic.canvas import NOISES
 from birefnet_lite.training.synthetic.draws import Draws
@@ -59,7 +60,7 @@ def fold(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
 
 def join(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
     """Layers (n, 4, H, W) with the neighbour's object, smaller and turned, before or behind them."""
-    part = moved(draws, layers, others, draws.uniform(0.35, 0.85), draws.uniform(0, 0.8))
+    part = look_up(others, *placed(draws, layers, others, draws.uniform(0.35, 0.85), draws.uniform(0, 0.8)))
     front, back = (part, layers) if draws.flag(0.5) else (layers, part)
     cover = front[:, 3:]
     return torch.cat((torch.lerp(back[:, :3], front[:, :3], cover), cover + back[:, 3:] * (1 - cover)), 1)
@@ -70,21 +71,23 @@ def pierce(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
     count, ring, round_ = draws.integer(1, 6), draws.flag(0.5), draws.flag(0.5)
     if round_:
         x, y = positions(layers)
-        disc = (0.5 - (x.square() + y.square() - 0.25) * layers.shape[-2] / 2).clamp(0, 1)
+        disc = (0.5 - sd.circle(x, y, 0.5) * layers.shape[-2] / 2).clamp(0, 1)
         others = disc.expand(layers.shape)
     size, away, start = draws.uniform(0.15, 0.35), draws.uniform(0, 0.5), draws.uniform(0, 2 * math.pi)
     for k in range(count):
         if not ring:
             size, away, start = draws.uniform(0.15, 0.45), draws.uniform(0, 0.7), draws.uniform(0, 2 * math.pi)
-        hole = moved(draws, layers, others, size, away, start + 2 * math.pi * k / count)[:, 3:]
+        x, y = placed(draws, layers, others, size, away, start + 2 * math.pi * k / count)
+        hole = F.grid_sample(others[:, 3:], torch.stack((x, y), -1), align_corners=False)
         layers = torch.cat((layers[:, :3], layers[:, 3:] * (1 - hole)), 1)
     return layers
 
 
-def moved(
+def placed(
     draws: Draws, layers: Tensor, others: Tensor, scale: Tensor, away: Tensor, direction: Tensor | None = None
-) -> Tensor:
-    """The others' objects, scaled and turned, `away` (in parts of its extent) from the middle of the layers' own."""
+) -> tuple[Tensor, Tensor]:
+    """Where to look the others' objects up, so that they come out scaled, turned, and `away` (in parts of its extent)
+    from the middle of the layers' own: x, y (n, H, W)."""
     x, y = positions(layers)
     middle_x, middle_y = middle(layers[:, 3], x, y)
     weight = layers[:, 3] / (layers[:, 3].sum((1, 2), keepdim=True) + 1e-6)
@@ -92,10 +95,8 @@ def moved(
     direction = draws.uniform(0, 2 * math.pi) if direction is None else direction
     to_x, to_y = middle_x + away * extent * direction.cos(), middle_y + away * extent * direction.sin()
     from_x, from_y = middle(others[:, 3], x, y)
-    turn = draws.uniform(-math.pi, math.pi)
-    cos, sin = turn.cos() / scale, turn.sin() / scale
-    u, v = x - to_x, y - to_y  # (n, H, W), or what broadcasts to it
-    return look_up(others, from_x + cos * u - sin * v, from_y + sin * u + cos * v)
+    u, v = sd.rotate(x - to_x, y - to_y, -draws.uniform(-math.pi, math.pi))
+    return from_x + u / scale, from_y + v / scale
 
 
 def positions(layers: Tensor) -> tuple[Tensor, Tensor]:
