@@ -288,13 +288,13 @@ def machine(device: str) -> str:
     return f"{torch.get_num_threads()} threads, {names[0] if names else platform.processor()}"
 
 
-def own_command(script: str, save: str | None) -> str:
+def own_command(save: str | None) -> str:
     """How this run was started, without the name that its table is kept under."""
     words = sys.argv[1:]
     if save:
         i = words.index("--save")
         del words[i : i + 2]
-    return " ".join((f"python benchmarks/{script}", *words))
+    return " ".join((f"python benchmarks/{Path(sys.argv[0]).name}", *words))
 
 
 def main() -> None:
@@ -320,7 +320,7 @@ def main() -> None:
     if args.step_peak:
         print(step_peak(args.model, args.side, args.step_peak))
         return
-    command = own_command("deformable.py", args.save)
+    command = own_command(args.save)
     lines = [f"{machine(args.device)}; torch {torch.__version__}; `{command}`", ""]
     if args.cpu_time:
         lines += ["Times are the process's own (the machine had other work).", ""]

@@ -224,7 +224,7 @@ def main() -> None:
         name, side, kind = args.peak
         print(peak(name, int(side), kind, args.device, getattr(torch, args.dtype), args.optimized))
         return
-    head = f"{machine(args.device)}; torch {torch.__version__}; `{own_command('speed.py', args.save)}`"
+    head = f"{machine(args.device)}; torch {torch.__version__}; `{own_command(args.save)}`"
     lines = [head, "", "| model | side | plain | optimized | ratio | peak, plain | optimized | ratio |"]
     lines.append("|---|---|---|---|---|---|---|---|")
     rows, notes = [], [""]
