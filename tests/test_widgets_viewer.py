@@ -353,6 +353,18 @@ def test_a_state_from_a_file(tmp_path):
         widgets.show(tmp_path / "missing.json")
 
 
+def test_a_state_of_before_there_was_detail():
+    maps = np.array([[[0, 0], [0, 9]], [[0, 1], [2, 3]]])
+    state = viewer_of(a=maps).state()
+    (statistics,) = (part for part in state["parts"] if part["kind"] == "statistics")
+    statistics["length"] -= 4 * len(maps)
+    state["look"]["sort"] = "variance"
+    layer = widgets.show(state).source.layers["a"]
+    assert layer.order("variance").tolist() == [0, 1]
+    assert layer.order("detail").tolist() == [0, 1]  # unknown, so by number
+    assert viewer_of(a=maps).source.layers["a"].order("detail").tolist() == [1, 0]
+
+
 def test_the_page_asks_for_nothing_and_shows_names_as_text(tmp_path):
     scene = scene_of(**{NASTY: np.ones((1, 2, 2))})
     scene.title = NASTY

@@ -20,8 +20,8 @@ def feature_pyramid(
     """What does each scale of the network see? Every map from the two encoder passes to the mask, under one cursor.
 
     `image` is a path, PIL image, array or tensor; `size` the (H, W) the model sees (default: the photo's shape, at
-    most 1024 pixels long). Channels can be sorted by agreement with `mask`, or with the predicted mask where none is
-    given.
+    most 1024 pixels long). Channels with much to see come first; they can also be sorted by agreement with `mask`, or
+    with the predicted mask where none is given.
     """
     activations = run(model, image, size)
     scene = new_scene(

@@ -55,13 +55,15 @@ def scene_from_state(state: dict[str, Any]) -> Scene:
         what=described["image"]["what"],
         extra={name: value for name, value in described.items() if name not in known},
     )
-    data = {}
+    data, channels = {}, {layer["name"]: layer["channels"] for layer in described["layers"]}
     for part in state["parts"]:
         raw = blob[part["offset"] : part["offset"] + part["length"]]
         if part["kind"] == "photo":
             scene.photo = np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))
         elif part["kind"] == "statistics":
-            data[part["layer"]] = np.frombuffer(raw, np.float32).reshape(len(STATISTICS), -1)
+            rows = np.frombuffer(raw, np.float32).reshape(-1, channels[part["layer"]])
+            missing = len(STATISTICS) - len(rows)  # an older view has fewer: its channels stay in order
+            data[part["layer"]] = np.pad(rows, ((0, missing), (0, 0)))
     for layer in described["layers"]:
         scene.restore(layer, data[layer["name"]])
     for part in state["parts"]:

@@ -1,6 +1,6 @@
 """What there is to look at in one view: the photo, the layers with their maps, and how they are laid out.
 
-A scene is built once, from arrays. It keeps 16-bit planes, not floats, and not all of them: the liveliest channels of
+A scene is built once, from arrays. It keeps 16-bit planes, not floats, and not all of them: the most detailed channels of
 each layer within a budget. It packs into a description (JSON) and one buffer, which is all that a page needs.
 """
 
@@ -107,7 +107,7 @@ class Scene:
         group: list[str] | None = None,
         channels: Iterable[int] | None = None,
     ) -> Layer:
-        """Put a layer in: maps (C, h, w), of which the `keep` liveliest channels are kept, or those named."""
+        """Put a layer in: maps (C, h, w), of which the `keep` most detailed channels are kept, or those named."""
         maps = np.asarray(maps)
         if maps.ndim != 3 or 0 in maps.shape:
             raise ValueError(f"The maps of a layer are (C, H, W) with at least one value. {name!r} has {maps.shape}.")
@@ -115,7 +115,7 @@ class Scene:
             raise ValueError(f"A layer is {', '.join(KINDS)}. Got {kind!r}.")
         maps = maps.astype(np.float32, copy=False)
         layer = Layer(name, title or name, note, kind, maps.shape, channel_statistics(maps, mask), group or [])
-        for channel in layer.order("variance")[:keep] if channels is None else channels:
+        for channel in layer.order("detail")[:keep] if channels is None else channels:
             layer.planes[int(channel)] = quantise(maps[channel])
         self.layers[name] = layer
         return layer

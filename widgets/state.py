@@ -12,7 +12,7 @@ from widgets.arrays import COLOUR_MAPS, cell, cell_centre
 __all__ = ["RANGES", "SORTS", "Look", "transition"]
 
 RANGES = ("map", "layer", "all", "own")
-SORTS = ("variance", "mean", "max", "agreement", "index")
+SORTS = ("detail", "variance", "mean", "max", "agreement", "index")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Look:
     range: str = "map"
     limits: list[float] = field(default_factory=list)
     opacity: float = 0.7
-    sort: str = "variance"
+    sort: str = "detail"
     zoom: list[float] = field(default_factory=lambda: [1.0, 0.0, 0.0])
     ablated: list[str] = field(default_factory=list)
 

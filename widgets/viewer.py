@@ -55,7 +55,7 @@ class Viewer(anywidget.AnyWidget):
     range = traitlets.Enum(RANGES, "map").tag(sync=True)
     limits = traitlets.List().tag(sync=True)
     opacity = traitlets.Float(0.7, min=0.0, max=1.0).tag(sync=True)
-    sort = traitlets.Enum(SORTS, "variance").tag(sync=True)
+    sort = traitlets.Enum(SORTS, "detail").tag(sync=True)
     zoom = traitlets.List([1.0, 0.0, 0.0]).tag(sync=True)
     ablated = traitlets.List(traitlets.Unicode()).tag(sync=True)
 

@@ -4,7 +4,7 @@ import { coloursFor, layerOf } from "./look.js";
 import { h } from "./dom.js";
 
 const RANGE_NAMES = { map: "this map", layer: "this layer", all: "all layers", own: "my limits" };
-const SORT_NAMES = { variance: "variance", mean: "mean", max: "maximum", agreement: "agreement with the mask", index: "number" };
+const SORT_NAMES = { detail: "detail", variance: "variance", mean: "mean", max: "maximum", agreement: "agreement with the mask", index: "number" };
 
 const option = (value, text) => h("option", { value }, text);
 const field = (label, ...inputs) => h("label", { class: "bv-field" }, h("span", {}, label), ...inputs);

@@ -14,7 +14,7 @@ export const MARKS = {
   below: [0, 200, 255],
 };
 
-export const STATISTICS = ["lo", "hi", "mean", "max", "variance", "agreement"];
+export const STATISTICS = ["lo", "hi", "mean", "max", "variance", "agreement", "detail"];
 
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 

@@ -2,7 +2,7 @@
 import { cell, cellCentre, clamp, limitsOf, rank, STATISTICS } from "./core.js";
 
 export const RANGES = ["map", "layer", "all", "own"];
-export const SORTS = ["variance", "mean", "max", "agreement", "index"];
+export const SORTS = ["detail", "variance", "mean", "max", "agreement", "index"];
 
 export const layerOf = (scene, name) => scene.layers.find((layer) => layer.name === name);
 
