@@ -192,7 +192,7 @@ for name in ["encoder.full.x1", "squeeze", "decoder.stage4.lateral", "decoder.st
 # %% [markdown]
 # And now all of them at once. In the view below,
 # - click a small map at the bottom: each is one **layer**, and they stand as on the map of the network,
-# - move the slider *Channel*: a layer has as many pictures as channels, the liveliest first,
+# - move the slider *Channel*: a layer has as many pictures as channels, those with the most to see first,
 # - move the slider *Over the photo* to see the photo under the map,
 # - move the pointer over the large picture: the same place is marked in *every* map, each with its value there.
 
