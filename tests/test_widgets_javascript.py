@@ -17,6 +17,7 @@ from widgets import arrays
 from widgets.arrays import Plane, quantise
 from widgets.frontend import join_modules
 from widgets.numbers import format_value, short_value
+from widgets.ranking import rank
 from widgets.scene import Packer, Scene
 from widgets.state import Look, transition
 
@@ -61,7 +62,7 @@ def goldens():
         "numbers": [_number(value, quantum) for value in _numbers() for quantum in (0.0, 3.1e-5, 0.01, 40.0)],
         "grey": _grey(random),
         "cells": [[n, c, arrays.cells(n, c).tolist()] for n, c in ((7, 3), (3, 7), (1, 1), (1024, 32))],
-        "ranks": [[v, arrays.rank(v).tolist()] for v in ([3.0, 1.0, 3.0], [math.nan, -1.0, math.inf, 0.0], [5.0])],
+        "ranks": [[v, rank(v).tolist()] for v in ([3.0, 1.0, 3.0], [math.nan, -1.0, math.inf, 0.0], [5.0])],
         "limits": [_limits(kind, *v) for kind in ("unit", "signed", "positive") for v in ((-1.0, 3.0), (2.0, 2.0))],
         "walk": _walk(),
         "packed": _packed(random),

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from widgets.arrays import STATISTICS, Plane
+from widgets.arrays import Plane
+from widgets.ranking import STATISTICS
 from widgets.scene import Scene
 from widgets.state import Look
 from widgets.viewer import BESIDE, Viewer

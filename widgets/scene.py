@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from widgets.arrays import COLOUR_MAPS, STATISTICS, Plane, channel_statistics, colour_map, quantise, rank
+from widgets.arrays import COLOUR_MAPS, Plane, colour_map, quantise
+from widgets.ranking import STATISTICS, channel_statistics, rank
 
 __all__ = ["KINDS", "PHOTO", "Layer", "Packer", "Scene", "share"]
 

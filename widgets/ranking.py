@@ -1,0 +1,69 @@
+"""What the atlas sorts the channels of a layer by. NumPy only."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+STATISTICS = ("lo", "hi", "mean", "max", "variance", "agreement", "detail")
+SHADES, SAMPLED = 32, 32  # of a map whose detail is measured: shades, cells a side
+
+
+def channel_statistics(maps: NDArray[np.floating], mask: NDArray[np.floating] | None) -> NDArray[np.float32]:
+    """What the atlas sorts by: one row for each of `STATISTICS`, one column for each channel of `maps` (C, H, W).
+
+    Finite values only. Agreement is the correlation (-1 to 1) with `mask`, soft (H, W); 0 for a constant map or no
+    mask. Detail is the entropy, in bits, of the map drawn in 32 shades from its lowest value to its highest: from 0
+    (constant) to 5 (all shades equally often). A few bright points on a dark ground, which have the largest variance,
+    have little of it.
+    """
+    flat = maps.reshape(maps.shape[0], -1)  # (C, H·W)
+    with np.errstate(invalid="ignore"):
+        total = flat.sum(dtype=np.float64)
+    if not np.isfinite(total):
+        return np.stack([_finite_statistics(row, mask) for row in flat], axis=1)  # (7, C)
+    lo, hi = flat.min(axis=1), flat.max(axis=1)
+    mean = flat.mean(axis=1, dtype=np.float64)
+    # Two passes: the one-pass formula cancels where the mean is large beside the spread.
+    centred = flat - mean[:, None].astype(flat.dtype)
+    variance = np.einsum("cn,cn->c", centred, centred, dtype=np.float64) / flat.shape[1]
+    agreement = np.zeros_like(mean)
+    if mask is not None and (spread := float(np.std(mask))) > 0:
+        target = (np.asarray(mask, np.float64) - np.mean(mask)).reshape(-1).astype(flat.dtype)
+        covariance = (centred @ target) / flat.shape[1]
+        deviation = np.sqrt(variance)
+        level = deviation > 1e-6 * np.maximum(np.abs(mean), 1e-30)
+        np.divide(covariance, deviation * spread, out=agreement, where=level)
+    step = max(1, -(-max(maps.shape[1:]) // SAMPLED))  # more cells cost time and change little
+    shown = entropy(maps[:, ::step, ::step].reshape(len(maps), -1), lo, hi)
+    rows = [lo, hi, mean, hi, variance, np.clip(agreement, -1, 1), shown]
+    return np.stack(rows).astype(np.float32)  # (7, C)
+
+
+def entropy(values: NDArray[np.floating], lo: NDArray[np.floating], hi: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Bits (C,) of the histogram of each row of values (C, N) over `SHADES` equal parts of its lo to hi, (C,) each."""
+    low, spread = lo[:, None].astype(np.float64), (hi.astype(np.float64) - lo)[:, None]
+    share = np.divide(values - low, spread, out=np.zeros(values.shape), where=spread > 0)
+    shade = np.minimum((share * SHADES).astype(np.intp), SHADES - 1) + SHADES * np.arange(len(values))[:, None]
+    counts = np.bincount(shade.reshape(-1), minlength=SHADES * len(values)).reshape(len(values), SHADES)
+    part = counts / values.shape[1]
+    return -(part * np.log2(part, out=np.zeros(part.shape), where=part > 0)).sum(axis=1)
+
+
+def _finite_statistics(values: NDArray[np.floating], mask: NDArray[np.floating] | None) -> NDArray[np.float64]:
+    finite = np.isfinite(values)
+    if not finite.any():
+        return np.zeros(len(STATISTICS))
+    picked = values[finite].astype(np.float64)
+    agreement = 0.0
+    if mask is not None:
+        target = np.asarray(mask, np.float64).reshape(-1)[finite]
+        if picked.std() > 0 and target.std() > 0:
+            agreement = float(np.corrcoef(picked, target)[0, 1])
+    lo, hi = picked.min(), picked.max()
+    shown = entropy(picked[None], np.array([lo]), np.array([hi]))[0]
+    return np.array([lo, hi, picked.mean(), hi, picked.var(), agreement, shown])
+
+
+def rank(values: ArrayLike) -> NDArray[np.intp]:
+    """Indices from the largest value to the smallest; equal values keep their order, NaN comes last."""
+    values = np.asarray(values, np.float64)
+    return np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")
