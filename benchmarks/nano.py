@@ -72,7 +72,7 @@ def plot_validation(path: Path) -> None:
             )
         for axis in axes:
             axis.axvline(before, color="0.85", zorder=0)
-            axis.annotate(part, (before, 1), (3, -10), xycoords=("data", "axes fraction"), textcoords="offset points")
+            axis.annotate(part, (before, 1), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points")
         before = steps[-1]
     for axis in axes:
         axis.set(xlabel="steps of 32 images")
