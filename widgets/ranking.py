@@ -12,8 +12,8 @@ def channel_statistics(maps: NDArray[np.floating], mask: NDArray[np.floating] | 
 
     Finite values only. Agreement is the correlation (-1 to 1) with `mask`, soft (H, W); 0 for a constant map or no
     mask. Detail is the entropy, in bits, of the map drawn in 32 shades from its lowest value to its highest: from 0
-    (constant) to 5 (all shades equally often). A few bright points on a dark ground, which have the largest variance,
-    have little of it.
+    (constant) to 5 (all shades equally often), over at most 32 × 32 of its cells, evenly spaced. A few bright points on
+    a dark ground, which have the largest variance, have little of it.
     """
     flat = maps.reshape(maps.shape[0], -1)  # (C, H·W)
     with np.errstate(invalid="ignore"):
