@@ -1,4 +1,5 @@
 import math
+import unicodedata
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from birefnet_lite.training.synthetic import (
     camera,
     compose,
     family_names,
+    glyphs,
     graft,
     held_out_scenes,
 )
@@ -23,7 +25,7 @@ from birefnet_lite.training.synthetic.compose import chosen
 from birefnet_lite.training.synthetic.draws import Draws
 from birefnet_lite.training.synthetic.shapes import FAMILIES
 from birefnet_lite.training.synthetic.textures import SURFACES, soften, spectral_noise, surface
-from birefnet_lite.training.synthetic.variety import restyle
+from birefnet_lite.training.synthetic.variety import MOST_BEHIND, crowd, restyle
 
 
 def grid(height=64, width=64):
@@ -72,6 +74,7 @@ def test_variety_changes_objects_and_light_and_nothing_else(monkeypatch):
     assert not torch.equal(plain.masks, varied.masks)
     monkeypatch.setattr(compose, "graft", lambda draws, objects, masks, chance: (objects, masks))
     monkeypatch.setattr(compose, "restyle", lambda draws, scenes, chance: scenes)  # it falls on all alike
+    monkeypatch.setattr(compose, "crowd", lambda draws, ground, objects, masks, chance: ground)
     uncut = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
     assert torch.equal(plain.masks, uncut.masks)
     inside = (plain.masks > 0.9).expand_as(plain.images)
@@ -97,8 +100,9 @@ def test_grafts_change_shapes_and_lose_no_object():
         _, other = graft.graft(Draws(6, (key,)), colours, masks, 1.0)
         assert other.min() >= 0
         assert other.max() <= 1
-        # Four changes at most, each of which keeps its part.
-        assert (other.mean((1, 2)) > graft.LEAST_PART**4 * masks.mean((1, 2))).all()
+        # Four changes at most, each of which keeps its part, and a step back.
+        least = graft.LEAST_PART**4 * graft.LEAST_SCALE**2
+        assert (other.mean((1, 2)) > least * masks.mean((1, 2))).all()
         assert ((other - masks).abs().mean((1, 2)) > 0.01).any()
 
 
@@ -134,6 +138,38 @@ def test_a_fold_looks_the_same_turned_by_two_wedges():
         turned = rotate(folded, 360 / wedges, InterpolationMode.BILINEAR)
         overlap = torch.minimum(folded, turned).sum() / torch.maximum(folded, turned).sum()
         assert overlap > 0.85, (wedges, overlap)
+
+
+def test_what_moves_away_keeps_its_place_and_what_the_frame_cuts_stays():
+    layers = layers_of()
+    cut = torch.roll(layers, 48, 3)  # half of each object over the left rim
+    assert torch.equal(graft.recede(Draws(6, ("cut",)), cut), cut)
+    layers[:, 3] *= (torch.linspace(-1, 1, 96).abs() < 0.9).float()  # off the rim
+    layers[:, 3] *= (torch.linspace(-1, 1, 96).abs() < 0.9).float()[:, None]
+    far = graft.recede(Draws(6, ("away",)), layers)
+    share = far[:, 3].mean((1, 2)) / layers[:, 3].mean((1, 2))
+    assert (share < 1.01).all()
+    assert (share > graft.LEAST_SCALE**2 * 0.95).all()
+    assert share.min() < 0.7
+    x, y = graft.positions(layers)
+    for axis in (0, 1):
+        before, after = (graft.middle(one[:, 3], x, y)[axis] for one in (layers, far))
+        assert (before - after).abs().max() < 0.02
+
+
+def test_a_crowd_stands_behind_and_hides_less_ground_than_the_object_does():
+    layers = layers_of()
+    objects, masks, ground = layers[:, :3], layers[:, 3:], torch.full((6, 3, 96, 96), 0.5)
+    assert torch.equal(crowd(Draws(6, ("a",)), ground, objects, masks, 0.0), ground)
+    changed = torch.zeros(6)
+    for key in range(6):
+        behind = crowd(Draws(6, (key,)), ground, objects, masks, 1.0)
+        seen = ((behind - ground).abs().amax(1, keepdim=True) > 0.01).float() * (masks < 0.01)
+        area = seen.mean((1, 2, 3))
+        # Two neighbours at most; the rims of soft covers come on top.
+        assert (area < 2 * MOST_BEHIND * masks.mean((1, 2, 3)) + 0.03).all()
+        changed += area
+    assert (changed > 0).all()
 
 
 def test_a_new_style_keeps_outlines_means_and_spreads():
@@ -315,6 +351,57 @@ def test_wrong_batches_are_answered():
         SyntheticScenes((32, 32)).batch(0, 0)
     with pytest.raises(ValueError, match="difficulty -1"):
         SyntheticScenes((32, 32)).batch(1, 0, difficulty=-1)
+
+
+# -- characters --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("font", glyphs.FONTS)
+def test_fonts_have_many_characters_and_none_like_a_held_out_family(font):
+    codes = glyphs.characters(font)
+    assert len(codes) > 1500
+    words = {word for code in codes for word in unicodedata.name(chr(code), "").split()}
+    assert not words & {family.name.upper() for family in FAMILIES if family.held_out}
+
+
+def test_a_character_is_where_another_rasterizer_puts_it():
+    """matplotlib's own path of the letter, filled by even-odd winding, against the sign of the distance."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = glyphs.FONTS[0]
+    c = grid(128, 128)
+    for letter in "OBg8":
+        table = glyphs.character_distance(font, ord(letter))
+        path = TextPath((0, 0), letter, size=100, prop=FontProperties(fname=str(glyphs.path_of(font))))
+        box = path.get_extents()
+        scale = 2 * glyphs.HALF_EXTENT / max(box.width, box.height)
+        points = torch.stack((c.x.flatten() / scale, -c.y.flatten() / scale), 1).numpy()
+        points += [(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2]
+        crossings = sum(polygon_contains(polygon, points) for polygon in path.to_polygons())
+        wanted = torch.from_numpy(crossings % 2 == 1).view(128, 128)
+        found = torch.nn.functional.interpolate(table[None, None], size=(128, 128), mode="bilinear")[0, 0] < 0
+        assert (wanted & found).sum() / (wanted | found).sum() > 0.93, letter
+
+
+def polygon_contains(polygon, points):
+    from matplotlib.path import Path
+
+    return Path(polygon).contains_points(points).astype(int)
+
+
+def test_a_character_is_a_distance_and_grows_beyond_its_table(monkeypatch):
+    c = grid(256, 256)
+    monkeypatch.setattr(glyphs, "FONTS", glyphs.FONTS[:1])
+    monkeypatch.setattr(glyphs, "characters", lambda font: (ord("O"),))
+    distance = glyphs.glyph(Draws(1, ("o",)), c.x, c.y)
+    assert outline_length_error(distance, c) < 0.15
+    wide = glyphs.glyph(Draws(1, ("o",)), 3 * c.x, 3 * c.y)
+    assert (wide[0, 0, 0] > 2) & (wide[0, 128, 128] > 0)  # far outside, and in the hole of the letter
+
+
+def test_blank_and_thin_characters_are_left_out():
+    assert glyphs.character_distance(glyphs.FONTS[0], ord(" ")) is None
+    assert glyphs.character_distance(glyphs.FONTS[0], ord("-")) is not None
+    assert glyphs.character_distance(glyphs.FONTS[1], ord("|")) is None
 
 
 # -- distances ---------------------------------------------------------------------------------------------------------

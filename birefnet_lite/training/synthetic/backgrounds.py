@@ -34,6 +34,7 @@ BACKGROUNDS = (
     Background(places.foliage, 0.4),
     Background(places.clutter, 0.4, 1.5),
     Background(places.shelves, 0.4, 1.8),
+    Background(places.masts, 0.3, 1.6),
     Background(surfaces.fractal, 0.8, 0.3, camouflage=True, title="hidden_in_texture"),
     Background(surfaces.ground, 0.9, 0.3, camouflage=True, title="hidden_on_ground"),
     Background(surfaces.marble, held_out=True),

@@ -15,7 +15,7 @@ from birefnet_lite.training.synthetic.draws import Draws
 from birefnet_lite.training.synthetic.graft import graft
 from birefnet_lite.training.synthetic.shapes import FAMILIES
 from birefnet_lite.training.synthetic.textures import soften
-from birefnet_lite.training.synthetic.variety import dapple, remake, restyle
+from birefnet_lite.training.synthetic.variety import crowd, dapple, remake, restyle
 
 EVALUATION_SEED, EVALUATION_DIFFICULTY = 271828, 0.5
 LEAST_AREA, MOST_AREA, ATTEMPTS = 0.015, 0.85, 3
@@ -70,8 +70,8 @@ class SyntheticScenes:
     each), "held_out", "all", or names. device: where everything is computed. variety: the chance that an object is made
     of materials drawn for grounds, that uneven light falls on a whole scene, and, a little rarer, that its colours are
     mixed anew; half of it is the chance of each change of shape: bent, mirrored, joined with another, pierced. What
-    else is drawn stays the same. The numbers of one seed are the same on every machine with the same kind of device and
-    version of PyTorch.
+    else is drawn stays the same, but that some objects move away and that others' objects may stand behind them. The
+    numbers of one seed are the same on every machine with the same kind of device and versions of PyTorch and Pillow.
 
     Raises ValueError for a size, difficulty, variety or name that is out of range.
     """
@@ -113,6 +113,8 @@ class SyntheticScenes:
         if self.variety:
             objects, masks = graft(Draws(n, (self.seed, step, "graft"), self.device), objects, masks, self.variety)
             objects = remake(Draws(n, (self.seed, step, "variety"), self.device), objects, ground, self.variety)
+            draws = Draws(n, (self.seed, step, "crowd"), self.device)
+            ground = crowd(draws, ground, objects, masks[:, None], self.variety)
         hidden = [BACKGROUNDS[i].camouflage for i in backgrounds]
         images = torch.empty_like(ground)
         for start in range(0, n, GROUP):  # few at a time stay in a processor's cache

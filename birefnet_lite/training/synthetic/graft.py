@@ -17,6 +17,7 @@ from birefnet_lite.training.synthetic.draws import Draws
 from birefnet_lite.training.synthetic.textures import spectral_noise
 
 LEAST_PART = 0.3  # of the area before: less was not changed but lost
+LEAST_SCALE = 0.3  # of an object that moves away
 
 
 def graft(draws: Draws, objects: Tensor, masks: Tensor, chance: float) -> tuple[Tensor, Tensor]:
@@ -34,6 +35,9 @@ def graft(draws: Draws, objects: Tensor, masks: Tensor, chance: float) -> tuple[
             changed = change(own, layers[rows], layers[others])
             kept = changed[:, 3:].mean((2, 3), keepdim=True) > LEAST_PART * layers[rows, 3:].mean((2, 3), keepdim=True)
             layers[rows] = torch.where(kept, changed, layers[rows])
+    rows = some(draws, chance / 4)
+    if rows:
+        layers[rows] = recede(Draws(len(rows), (*draws.key, "recede"), draws.device), layers[rows])
     return layers[:, :3], layers[:, 3]
 
 
@@ -83,6 +87,17 @@ def pierce(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
     return layers
 
 
+def recede(draws: Draws, layers: Tensor) -> Tensor:
+    """Layers (n, 4, H, W) smaller, about the middle of their objects; what the frame cuts stays as it is."""
+    x, y = positions(layers)
+    middle_x, middle_y = middle(layers[:, 3], x, y)
+    scale = draws.uniform(LEAST_SCALE, 1)
+    smaller = look_up(layers, middle_x + (x - middle_x) / scale, middle_y + (y - middle_y) / scale)
+    cover = layers[:, 3]
+    rim = torch.cat((cover[:, 0], cover[:, -1], cover[:, :, 0], cover[:, :, -1]), 1).amax(1)
+    return torch.where((rim > 0.1).view(-1, 1, 1, 1), layers, smaller)
+
+
 def placed(
     draws: Draws, layers: Tensor, others: Tensor, scale: Tensor, away: Tensor, direction: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -114,7 +129,10 @@ def middle(masks: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def look_up(layers: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Layers (n, 4, H, W) as they are at x, y (n, H, W); outside the frame is no object, and no other colour."""
-    grid = torch.stack((x, y), -1)
+    """Layers (n, 4, H, W) as they are at x, y, which broadcast to (n, H, W).
+
+    Outside the frame is no object, and no other colour.
+    """
+    grid = torch.stack(torch.broadcast_tensors(x, y), -1)
     colours = F.grid_sample(layers[:, :3], grid, padding_mode="border", align_corners=False)
     return torch.cat((colours, F.grid_sample(layers[:, 3:], grid, align_corners=False)), 1)

@@ -178,3 +178,34 @@ def shelves(c: Canvas) -> None:
         floor = c.colour_of(d.pick(("stone", "wood", "wall"))) * (1 + d.uniform(0, 0.2) * c.noise("cloud"))[:, None]
         c.colour = torch.lerp(c.colour, floor, step(-below, c.pixel, 2.0)[:, None])
     light_up(c, 0.5)
+
+
+def masts(c: Canvas) -> None:
+    """A yard, a harbour, a launch pad by day or at dusk: poles, lattice masts, wires and lamps behind."""
+    d = c.draws
+    outdoor(c)
+    if d.flag(0.5):  # a sky that darkens upwards, with nothing in it
+        c.cover(c.colour_of(d.pick(("sky", "dark"))))
+        c.cover(c.colour_of(d.pick(("sky", "dark"))) * 0.4, ((1 - c.y) / 2).clamp(0, 1))
+    foot = d.uniform(0.4, 1.3)
+    tone = d.pick(("dark", "metal", "metal", "wood", "light"))
+    for _ in range(d.integer(1, 5)):
+        x = c.x - d.uniform(-1.3, 1.3)
+        top = d.uniform(-1.4, 0.3)
+        down = (c.y - top) / (foot - top)  # 0 at the top, 1 at the foot
+        wide = torch.lerp(d.uniform(0.005, 0.05), d.uniform(0.01, 0.12), down.clamp(0, 1))
+        mast = x.abs() - wide
+        if d.flag(0.6):  # rails and crossed braces
+            thin = d.uniform(0.004, 0.02)
+            zigzag = torch.remainder(down * d.uniform(5, 16), 2) - 1
+            brace = (x.abs() - wide * zigzag.abs()).abs()
+            mast = sd.both(sd.union(mast.abs(), brace) - thin, mast - thin)
+        mast = sd.both(mast, sd.both(top - c.y, c.y - foot))
+        c.cover(c.colour_of(tone), step(mast, c.pixel) * d.uniform(0.4, 1))
+    for _ in range(d.integer(0, 4)):
+        sag = d.uniform(-1.0, 0.3) + d.uniform(-0.4, 0.4) * c.x + d.uniform(0, 0.3) * c.x.square()
+        c.cover(c.colour_of("dark"), step((c.y - sag).abs() - d.uniform(0.003, 0.01), c.pixel))
+    for _ in range(d.integer(0, 5)):
+        far = sd.length(c.x - d.uniform(-1.2, 1.2), c.y - foot + d.uniform(0, 0.3))
+        c.cover(c.colour_of("light"), torch.exp(-far * d.uniform(8, 40)))
+    light_up(c, 0.3)

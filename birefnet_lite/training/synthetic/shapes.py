@@ -33,7 +33,7 @@ class Family:
 
 FAMILIES = (
     Family(solid.blob),
-    Family(solid.polygon),
+    Family(solid.polygon, 0.0, 5.0),
     Family(solid.star),
     Family(solid.slab),
     Family(solid.ring, 0.1),

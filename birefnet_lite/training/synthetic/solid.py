@@ -6,6 +6,7 @@ import torch
 
 from birefnet_lite.training.synthetic import distances as sd
 from birefnet_lite.training.synthetic.canvas import Canvas
+from birefnet_lite.training.synthetic.glyphs import glyph
 
 
 def bumps(c: Canvas, size: float, most: int = 5) -> list:
@@ -41,15 +42,18 @@ def blob(c: Canvas) -> None:
 
 
 def polygon(c: Canvas) -> None:
-    """A flat or bevelled polygon: a sign, a tile, a box lid."""
+    """A flat or bevelled piece with corners: a sign, a tile, a box lid; more often the shape of a character."""
     c.place((0.4, 0.95), turn=math.pi, squash=0.4, slant=0.3)
     d = c.draws
-    count = d.integer(3, 8)
-    points = []
-    for k in range(count):
-        angle = 2 * math.pi * (k + d.uniform(-0.3, 0.3)) / count
-        points.append((0.9 * angle.cos(), 0.9 * angle.sin()))
-    body = sd.convex(c.x, c.y, points, d.uniform(0, 0.1))
+    if d.flag(0.75):
+        body = glyph(d, c.x, c.y)
+    else:
+        count = d.integer(3, 8)
+        points = []
+        for k in range(count):
+            angle = 2 * math.pi * (k + d.uniform(-0.3, 0.3)) / count
+            points.append((0.9 * angle.cos(), 0.9 * angle.sin()))
+        body = sd.convex(c.x, c.y, points, d.uniform(0, 0.1))
     c.paint(body, c.material(), roundness=d.uniform(0.03, 0.3))
     decorate(c, body)
 

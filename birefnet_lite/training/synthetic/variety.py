@@ -6,9 +6,11 @@ from torch import Tensor
 
 from birefnet_lite.training.synthetic.canvas import NOISES
 from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.training.synthetic.graft import look_up, positions
 from birefnet_lite.training.synthetic.textures import soften, spectral_noise
 
 PIECES = 3
+MOST_BEHIND = 0.6  # of the area of an object: more of its neighbour behind it, and it would be the neighbour's scene
 
 
 def remake(draws: Draws, objects: Tensor, grounds: Tensor, chance: float) -> Tensor:
@@ -38,6 +40,22 @@ def remake(draws: Draws, objects: Tensor, grounds: Tensor, chance: float) -> Ten
     stuff = sum(share[:, k, None] * piece for k, piece in enumerate(pieces))
     weight = made * draws.uniform(0.4, 1)[:, None]
     return torch.lerp(objects, (stuff * tone).clamp(0, 1.5), weight)
+
+
+def crowd(draws: Draws, grounds: Tensor, objects: Tensor, masks: Tensor, chance: float) -> Tensor:
+    """Grounds (n, 3, H, W), before some of which the neighbours' objects stand: near the rim and cut by it, or half
+    hidden by the main object, whose colours and covers are given as (n, 3, H, W) and (n, 1, H, W)."""
+    layers = torch.cat((objects, masks), 1)
+    x, y = positions(layers)
+    for k in range(2):
+        to_x, to_y = draws.sign() * draws.uniform(0.6, 1.2), draws.uniform(-0.8, 0.8)
+        scale = draws.uniform(0.4, 1.1)
+        other = look_up(layers.roll(1 + k, 0), (x - to_x) / scale, (y - to_y) / scale)
+        cover = other[:, 3:]
+        small = (cover * (1 - masks)).mean((2, 3)) < MOST_BEHIND * masks.mean((2, 3))  # (n, 1)
+        seen = cover * (small.float() * draws.coin(chance)[:, 0])[:, :, None, None]
+        grounds = torch.lerp(grounds, other[:, :3] * draws.uniform(0.5, 1)[:, None], seen)
+    return grounds
 
 
 def dapple(draws: Draws, scenes: Tensor, chance: float) -> Tensor:
