@@ -63,7 +63,7 @@ def run(variant: str, seed: int, steps: int, side: int, batch: int) -> dict:
             hold=0.5,
             ema_decay=0.98,
             dropout=0.0,
-            precision="bf16",
+            precision="auto",
             validate_every=steps,
             validation_images=2,
             save_every=steps,

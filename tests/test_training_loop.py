@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from birefnet_lite import load
 from birefnet_lite.training.loop import Diverged, Training, main, train
 from birefnet_lite.training.settings import TrainSettings
+from birefnet_lite.training.setup import bfloat16_is_fast
 from birefnet_lite.training.state import load_state
 
 SMALL = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 4}
@@ -145,6 +146,37 @@ def test_it_learns(tmp_path):
     part = run.batches[0]
     losses = [run.train_step([part])["loss"] for _ in range(25)]
     assert min(losses[-3:]) < 0.6 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "fast"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx512_bf16": True, "amx_bf16": False}, True),
+        ({"amx_bf16": True}, True),
+        ({"neon": True, "bf16": True}, True),
+        ({}, False),
+    ],
+)
+def test_automatic_precision_is_bfloat16_where_the_processor_multiplies_it(tmp_path, monkeypatch, capabilities, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    run = Training(settings(tmp_path, precision="auto"))
+    with run.autocast():
+        found = (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    assert found == (torch.bfloat16 if fast else torch.float32)
+
+
+def test_automatic_precision_is_float32_where_nothing_is_known_of_the_processor(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)  # as in older versions
+    assert not bfloat16_is_fast(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_automatic_precision_asks_the_graphics_card(monkeypatch, fast):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: asked.append(options) or fast)
+    assert bfloat16_is_fast(torch.device("cuda")) is fast
+    assert asked == [{"including_emulation": False}]
 
 
 def test_the_command_trains_on_a_folder(tmp_path, capsys):

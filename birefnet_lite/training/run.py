@@ -19,7 +19,7 @@ from birefnet_lite.training.recompute import recompute_activations
 from birefnet_lite.training.report import Report
 from birefnet_lite.training.schedule import ema_decay_at, learning_rate_at, loss_weights_at
 from birefnet_lite.training.settings import TrainSettings
-from birefnet_lite.training.setup import build_model, check_classes, parameter_groups, set_mode
+from birefnet_lite.training.setup import bfloat16_is_fast, build_model, check_classes, parameter_groups, set_mode
 from birefnet_lite.training.sources import Batches, numbers_of, stream
 from birefnet_lite.training.state import STATE_FILE, random_state, restore_random_state, save_state
 from birefnet_lite.training.validation import better, contact_sheet, predict, score, validation_set
@@ -88,7 +88,9 @@ class Training:
 
     def autocast(self) -> torch.autocast:
         """The precision that networks run in; losses and weights are float32."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+        precision = self.settings.precision
+        low = bfloat16_is_fast(self.device) if precision == "auto" else precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
 
     @property
     def plain_model(self) -> BiRefNet:

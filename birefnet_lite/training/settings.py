@@ -73,7 +73,8 @@ class TrainSettings:
     """Largest norm of the gradient; 0 clips nothing."""
     ema_decay: float = 0.998
     """Decay per step of the averaged weights, which are validated and kept; 0: no average."""
-    precision: Literal["no", "bf16"] = "no"
+    precision: Literal["no", "bf16", "auto"] = "no"
+    """`"no"`: float32; `"bf16"`: bfloat16 for what the network computes; `"auto"`: whichever the device is fast in."""
     recompute_activations: bool = False
     """Keep fewer activations and compute them again in the backward: less than half the memory for a seventh more
     time (`lite`, two images of 512 x 512 pixels, CPU)."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from birefnet_lite.checkpoint import load
@@ -10,7 +11,7 @@ from birefnet_lite.deformable import DeformableConv2d
 from birefnet_lite.model import BiRefNet
 from birefnet_lite.training.settings import TrainSettings
 
-__all__ = ["build_model", "check_classes", "parameter_groups", "set_mode"]
+__all__ = ["bfloat16_is_fast", "build_model", "check_classes", "parameter_groups", "set_mode"]
 
 
 def build_model(settings: TrainSettings) -> BiRefNet:
@@ -35,6 +36,18 @@ def check_classes(settings: TrainSettings, config: BiRefNetConfig, num_classes: 
             f"class_weight is {settings.class_weight:g}, the data have {num_classes} classes, and the network has "
             f"{heads}. Set class_weight = 0, or change config."
         )
+
+
+def bfloat16_is_fast(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself.
+
+    A processor that does not takes several times as long as in float32. False where PyTorch does not say: older
+    versions of it, and Apple's GPU.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return any(known.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
