@@ -41,8 +41,8 @@ def check_classes(settings: TrainSettings, config: BiRefNetConfig, num_classes: 
 def bfloat16_is_fast(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 itself.
 
-    A processor that does not takes several times as long as in float32. False where PyTorch does not say: older
-    versions of it, and Apple's GPU.
+    A processor that does not is far slower in it: a step of `nano` on 16 images of 192 x 192 took 24 s instead of 3.3
+    on two cores of an AMD EPYC without AVX-512. False where PyTorch does not say: older versions of it, Apple's GPU.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
