@@ -119,7 +119,8 @@ def run_network(model: nn.Module, pixels: NDArray[np.uint8] | NDArray[np.float32
         raise ValueError(f"The model gives {mask.shape} for one image; a mask is {wanted}.")
     if not np.isfinite(mask).all():
         raise ValueError(
-            f"The model gives values that are not numbers. In {dtype} that is often an overflow: use model.float()."
+            "The model gives values that are not numbers. "
+            "In half precision that is often an overflow: use model.float()."
         )
     return mask[0, 0]
 

@@ -16,6 +16,7 @@ from birefnet_lite.refinement import InwardReference, OutwardReference
 from birefnet_lite.rewrites import swin
 from birefnet_lite.rewrites.convolutions import (
     ComposedConv2d,
+    ImageConv2d,
     SummedConv2d,
     affine_of,
     build_conv,
@@ -69,10 +70,29 @@ def test_fold_a_backbones_batch_norms(name, dtype):
         wanted = net(x)
         fold_batch_norms(net)
         got = net(x)
-    kept = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert len(kept) == 1  # behind the convolution that reads the image
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+    assert [type(module) for module in net.modules() if isinstance(module, nn.Conv2d)].count(ImageConv2d) == 1
     for ours, plain in zip(got, wanted, strict=True):
         assert_same(ours, plain)
+
+
+@pytest.mark.parametrize("low", [torch.float16, torch.bfloat16])
+def test_the_convolution_that_reads_the_image_is_not_rounded(low):
+    net = lively(build_convnet("convnet_n"), torch.float32)
+    x = torch.randn(1, 3, 32, 32)
+    fold_batch_norms(net)
+    first = next(module for module in net.modules() if isinstance(module, ImageConv2d))
+    before, wanted = first.weight.detach().clone(), first(x)
+    net.to(low)
+    assert torch.equal(first.weight, before)
+    assert torch.equal(first(x), wanted.to(low))
+    assert first(x.to(low)).dtype == low
+    assert {out.dtype for out in net(x)} == {low}
+    with torch.autocast("cpu", torch.bfloat16):
+        assert first(x).dtype == torch.bfloat16
+    net.float()
+    assert torch.equal(first(x), wanted)
+    assert net.double()(x.double())[0].dtype == torch.float64
 
 
 @DTYPES

@@ -6,7 +6,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Affine", "ComposedConv2d", "SummedConv2d", "affine_of", "build_conv", "compose", "fold", "fold_batch_norms"]
+__all__ = [
+    "Affine",
+    "ComposedConv2d",
+    "ImageConv2d",
+    "SummedConv2d",
+    "affine_of",
+    "build_conv",
+    "compose",
+    "fold",
+    "fold_batch_norms",
+]
 
 
 class Affine(NamedTuple):
@@ -63,9 +73,7 @@ def fold_batch_norms(net: nn.Module) -> None:
     """Folds, in place, each batch norm that directly follows a convolution in an `nn.Sequential`, or in a residual
     block whose pairs are called conv1 and bn1, conv2 and bn2, and so on (torchvision's ResNet).
 
-    The convolution that reads the image keeps its norm. Neighbouring pixels are nearly equal, so what is rounded off
-    its weights in half precision adds up instead of averaging out; weights from a half-precision file lose nothing as
-    they are, but would as folded ones.
+    The convolution that reads the image becomes an `ImageConv2d`.
     """
     for module in net.modules():
         names = list(module._modules)
@@ -73,25 +81,49 @@ def fold_batch_norms(net: nn.Module) -> None:
         pairs += [(name, name.replace("conv", "bn")) for name in names if name[:4] == "conv" and name[4:].isdigit()]
         for conv_name, norm_name in pairs:
             conv, norm = module._modules[conv_name], module._modules.get(norm_name)
-            if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and conv.in_channels > 3:
-                module._modules[conv_name] = build_conv(fold(conv, norm), like=conv)
+            if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+                kind = ImageConv2d if conv.in_channels == 3 else nn.Conv2d
+                module._modules[conv_name] = build_conv(fold(conv, norm), like=conv, kind=kind)
                 module._modules[norm_name] = nn.Identity()
 
 
-def build_conv(affine: Affine, like: nn.Conv2d, **geometry) -> nn.Conv2d:
-    """A module with these numbers, in the dtype and on the device of `like`; geometry, too, unless it is given."""
+class ImageConv2d(nn.Conv2d):
+    """The convolution that reads the image: it stays in float32 when the network around it is made half precision.
+
+    Neighbouring pixels are nearly equal, so that what is rounded off them, and off the weights, adds up instead of
+    averaging out. Takes images of either precision, and returns that of the network around it.
+    """
+
+    around: torch.dtype = torch.float32
+
+    def _apply(self, fn, recurse: bool = True):
+        self.around = fn(self.weight.detach()).dtype
+
+        def widest(tensor: Tensor) -> Tensor:
+            changed = fn(tensor)
+            return changed if changed.dtype.itemsize >= 4 else tensor.to(changed.device, torch.float32)
+
+        return super()._apply(widest, recurse)
+
+    def forward(self, image: Tensor) -> Tensor:
+        y = super().forward(image.to(torch.promote_types(image.dtype, self.weight.dtype)))
+        return y.to(self.around) if y.dtype.itemsize > self.around.itemsize else y
+
+
+def build_conv(affine: Affine, like: nn.Conv2d, kind: type[nn.Conv2d] = nn.Conv2d, **geometry) -> nn.Conv2d:
+    """A module of this kind with these numbers, in the dtype and on the device of `like`; geometry, too, unless it is
+    given."""
     names = ("stride", "padding", "dilation", "groups")
     geometry = {name: getattr(like, name) for name in names} | geometry
     out_channels, in_channels, *kernel = affine.weight.shape
     conv = nn.utils.skip_init(
-        nn.Conv2d,
+        kind,
         in_channels * geometry["groups"],
         out_channels,
         kernel,
         **geometry,
         device=like.weight.device,
-        dtype=like.weight.dtype,
-    )
+    ).to(like.weight.dtype)
     with torch.no_grad():
         conv.weight.copy_(affine.weight)
         conv.bias.copy_(affine.bias)

@@ -63,6 +63,7 @@ class OptimizedBiRefNet(nn.Module):
         if self.deepest is not None:
             height, width = image.shape[-2:]
             x = self.deepest(resize(x, (height // 32, width // 32)))
+        image = image.to(next(self.decoder.parameters()).dtype)  # only the encoder reads it in more (see `ImageConv2d`)
         return BiRefNetOutput(None, (), (), (), self.decoder(image, levels, x))
 
     def train(self, mode: bool = True) -> "OptimizedBiRefNet":
