@@ -198,7 +198,7 @@ def test_a_program_is_float32_whatever_the_model_is(little_lite, dtype):
         got, wanted = program.module()(image), model.float()(image).logits
     assert got.dtype == torch.float32
     assert (got - wanted).abs().max() <= 1e-5 * wanted.abs().max()
-    assert all(torch.equal(value.to(dtype), before[name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(value.to(before[name].dtype), before[name]) for name, value in model.state_dict().items())
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
