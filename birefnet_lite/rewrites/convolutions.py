@@ -97,7 +97,8 @@ class ImageConv2d(nn.Conv2d):
     around: torch.dtype = torch.float32
 
     def _apply(self, fn, recurse: bool = True):
-        self.around = fn(self.weight.detach()).dtype
+        # The weight cannot tell what a move or a cast does to the rest: it may be wider.
+        self.around = fn(self.weight.new_empty(0, dtype=self.around)).dtype
 
         def widest(tensor: Tensor) -> Tensor:
             changed = fn(tensor)
