@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from birefnet_lite.training import pixel_losses
 from birefnet_lite.training.losses import BiRefNetLoss, GradientLoss, PixelLoss
 from birefnet_lite.training.pixel_losses import PIXEL_LOSSES, iou_loss, iou_patch_loss, ssim_loss
 from birefnet_lite.training.recipes import RECIPES, repaired, weights_at
@@ -150,11 +151,19 @@ def test_ssim_matches_scikit_image_away_from_the_border():
     assert ssim_loss(logits, mask).item() == pytest.approx((1 - whole.mean().item()) / 2, rel=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (6, 12)])
-def test_ssim_of_images_smaller_than_its_window(shape):
+@pytest.mark.parametrize("blur", ["on a CPU", "on a GPU"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (6, 12), (20, 31)])
+def test_ssim_of_images_smaller_than_its_window_and_larger(shape, blur, monkeypatch):
+    if blur == "on a GPU":
+        monkeypatch.setattr(pixel_losses._GaussianBlur, "by_sums", pixel_losses._blur_by_convolution)
     logits, mask = random_pair(*shape)
-    expected = (1 - ssim_map(logits.sigmoid(), mask).mean()) / 2
-    torch.testing.assert_close(ssim_loss(logits, mask), expected, rtol=1e-6, atol=0)
+    ours, reference = (logits.clone().requires_grad_() for _ in range(2))
+    found, expected = ssim_loss(ours, mask), (1 - ssim_map(reference.sigmoid(), mask).mean()) / 2
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    for slope, wanted in zip(
+        *(torch.autograd.grad(*pair) for pair in ((found, ours), (expected, reference))), strict=True
+    ):
+        torch.testing.assert_close(slope, wanted, rtol=1e-6, atol=1e-12)
 
 
 def ssim_map(x, y):

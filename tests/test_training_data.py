@@ -9,9 +9,10 @@ from torch import nn
 from birefnet_lite import CheckpointError
 from birefnet_lite.training.ema import WeightAverage
 from birefnet_lite.training.report import Report
-from birefnet_lite.training.settings import TrainSettings
-from birefnet_lite.training.sources import ROUND, Batches, normalise, numbers_of, stream
+from birefnet_lite.training.settings import ROUND, TrainSettings
+from birefnet_lite.training.sources import Batches, normalise, numbers_of, stream
 from birefnet_lite.training.state import load_state, random_state, restore_random_state, save_state
+from birefnet_lite.training.synthetic import SyntheticScenes
 from birefnet_lite.training.validation import better, contact_sheet, score
 
 
@@ -25,8 +26,9 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("reuse", [1, 2])
-def test_a_batch_depends_on_its_number_alone(reuse):
-    settings = small(reuse=reuse, batch_size=2)
+@pytest.mark.parametrize("together", [1, 4])
+def test_a_batch_depends_on_its_number_alone(reuse, together):
+    settings = small(reuse=reuse, batch_size=2, drawn_together=together)
     one = Batches(settings, parts=1)
     in_order = [one[i] for i in range(2 * ROUND + 2)]
     for number in (2 * ROUND - 1, 3, 2 * ROUND + 1, ROUND):
@@ -41,6 +43,18 @@ def test_a_round_shows_each_scene_once_again():
     batches.source.change = lambda images, masks, key: (images, masks)  # to recognise them
     scenes = [sorted(x.sum().item() for i in part for x in batches[i][0]) for part in (range(16), range(16, 32))]
     assert scenes[0] == scenes[1]
+
+
+def test_what_is_drawn_together_is_cut_in_order():
+    settings = small(batch_size=4, drawn_together=4, difficulty=(0.5, 0.5))
+    batches = Batches(settings, parts=2)
+    source = SyntheticScenes((64, 64), seed=settings.seed)
+    for part in range(2):
+        whole = source.batch(8, 2 * 4 + part, 0.5)  # the steps 4 to 7
+        cut = [batches[2 * step + part] for step in (4, 5, 6, 7)]
+        assert same((normalise(whole.images), whole.masks, whole.labels), map(torch.cat, zip(*cut, strict=True)))
+    with pytest.raises(ValueError, match="drawn_together is 3; it must divide 16"):
+        small(drawn_together=3)
 
 
 def test_processes_and_parts_share_out_all_numbers():
@@ -62,6 +76,28 @@ def test_workers_prepare_the_same_batches_and_leave_the_random_state_alone():
     prepared = list(stream(batches, [7, 3], workers=1))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(same(a, batches[i]) for a, i in zip(prepared, (7, 3), strict=True))
+
+
+def test_a_thread_prepares_the_same_batches_ahead():
+    batches = Batches(small(batch_size=1), parts=1)
+    numbers = [7, 3, 8, 1, 0]
+    for ahead in (1, 3, 9):
+        prepared = list(stream(batches, numbers, ahead=ahead))
+        assert len(prepared) == 5
+        assert all(same(a, batches[i]) for a, i in zip(prepared, numbers, strict=True))
+
+
+def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_used(monkeypatch):
+    batches, asked = Batches(small(batch_size=1), parts=1), []
+
+    def broken(n, number, difficulty):
+        asked.append(number)
+        raise MemoryError(f"no room for {number}")
+
+    monkeypatch.setattr(batches.source, "batch", broken)
+    with pytest.raises(MemoryError, match="no room for 4"):
+        next(stream(batches, list(range(4, 100)), ahead=2))
+    assert len(asked) <= 4  # those ahead, and no more
 
 
 def test_images_are_normalised_as_torchvision_does():

@@ -31,6 +31,7 @@ BEST_FILE = "best.safetensors"
 FREE_TO_CHANGE = {
     "output",
     "workers",
+    "ahead",
     "recompute_activations",
     "save_every",
     "log_every",
@@ -61,6 +62,7 @@ class Training:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        torch.backends.cudnn.benchmark = True  # sizes stay the same: a tenth faster
         torch.manual_seed(settings.seed)
         model = build_model(settings).to(memory_format=torch.channels_last)  # a quarter faster in bfloat16
         torch.manual_seed(settings.seed + 1 + rank)  # the same weights, but dropout of its own, in every process
@@ -68,7 +70,8 @@ class Training:
         recompute_activations(model, settings.recompute_activations)
         if processes > 1 and self.device.type == "cuda" and not settings.freeze_batch_norm:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        self.optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
+        groups = parameter_groups(model, settings.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=self.device.type == "cuda")
         self.model, self.optimizer = self.accelerator.prepare(model, self.optimizer)
         config = self.plain_model.config
         self.loss = BiRefNetLoss(
@@ -193,7 +196,7 @@ class Training:
         numbers = numbers_of(
             self.step, settings.steps, self.parts, self.accelerator.process_index, settings.accumulation
         )
-        batches = stream(self.batches, numbers, settings.workers)
+        batches = stream(self.batches, numbers, settings.workers, settings.ahead)
         bar = tqdm(total=settings.steps, initial=self.step, unit="step", disable=not (main and progress))
         scores: dict[str, float] = {}
         if main and settings.start_from and self.step == 0:

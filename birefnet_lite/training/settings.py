@@ -14,6 +14,7 @@ from birefnet_lite.training.recipes import RECIPES
 
 __all__ = ["TrainSettings", "find_settings", "read_settings", "shipped"]
 
+ROUND = 16  # steps whose scenes come again together, where `reuse` is above 1
 _CONFIGS = resources.files("birefnet_lite") / "training" / "configs"
 
 
@@ -57,8 +58,13 @@ class TrainSettings:
     reuse: int = 1
     """How often each synthetic scene is used, the first time as drawn, then flipped, turned, cropped and recoloured:
     on a CPU, drawing costs as much as learning."""
+    drawn_together: int = 1
+    """Batches of synthetic scenes drawn in one go, up to 16: a GPU draws hundreds of scenes in the time of a few."""
     workers: int = 0
     """Processes on the CPU that prepare batches; 0: the training process does, on its own device."""
+    ahead: int = 0
+    """With no workers: batches that a thread prepares ahead, on a GPU beside the training. A round of `reuse` takes
+    longest at its start, so that some 32 keep a GPU busy."""
 
     steps: int = 1000
     seed: int = 0
@@ -143,8 +149,8 @@ class TrainSettings:
     def _check_numbers(self) -> None:
         least = {
             **dict.fromkeys(("batch_size", "accumulation", "steps", "validate_every", "validation_images"), 1),
-            **dict.fromkeys(("save_every", "log_every", "reuse"), 1),
-            **dict.fromkeys(("workers", "warmup_steps", "weight_decay", "clip_norm", "gradient_weight"), 0),
+            **dict.fromkeys(("save_every", "log_every", "reuse", "drawn_together"), 1),
+            **dict.fromkeys(("workers", "ahead", "warmup_steps", "weight_decay", "clip_norm", "gradient_weight"), 0),
             **dict.fromkeys(("class_weight", "finetune_steps", "max_minutes", "seed", "small_steps", "plain_steps"), 0),
         }
         for name, low in least.items():
@@ -157,6 +163,8 @@ class TrainSettings:
             raise ValueError(f"difficulty is {list(self.difficulty)}; both must be from 0 to 1.")
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0.")
+        if ROUND % self.drawn_together:
+            raise ValueError(f"drawn_together is {self.drawn_together}; it must divide {ROUND}.")
         for name in ("size", "small_size") if self.small_steps else ("size",):
             if getattr(self, name) < 64 or getattr(self, name) % 32:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be a multiple of 32, at least 64.")

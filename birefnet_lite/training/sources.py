@@ -1,6 +1,9 @@
 """Where batches come from: a number in, a batch out, so that there is no position to save but the step."""
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,13 +14,11 @@ from birefnet_lite.image_input import normalise
 from birefnet_lite.training.augment import Augment
 from birefnet_lite.training.folder import FolderBatches, FolderDataset
 from birefnet_lite.training.schedule import difficulty_at
-from birefnet_lite.training.settings import TrainSettings
+from birefnet_lite.training.settings import ROUND, TrainSettings
 from birefnet_lite.training.synthetic import Batch, SyntheticScenes
 from birefnet_lite.training.synthetic.draws import Draws
 
 __all__ = ["Batches", "normalise", "numbers_of", "stream"]
-
-ROUND = 16
 
 
 class Batches(Dataset):
@@ -33,18 +34,19 @@ class Batches(Dataset):
                 f"batch_size is {settings.batch_size}, which does not part into {parts} (processes times accumulation)."
             )
         self.settings, self.parts, self.images = settings, parts, settings.batch_size // parts
+        self.device = torch.device(device)
         self.source = self._source(settings.size, device)
         self.small_source = self._source(settings.small_size, device) if settings.small_steps else None
 
         self.num_classes: int = self.source.num_classes
-        if settings.data == "synthetic" and settings.reuse > 1:
-            self.source = Reused(self.source, settings.reuse, parts)
-            self.small_source = self.small_source and Reused(self.small_source, settings.reuse, parts)
 
     def _source(self, side: int, device: torch.device | str) -> Any:
         settings, size = self.settings, (side, side)
         if settings.data == "synthetic":
-            return SyntheticScenes(size, seed=settings.seed, device=device, variety=settings.variety)
+            source = SyntheticScenes(size, seed=settings.seed, device=device, variety=settings.variety)
+            if settings.drawn_together > 1:
+                source = Together(source, settings.drawn_together, self.parts)
+            return Reused(source, settings.reuse, self.parts) if settings.reuse > 1 else source
         dataset = FolderDataset(settings.folder, size, classes=settings.class_weight > 0)
         return FolderBatches(dataset, settings.seed, Augment(), device)
 
@@ -55,11 +57,34 @@ class Batches(Dataset):
         step = number // self.parts
         source = self.small_source if step < self.settings.small_steps else self.source
         if self.settings.data == "synthetic":
-            drawn_at = step - step % (ROUND * self.settings.reuse) if self.settings.reuse > 1 else step
+            reuse, together = self.settings.reuse, self.settings.drawn_together
+            drawn_at = step - step % (ROUND * reuse if reuse > 1 else together)
             batch = source.batch(self.images, number, difficulty_at(self.settings, drawn_at))
         else:
             batch = source.batch(self.images, number)
         return normalise(batch.images), batch.masks, batch.labels
+
+
+class Together:
+    """A source that draws the batches of `times` steps in one go: fewer and larger pieces of work for a GPU.
+
+    What comes at a number depends on it alone, if the difficulty is the same throughout those steps.
+    """
+
+    def __init__(self, source: SyntheticScenes, times: int, parts: int) -> None:
+        self.source, self.times, self.parts = source, times, parts
+        self.seed, self.num_classes = source.seed, source.num_classes
+        self.drawn: dict[int, Batch] = {}
+
+    def batch(self, n: int, number: int, difficulty: float) -> Batch:
+        """The n scenes with this number: part `number % parts` of the batch of step `number // parts`."""
+        step, part = divmod(number, self.parts)
+        place = step % self.times
+        first = (step - place) * self.parts
+        if first + part not in self.drawn:
+            self.drawn = {i: batch for i, batch in self.drawn.items() if first <= i < first + self.parts}
+            self.drawn[first + part] = self.source.batch(n * self.times, first + part, difficulty)
+        return Batch(*(values[place * n : (place + 1) * n] for values in self.drawn[first + part]))
 
 
 class Reused:
@@ -69,8 +94,9 @@ class Reused:
     number still depends on that number alone, if the difficulty is the same throughout a round.
     """
 
-    def __init__(self, source: SyntheticScenes, times: int, parts: int) -> None:
+    def __init__(self, source: SyntheticScenes | Together, times: int, parts: int) -> None:
         self.source, self.times, self.parts = source, times, parts
+        self.num_classes = source.num_classes
         self.change = Augment()
         self.drawn: dict[int, Batch] = {}
 
@@ -104,8 +130,12 @@ def numbers_of(first_step: int, last_step: int, parts: int, rank: int, accumulat
     ]
 
 
-def stream(batches: Batches, numbers: list[int], workers: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """The parts with these numbers, prepared ahead by `workers` processes."""
+def stream(
+    batches: Batches, numbers: list[int], workers: int = 0, ahead: int = 0
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The parts with these numbers: prepared by `workers` processes, or `ahead` of their use by a thread."""
+    if ahead and not workers:
+        return _prepared_ahead(batches, numbers, ahead)
     loader = DataLoader(
         batches,
         batch_size=None,
@@ -116,3 +146,29 @@ def stream(batches: Batches, numbers: list[int], workers: int) -> Iterator[tuple
         prefetch_factor=8 if workers else None,
     )
     return iter(loader)
+
+
+def _prepared_ahead(batches: Batches, numbers: list[int], ahead: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """A GPU is given both threads' work at once: drawing keeps the processor busy, training the GPU."""
+    cuda = batches.device.type == "cuda"
+    side = torch.cuda.Stream(batches.device) if cuda else None
+
+    def prepare(number: int) -> tuple[tuple[Tensor, ...], Any]:
+        with torch.cuda.stream(side) if cuda else nullcontext():
+            return batches[number], side.record_event() if cuda else None
+
+    thread = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(thread.submit(prepare, number) for number in numbers[: ahead + 1])
+        for following in range(ahead + 1, len(numbers) + ahead + 1):
+            batch, ready = waiting.popleft().result()
+            if cuda:
+                now = torch.cuda.current_stream(batches.device)
+                now.wait_event(ready)
+                for tensor in batch:
+                    tensor.record_stream(now)
+            yield batch
+            if following < len(numbers):
+                waiting.append(thread.submit(prepare, numbers[following]))
+    finally:
+        thread.shutdown(cancel_futures=True)

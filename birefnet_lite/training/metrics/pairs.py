@@ -25,7 +25,10 @@ def _as_image(values: Tensor | np.ndarray, what: str) -> Tensor:
 def _as_fraction(image: Tensor, what: str) -> Tensor:
     if image.dtype == torch.uint8:
         image = image.cpu() if image.device.type == "mps" else image
-        return image.double() / 255
+        image = image.double()
+        return image / image.new_tensor(
+            255
+        )  # by a plain 255 a GPU multiplies by 1/255, and levels fall below their own
     if image.dtype == torch.bool:
         return image.cpu().double() if image.device.type == "mps" else image.double()
     if not image.is_floating_point():

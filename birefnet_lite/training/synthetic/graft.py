@@ -24,11 +24,12 @@ def graft(draws: Draws, objects: Tensor, masks: Tensor, chance: float) -> tuple[
     """Colours (n, 3, H, W) and covers (n, H, W) of objects, some of them changed in shape.
 
     Each change happens with half of `chance`, one after the other: a smooth bend, a kaleidoscope of 1 to 9 wedges about
-    the middle, a neighbour's object joined on, holes of a neighbour's shape. What would lose most of its area stays.
+    the middle, a neighbour's object joined on, holes of a neighbour's shape (with `chance` itself: holes are what is
+    missed most). What would lose most of its area stays.
     """
     layers = torch.cat((objects, masks[:, None]), 1)  # (n, 4, H, W)
     for change in (bend, fold, join, pierce):
-        rows = some(draws, chance / 2)
+        rows = some(draws, chance if change is pierce else chance / 2)
         if rows:
             others = [(i + 1) % draws.n for i in rows]
             own = Draws(len(rows), (*draws.key, change.__name__), draws.device)
