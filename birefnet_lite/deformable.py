@@ -176,10 +176,13 @@ def _has_matrix_units(device: int | None) -> bool:
 
 
 def _torchvision(input, offset, weight, bias, stride, padding, dilation, mask) -> Tensor:
-    """torchvision's operator. Half precision goes through float32: it has no bfloat16, and no float16 on a CPU."""
+    """torchvision's operator. Half precision goes through float32: it has no bfloat16, and no float16 on a CPU.
+
+    Its backward on CUDA refuses some tensors whose channels come last.
+    """
     dtype = input.dtype
     compute = torch.float64 if dtype == torch.float64 else torch.float32
-    tensors = [None if t is None else t.to(compute) for t in (input, offset, weight, bias, mask)]
+    tensors = [None if t is None else t.to(compute).contiguous() for t in (input, offset, weight, bias, mask)]
     with torch.autocast(input.device.type, enabled=False):
         result = torchvision.ops.deform_conv2d(*tensors[:4], stride, padding, dilation, tensors[4])
     return result.to(dtype)

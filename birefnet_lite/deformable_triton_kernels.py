@@ -1,4 +1,8 @@
-"""The Triton kernels of `deformable_triton`, which says what they are for and prepares their arguments."""
+"""The Triton kernels of `deformable_triton`, which says what they are for and prepares their arguments.
+
+The numbers of channels are compiled in: the compiler then knows that a pixel's channels start at a multiple of 8, say,
+and reads, and adds to, 16 bytes at once instead of 2 or 4.
+"""
 
 import triton
 import triton.language as tl
@@ -66,7 +70,8 @@ def _dot(a, b, total, upcast: tl.constexpr, precision: tl.constexpr):
 
 @triton.jit
 def forward(
-    x, offset, mask, matrix, y, count, height, width, channels, outputs, out_pixels, out_width,
+    x, offset, mask, matrix, y,
+    count, height, width, channels: tl.constexpr, outputs: tl.constexpr, out_pixels, out_width,
     kernel_y: tl.constexpr, kernel_x: tl.constexpr, stride_y: tl.constexpr, stride_x: tl.constexpr,
     padding_y: tl.constexpr, padding_x: tl.constexpr, dilation_y: tl.constexpr, dilation_x: tl.constexpr,
     groups: tl.constexpr, masked: tl.constexpr, upcast: tl.constexpr, precision: tl.constexpr,
@@ -105,7 +110,7 @@ def forward(
 @triton.jit
 def points(
     x, offset, mask, matrix, grad, grad_x, grad_offset, grad_mask,
-    count, height, width, channels, outputs, out_pixels, out_width,
+    count, height, width, channels: tl.constexpr, outputs: tl.constexpr, out_pixels, out_width,
     kernel_y: tl.constexpr, kernel_x: tl.constexpr, stride_y: tl.constexpr, stride_x: tl.constexpr,
     padding_y: tl.constexpr, padding_x: tl.constexpr, dilation_y: tl.constexpr, dilation_x: tl.constexpr,
     groups: tl.constexpr, masked: tl.constexpr, upcast: tl.constexpr, precision: tl.constexpr, need_x: tl.constexpr,
@@ -166,7 +171,8 @@ def points(
 
 @triton.jit
 def weight(
-    x, offset, mask, grad, parts, share, count, height, width, channels, outputs, out_pixels, out_width,
+    x, offset, mask, grad, parts, share,
+    count, height, width, channels: tl.constexpr, outputs: tl.constexpr, out_pixels, out_width,
     kernel_y: tl.constexpr, kernel_x: tl.constexpr, stride_y: tl.constexpr, stride_x: tl.constexpr,
     padding_y: tl.constexpr, padding_x: tl.constexpr, dilation_y: tl.constexpr, dilation_x: tl.constexpr,
     groups: tl.constexpr, masked: tl.constexpr, upcast: tl.constexpr, precision: tl.constexpr,

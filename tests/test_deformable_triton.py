@@ -171,7 +171,7 @@ def test_cuda_without_triton_warns_once(monkeypatch, recwarn):
 @pytest.mark.filterwarnings("ignore:Triton is not installed")
 def test_the_choice_on_cuda_is_compiled_away(installed, monkeypatch):
     monkeypatch.setattr(deformable, "HAS_TRITON", installed)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
 
     def choose(x):
         return x + 1 if deformable._for_cuda(x) == "triton" else x - 1
@@ -191,11 +191,8 @@ def test_cuda_takes_triton_but_for_float64_and_old_cards(monkeypatch):
     assert deformable._for_cuda(torch.zeros(1)) == "torchvision"
 
 
-@outside
-@pytest.mark.skipif(sys.platform != "linux", reason="Triton's compiler for NVIDIA cards comes with its Linux wheel")
-@pytest.mark.parametrize("kernel", ["forward", "points", "weight"])
-def test_kernels_compile_for_a_card(kernel):
-    """What the interpreter does not see: types, matrix units, and the shared memory of a small card. Needs no GPU."""
+def compiled_kernel(kernel, channels=64, outputs=256, card=86):
+    """A kernel compiled for bfloat16 on a card of this generation. Needs no GPU."""
     triton = pytest.importorskip("triton")
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -203,12 +200,13 @@ def test_kernels_compile_for_a_card(kernel):
     from birefnet_lite import deformable_triton, deformable_triton_kernels
     from birefnet_lite.deformable_sampling import Geometry
 
-    x, weight = torch.zeros(1, 64, 8, 8, dtype=torch.bfloat16), torch.zeros(256, 64, 3, 3)
+    x, weight = torch.zeros(1, channels, 8, 8, dtype=torch.bfloat16), torch.zeros(outputs, channels, 3, 3)
     geometry = Geometry((3, 3), (1, 1), (1, 1), (1, 1), (8, 8), 1)
     common = deformable_triton._common(x, weight, x, geometry)
     launch = {name: common.pop(name) for name in deformable_triton.LAUNCH}
     function = getattr(deformable_triton_kernels, kernel)
-    compiled = {**common, "block_o": 128 if kernel == "forward" else 64, "need_x": True}
+    block_o = deformable_triton._tile(outputs, 128 if kernel == "forward" else 64)
+    compiled = {**common, "block_o": block_o, "need_x": True}
     fixed = {p.name: compiled[p.name] for p in function.params if p.is_constexpr}
     pointers = {"x", "offset", "mask", "matrix", "y", "grad", "grad_offset", "grad_mask"}
     kinds = {
@@ -216,6 +214,35 @@ def test_kernels_compile_for_a_card(kernel):
     }
     kinds.update({name: "*fp32" for name in ("grad_x", "parts") if name in kinds})
     constants = {(function.arg_names.index(name),): value for name, value in fixed.items()}
-    result = triton.compile(ASTSource(function, kinds, constants), target=GPUTarget("cuda", 86, 32), options=launch)
+    # As a launch would say of tensors and of sizes that 16 divides.
+    free = [name for name in kinds if name not in fixed]
+    aligned = [name for name in free if kinds[name][0] == "*" or compiled.get(name, 1) % 16 == 0]
+    known = {(function.arg_names.index(name),): [["tt.divisibility", 16]] for name in aligned}
+    source = ASTSource(function, kinds, constants, known)
+    return triton.compile(source, target=GPUTarget("cuda", card, 32), options=launch)
+
+
+needs_compiler = pytest.mark.skipif(
+    sys.platform != "linux", reason="Triton's compiler for NVIDIA cards comes with its Linux wheel"
+)
+
+
+@outside
+@needs_compiler
+@pytest.mark.parametrize("kernel", ["forward", "points", "weight"])
+def test_kernels_compile_for_a_card(kernel):
+    """What the interpreter does not see: types, matrix units, and the shared memory of a small card."""
+    result = compiled_kernel(kernel)
     assert "mma.sync" in result.asm["ptx"]
     assert result.metadata.shared <= 99 * 1024
+
+
+@outside
+@needs_compiler
+@pytest.mark.parametrize("kernel", ["forward", "points", "weight"])
+def test_channels_are_read_and_added_many_at_once(kernel):
+    """24 channels: not a multiple of 16, which is all that Triton finds out about a number by itself."""
+    code = compiled_kernel(kernel, channels=24, outputs=32, card=90).asm["ptx"]
+    assert code.count("ld.global.b16") + code.count("ld.global.u16") < 20  # 60 with a plain number
+    if kernel == "points":
+        assert "add.v4.f32" in code
