@@ -84,7 +84,8 @@ def load(
     published checkpoint (`PUBLISHED`, downloaded once). `device=None` takes the accelerator that is there, `dtype=None`
     leaves float32. A file in the original's format does not say which order its image tiles have (`patch_order`), and
     its configuration is read from its shapes unless `config` is given.
-    Raises `CheckpointError`, which names the file and says what is wrong with it.
+    Raises `CheckpointError`, which names the file and says what is wrong with it, and ValueError for numbers that
+    `dtype` cannot hold.
     """
     path = Path(name_or_path)
     if path.exists():
@@ -98,7 +99,15 @@ def load(
     else:
         raise CheckpointError(_not_found(str(name_or_path)))
     device = best_device() if device is None else device
-    return model.to(device=device, dtype=dtype).eval()
+    model = model.to(device=device, dtype=dtype).eval()
+    if dtype == torch.float16:
+        beyond = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+        if beyond:
+            raise ValueError(
+                f"{beyond[0]} of {name_or_path} has numbers that float16 cannot hold. Load it in float32 and use "
+                "optimize(model).half(), which folds the norms, or torch.autocast."
+            )
+    return model
 
 
 def save(model: BiRefNet, path: str | os.PathLike, dtype: torch.dtype | None = None) -> None:

@@ -40,7 +40,7 @@ def test_half_a_file_keeps_statistics_beyond_a_halfs_range(tmp_path):
     model = BiRefNet(SMALL).eval()
     norm = model.decoder.stage4.reconstruction.norm_in
     with torch.no_grad():
-        norm.running_var.fill_(2e5)  # as the shipped network has it
+        norm.running_var.fill_(2e5)  # as networks have it whose weight decay is weak
         norm.running_mean.fill_(400.1)
     path = tmp_path / "small.safetensors"
     model.save_pretrained(path, dtype=torch.float16)
@@ -51,6 +51,19 @@ def test_half_a_file_keeps_statistics_beyond_a_halfs_range(tmp_path):
     whole = tmp_path / "whole.safetensors"
     model.save_pretrained(whole)
     assert path.stat().st_size < 0.6 * whole.stat().st_size
+    with pytest.raises(ValueError, match=r"decoder\.stage4\.reconstruction\.norm_in\.running_var of .* float16 cannot"):
+        load(path, device="cpu", dtype=torch.float16)
+    assert (
+        load(path, device="cpu", dtype=torch.bfloat16)
+        .decoder.stage4.reconstruction.norm_in.running_var.isfinite()
+        .all()
+    )
+
+
+def test_the_shipped_network_is_far_from_the_end_of_float16():
+    weights = load("nano", device="cpu").state_dict()
+    assert max(float(value.abs().max()) for value in weights.values()) < 1000
+    load("nano", device="cpu", dtype=torch.float16)
 
 
 def test_numbers_that_are_not_finite_are_not_written(tmp_path):
