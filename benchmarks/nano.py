@@ -55,29 +55,32 @@ def photo_sheet(model: torch.nn.Module, size: int) -> Image.Image:
 
 
 def plot_validation(path: Path) -> None:
-    """S-measure, weighted F and MAE over the steps of all parts; what was validated on changed between the parts."""
+    """S-measure, weighted F and MAE over the images of all parts; what was validated on changed between the parts."""
     import matplotlib.pyplot as plt
 
     with VALIDATION.open() as file:
         rows = [row | {key: float(row[key]) for key in ("step", *METRICS[:3])} for row in csv.DictReader(file)]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharex=True)
     curves = {"S-measure": (0, "s_measure", "C0"), "weighted F": (0, "weighted_f", "C1"), "MAE": (1, "mae", "C2")}
-    before = 0
-    for part, group in groupby(rows, key=lambda row: row["part"]):
+    before = 0.0
+    for number, (_, group) in enumerate(groupby(rows, key=lambda row: row["part"]), start=1):
         scores = list(group)
-        steps = [before + row["step"] for row in scores]
+        images = [before + row["step"] * 32 / 1000 for row in scores]
         for label, (axis, key, colour) in curves.items():
             axes[axis].plot(
-                steps, [row[key] for row in scores], ".-", color=colour, label=label if not before else None
+                images, [row[key] for row in scores], ".-", color=colour, label=label if number == 1 else None
             )
         for axis in axes:
             axis.axvline(before, color="0.85", zorder=0)
-            axis.annotate(part, (before, 1), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points")
-        before = steps[-1]
+            axis.annotate(
+                str(number), (before, 1), (3, -12), xycoords=("data", "axes fraction"), textcoords="offset points"
+            )
+        before = images[-1]
     for axis in axes:
-        axis.set(xlabel="steps of 32 images")
+        axis.set(xlabel="thousand images, in eight parts")
         axis.grid(axis="y", alpha=0.3)
-        axis.legend(loc="right")
+        axis.legend(loc="center right")
+    axes[0].set_ylim(top=0.92)
     axes[1].set_ylim(bottom=0)
     figure.savefig(path, dpi=110)
     plt.close(figure)
