@@ -178,7 +178,7 @@ def _has_matrix_units(device: int | None) -> bool:
 def _torchvision(input, offset, weight, bias, stride, padding, dilation, mask) -> Tensor:
     """torchvision's operator. Half precision goes through float32: it has no bfloat16, and no float16 on a CPU.
 
-    Its backward on CUDA refuses some tensors whose channels come last.
+    Tensors become contiguous: its backward on CUDA was seen to refuse those of a network with channels last.
     """
     dtype = input.dtype
     compute = torch.float64 if dtype == torch.float64 else torch.float32

@@ -61,8 +61,8 @@ def test_half_a_file_keeps_statistics_beyond_a_halfs_range(tmp_path):
 
 
 def test_the_shipped_network_is_far_from_the_end_of_float16():
-    weights = load("nano", device="cpu").state_dict()
-    assert max(float(value.abs().max()) for value in weights.values()) < 1000
+    numbers = [value for value in load("nano", device="cpu").state_dict().values() if value.is_floating_point()]
+    assert max(float(value.abs().max()) for value in numbers) < 1000
     load("nano", device="cpu", dtype=torch.float16)
 
 

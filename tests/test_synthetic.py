@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 from skimage.metrics import structural_similarity
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms.functional import InterpolationMode, rotate
 
+from birefnet_lite.training.augment import Augment
 from birefnet_lite.training.synthetic import (
     SyntheticScenes,
     background_names,
@@ -200,6 +202,27 @@ def test_same_seed_and_step_give_the_same_batch_whatever_came_before():
             assert torch.equal(fresh.masks, again.masks)
             assert fresh.families == again.families
     assert torch.equal(used.batch(5, 11).images, fresh.images)
+
+
+def test_everything_is_drawn_on_the_device(monkeypatch):
+    """PyTorch's fake tensors have a shape and a device, here one that this machine may lack, and mix no two devices."""
+    start = Draws.__init__
+
+    def without_generator(draws, n, key, device="cpu"):
+        start(draws, n, key)
+        draws.device, draws.generator = torch.device(device), None
+
+    monkeypatch.setattr(Draws, "__init__", without_generator)
+    monkeypatch.setattr(torch.Tensor, "nonzero", lambda values: torch.zeros(0, 1, dtype=torch.long))  # has no values
+    monkeypatch.setattr(compose, "pick_many", lambda draws, indices, table, n, hardness: (indices * 3)[:n])
+    monkeypatch.setattr(compose, "GROUP_ON_GPU", 100)
+    with FakeTensorMode():
+        scenes = SyntheticScenes((64, 64), families="all", backgrounds="all", difficulty=1, variety=1, device="cuda")
+        batch = scenes.batch(len(FAMILIES), 0)
+        augmented = Augment()(batch.images, batch.masks, ("a",))
+    assert {*batch.families} == {*family_names()}
+    assert {*batch.backgrounds} == {*background_names()}
+    assert {values.device.type for values in (*batch[:3], *augmented)} == {"cuda"}
 
 
 def test_the_generator_leaves_the_global_random_state_alone():

@@ -134,7 +134,7 @@ def _blur_by_convolution(x: Tensor) -> Tensor:
     with torch.backends.cudnn.flags(enabled=False):
         images = F.conv2d(images, window, padding=(0, half), groups=len(window))
         images = F.conv2d(images, window.mT, padding=(half, 0), groups=len(window))
-    return images.view(x.shape)
+    return images.reshape(x.shape)
 
 
 @full_precision

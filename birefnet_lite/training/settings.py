@@ -59,7 +59,7 @@ class TrainSettings:
     """How often each synthetic scene is used, the first time as drawn, then flipped, turned, cropped and recoloured:
     on a CPU, drawing costs as much as learning."""
     drawn_together: int = 1
-    """Batches of synthetic scenes drawn in one go, up to 16: a GPU draws hundreds of scenes in the time of a few."""
+    """Batches of synthetic scenes drawn in one go, a divisor of 16: a GPU draws many scenes in the time of a few."""
     workers: int = 0
     """Processes on the CPU that prepare batches; 0: the training process does, on its own device."""
     ahead: int = 0

@@ -122,7 +122,7 @@ def branch(c: Canvas) -> None:
         sticks.append((ax, ay, bx, by, width, width * 0.65, torch.zeros_like(ax)))
         tips = (bx, by, heading)
         children = d.integer(2, 3) if level < 2 else 2
-        spread = torch.cat([d.many(ax.shape[1], 0.25, 0.8) * s for s in torch.linspace(-1, 1, children).tolist()], 1)
+        spread = torch.cat([d.many(ax.shape[1], 0.25, 0.8) * (2 * i / (children - 1) - 1) for i in range(children)], 1)
         along = torch.cat([d.many(ax.shape[1], 0.55, 1.0) for _ in range(children)], 1)
         repeat = [t.repeat(1, children, 1, 1) for t in (ax, ay, bx, by, heading, size, width)]
         ax = repeat[0] + (repeat[2] - repeat[0]) * along
