@@ -18,7 +18,9 @@ from birefnet_lite.training.synthetic import (
     glyphs,
     graft,
     held_out_scenes,
+    textures,
 )
+from birefnet_lite.training.synthetic import colours as colour_module
 from birefnet_lite.training.synthetic import distances as sd
 from birefnet_lite.training.synthetic.backgrounds import BACKGROUNDS
 from birefnet_lite.training.synthetic.canvas import NOISES, PATTERNS, Canvas
@@ -204,7 +206,18 @@ def test_same_seed_and_step_give_the_same_batch_whatever_came_before():
     assert torch.equal(used.batch(5, 11).images, fresh.images)
 
 
-def test_everything_is_drawn_on_the_device(monkeypatch):
+@pytest.fixture
+def fresh_caches():
+    """No tensor made before the test is seen in it, and none made in it after."""
+    caches = (colour_module.tone_table, glyphs.character_distance, textures.spectrum, textures.surface_image)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+def test_everything_is_drawn_on_the_device(monkeypatch, fresh_caches):
     """PyTorch's fake tensors have a shape and a device, here one that this machine may lack, and mix no two devices."""
     start = Draws.__init__
 
