@@ -77,7 +77,7 @@ def plot_validation(path: Path) -> None:
             )
         before = images[-1]
     for axis in axes:
-        axis.set(xlabel="thousand images, in eight parts")
+        axis.set(xlabel=f"thousand images, in {number} parts")
         axis.grid(axis="y", alpha=0.3)
         axis.legend(loc="center right")
     axes[0].set_ylim(top=0.92)

@@ -5,6 +5,7 @@ import os
 import pickle
 import tempfile
 import warnings
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -100,13 +101,11 @@ def load(
         raise CheckpointError(_not_found(str(name_or_path)))
     device = best_device() if device is None else device
     model = model.to(device=device, dtype=dtype).eval()
-    if dtype == torch.float16:
-        beyond = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
-        if beyond:
-            raise ValueError(
-                f"{beyond[0]} of {name_or_path} has numbers that float16 cannot hold. Load it in float32 and use "
-                "optimize(model).half(), which folds the norms, or torch.autocast."
-            )
+    if dtype == torch.float16 and (beyond := not_finite(model.state_dict())):
+        raise ValueError(
+            f"{beyond[0]} of {name_or_path} has numbers that float16 cannot hold. Load it in float32 and use "
+            "optimize(model).half(), which folds the norms, or torch.autocast."
+        )
     return model
 
 
@@ -124,8 +123,7 @@ def save(model: BiRefNet, path: str | os.PathLike, dtype: torch.dtype | None = N
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     if dtype is not None:
         weights = {name: v.to(dtype) if v.is_floating_point() and v.ndim > 1 else v for name, v in weights.items()}
-    broken = [name for name, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
-    if broken:
+    if broken := not_finite(weights):
         raise ValueError(
             f"{broken[0]} has numbers that are not finite{f' in {dtype}' if dtype else ''}, so nothing was written. A "
             "model that diverged, or was made half precision with numbers beyond its range, cannot be kept."
@@ -140,6 +138,11 @@ def save(model: BiRefNet, path: str | os.PathLike, dtype: torch.dtype | None = N
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors with infinite numbers or NaN in them."""
+    return [name for name, value in weights.items() if not value.isfinite().all()]
 
 
 def _umask() -> int:

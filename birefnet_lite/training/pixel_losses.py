@@ -107,23 +107,23 @@ class _GaussianBlur(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
-        return _blur_by_convolution(x) if x.is_cuda else _GaussianBlur.by_sums(x)
-
-    @staticmethod
-    def by_sums(x: Tensor) -> Tensor:
-        for dim in (-1, -2):
-            length = x.shape[dim]
-            blurred = _SSIM_WINDOW[0] * x
-            for step, weight in enumerate(_SSIM_WINDOW[1:length], start=1):
-                for to, source in ((0, step), (step, 0)):
-                    there, here = blurred.narrow(dim, to, length - step), x.narrow(dim, source, length - step)
-                    there.add_(here, alpha=weight)
-            x = blurred
-        return x
+        return _blur_by_convolution(x) if x.is_cuda else _blur_by_sums(x)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
         return _GaussianBlur.apply(gradient)
+
+
+def _blur_by_sums(x: Tensor) -> Tensor:
+    for dim in (-1, -2):
+        length = x.shape[dim]
+        blurred = _SSIM_WINDOW[0] * x
+        for step, weight in enumerate(_SSIM_WINDOW[1:length], start=1):
+            for to, source in ((0, step), (step, 0)):
+                there, here = blurred.narrow(dim, to, length - step), x.narrow(dim, source, length - step)
+                there.add_(here, alpha=weight)
+        x = blurred
+    return x
 
 
 def _blur_by_convolution(x: Tensor) -> Tensor:

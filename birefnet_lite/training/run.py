@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from birefnet_lite.checkpoint import not_finite
 from birefnet_lite.model import BiRefNet
 from birefnet_lite.training.ema import WeightAverage
 from birefnet_lite.training.losses import BiRefNetLoss
@@ -182,7 +183,7 @@ class Training:
     def save(self) -> None:
         """Write the state, unless a weight is no finite number."""
         state = self.state()
-        if not all(value.isfinite().all() for value in state["model"].values() if value.is_floating_point()):
+        if not_finite(state["model"]):
             raise Diverged(f"Training diverged: after step {self.step} a weight is no finite number.")
         if self.accelerator.is_main_process:
             save_state(state, self.folder / STATE_FILE)

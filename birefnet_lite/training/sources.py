@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from itertools import islice
 from typing import Any
 
 import torch
@@ -35,20 +36,20 @@ class Batches(Dataset):
             )
         self.settings, self.parts, self.images = settings, parts, settings.batch_size // parts
         self.device = torch.device(device)
-        self.source = self._source(settings.size, device)
-        self.small_source = self._source(settings.small_size, device) if settings.small_steps else None
+        self.source = self._source(settings.size)
+        self.small_source = self._source(settings.small_size) if settings.small_steps else None
 
         self.num_classes: int = self.source.num_classes
 
-    def _source(self, side: int, device: torch.device | str) -> Any:
+    def _source(self, side: int) -> Any:
         settings, size = self.settings, (side, side)
         if settings.data == "synthetic":
-            source = SyntheticScenes(size, seed=settings.seed, device=device, variety=settings.variety)
+            source = SyntheticScenes(size, seed=settings.seed, device=self.device, variety=settings.variety)
             if settings.drawn_together > 1:
                 source = Together(source, settings.drawn_together, self.parts)
             return Reused(source, settings.reuse, self.parts) if settings.reuse > 1 else source
         dataset = FolderDataset(settings.folder, size, classes=settings.class_weight > 0)
-        return FolderBatches(dataset, settings.seed, Augment(), device)
+        return FolderBatches(dataset, settings.seed, Augment(), self.device)
 
     def __len__(self) -> int:
         return self.settings.steps * self.parts
@@ -159,8 +160,9 @@ def _prepared_ahead(batches: Batches, numbers: list[int], ahead: int) -> Iterato
 
     thread = ThreadPoolExecutor(1)
     try:
-        waiting = deque(thread.submit(prepare, number) for number in numbers[: ahead + 1])
-        for following in range(ahead + 1, len(numbers) + ahead + 1):
+        following = iter(numbers)
+        waiting = deque(thread.submit(prepare, number) for number in islice(following, ahead + 1))
+        while waiting:
             batch, ready = waiting.popleft().result()
             if cuda:
                 now = torch.cuda.current_stream(batches.device)
@@ -168,7 +170,6 @@ def _prepared_ahead(batches: Batches, numbers: list[int], ahead: int) -> Iterato
                 for tensor in batch:
                     tensor.record_stream(now)
             yield batch
-            if following < len(numbers):
-                waiting.append(thread.submit(prepare, numbers[following]))
+            waiting.extend(thread.submit(prepare, number) for number in islice(following, 1))
     finally:
         thread.shutdown(cancel_futures=True)

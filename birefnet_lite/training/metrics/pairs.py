@@ -17,20 +17,20 @@ def _as_image(values: Tensor | np.ndarray, what: str) -> Tensor:
             f"A {what} is one image, H x W or 1 x 1 x H x W, but this one has the shape {tuple(image.shape)}."
         )
     image = image.detach().reshape(image.shape[-2:])  # (H, W)
-    if image.is_floating_point():
-        return image.cpu().double() if image.device.type == "mps" else image.double()
-    return image
+    return _double(image) if image.is_floating_point() else image
+
+
+def _double(image: Tensor) -> Tensor:
+    """float64, on the CPU where a device has none."""
+    return (image.cpu() if image.device.type == "mps" else image).double()
 
 
 def _as_fraction(image: Tensor, what: str) -> Tensor:
     if image.dtype == torch.uint8:
-        image = image.cpu() if image.device.type == "mps" else image
-        image = image.double()
-        return image / image.new_tensor(
-            255
-        )  # by a plain 255 a GPU multiplies by 1/255, and levels fall below their own
+        image = _double(image)
+        return image / image.new_tensor(255)  # a GPU multiplies by 1/255 for a plain one, and levels fall below theirs
     if image.dtype == torch.bool:
-        return image.cpu().double() if image.device.type == "mps" else image.double()
+        return _double(image)
     if not image.is_floating_point():
         raise TypeError(f"A {what} is uint8 (0 to 255), bool or floating (0 to 1), not {image.dtype}.")
     low, high = image.aminmax()

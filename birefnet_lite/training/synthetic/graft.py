@@ -28,8 +28,8 @@ def graft(draws: Draws, objects: Tensor, masks: Tensor, chance: float) -> tuple[
     missed most). What would lose most of its area stays.
     """
     layers = torch.cat((objects, masks[:, None]), 1)  # (n, 4, H, W)
-    for change in (bend, fold, join, pierce):
-        rows = some(draws, chance if change is pierce else chance / 2)
+    for change, share in ((bend, 0.5), (fold, 0.5), (join, 0.5), (pierce, 1.0)):
+        rows = some(draws, chance * share)
         if rows:
             others = [(i + 1) % draws.n for i in rows]
             own = Draws(len(rows), (*draws.key, change.__name__), draws.device)
