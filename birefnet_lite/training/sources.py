@@ -112,11 +112,11 @@ class Reused:
         if turn_of_round == 0:
             return self._draw(n, numbers[place], difficulty)
         pool = [self._draw(n, i, difficulty) for i in numbers]
-        images, masks, labels = (torch.cat([batch[k] for batch in pool]) for k in range(3))
         draws = Draws(1, (self.source.seed, turn, part, "mix"))
-        chosen = torch.randperm(ROUND * n, generator=draws.generator)[place * n : (place + 1) * n].to(images.device)
-        images, masks = self.change(images[chosen], masks[chosen], (self.source.seed, number, "change"))
-        return Batch(images, masks, labels[chosen], (), ())
+        chosen = torch.randperm(ROUND * n, generator=draws.generator)[place * n : (place + 1) * n].tolist()
+        images, masks, labels = (torch.stack([pool[i // n][k][i % n] for i in chosen]) for k in range(3))
+        images, masks = self.change(images, masks, (self.source.seed, number, "change"))
+        return Batch(images, masks, labels, (), ())
 
     def _draw(self, n: int, number: int, difficulty: float) -> Batch:
         if number not in self.drawn:
