@@ -18,6 +18,8 @@ __all__ = [
     "MAX_PIXELS",
     "Photo",
     "cut_out",
+    "device_and_dtype",
+    "evaluating",
     "network_size",
     "normalise",
     "read_photo",
@@ -108,9 +110,9 @@ def run_network(model: nn.Module, pixels: NDArray[np.uint8] | NDArray[np.float32
 
     Raises `ValueError` for a model that gives no mask.
     """
-    device, dtype = _device_and_dtype(model)
+    device, dtype = device_and_dtype(model)
     image = normalise(pixels)[None]  # (1, 3, H, W)
-    with _evaluation(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         output = model(image.to(device=device, dtype=dtype))
         logits = output if isinstance(output, Tensor) else output[-1]
         mask = logits.float().sigmoid().cpu().numpy()
@@ -159,8 +161,11 @@ def _read_mask(mask: Any) -> NDArray[np.float32]:
     return mask.astype(np.float32)
 
 
-def _device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Those of the first parameter that is a float; a network without any runs in float32 on the CPU."""
+def device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where a network lives and what it computes in: those of its first parameter that is a float.
+
+    A network without any runs in float32 on the CPU; `ValueError` for one on the meta device.
+    """
     parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     if parameter.is_meta:
         raise ValueError("The model is on the meta device: it has shapes, but no weights to run with.")
@@ -168,8 +173,8 @@ def _device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
 
 
 @contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode, and afterwards each as it was: parts of a network can be frozen."""
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """While open, the model is in evaluation mode; afterwards each part is as it was: parts can be frozen."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -113,6 +113,13 @@ def test_an_unknown_name_is_answered_with_the_known_ones(model, photo):
         capture(model, photo)["bottleneck"]
 
 
+def test_a_model_without_weights_is_told(photo):
+    with torch.device("meta"):
+        model = BiRefNet(BiRefNetConfig.preset("nano"))
+    with pytest.raises(ValueError, match="meta device"):
+        capture(model, photo)
+
+
 @pytest.mark.parametrize(
     ("changes", "absent"),
     [

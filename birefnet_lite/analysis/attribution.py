@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from birefnet_lite.analysis.capture import evaluating
 from birefnet_lite.analysis.inputs import Prepared, prepare
+from birefnet_lite.predict import evaluating
 
 __all__ = ["METHODS", "agreement", "attribute", "possible_methods"]
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from birefnet_lite.analysis.inputs import Prepared, prepare
+from birefnet_lite.predict import evaluating
 
-__all__ = ["Activations", "capture", "evaluating", "hooked", "taps"]
+__all__ = ["Activations", "capture", "hooked", "taps"]
 
 STAGES = (4, 3, 2, 1)
 
@@ -122,18 +123,6 @@ def hooked(model: nn.Module, receive: Callable[[str, Tensor], None]) -> Iterator
         for module, read in taps(model):
             stack.callback(listen(module, read).remove)
         yield
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """While open, the model is in evaluation mode; afterwards each part is as it was."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def capture(

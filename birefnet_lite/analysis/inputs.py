@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from birefnet_lite.image_input import normalise, read_photo
+from birefnet_lite.predict import device_and_dtype
 
-__all__ = ["Prepared", "as_photo", "device_and_dtype", "prepare"]
+__all__ = ["Prepared", "as_photo", "prepare"]
 
 MULTIPLE = 32
 LONGEST = 1024
@@ -33,14 +34,6 @@ def as_photo(image: Any) -> NDArray[np.uint8]:
     """Any usual form of a photo (see `read_photo`) as uint8 (H, W, 3), upright. Raises as `read_photo` does."""
     pixels = read_photo(image).pixels
     return pixels if pixels.dtype == np.uint8 else np.floor(pixels * 255 + 0.5).astype(np.uint8)
-
-
-def device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Where a model lives and what it computes in: those of its first floating-point parameter."""
-    for parameter in model.parameters():
-        if parameter.is_floating_point():
-            return parameter.device, parameter.dtype
-    return torch.device("cpu"), torch.float32
 
 
 def prepare(model: nn.Module, image: Any, size: int | tuple[int, int] | None = None) -> Prepared:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.analysis.capture import STAGES, evaluating
+from birefnet_lite.analysis.capture import STAGES
 from birefnet_lite.analysis.inputs import Prepared, prepare
+from birefnet_lite.predict import evaluating
 
 __all__ = ["PartCost", "part_costs", "parts_of"]
 

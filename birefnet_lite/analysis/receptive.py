@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from birefnet_lite.analysis.capture import evaluating, hooked
+from birefnet_lite.analysis.capture import hooked
 from birefnet_lite.analysis.inputs import Prepared, prepare
+from birefnet_lite.predict import evaluating
 
 __all__ = ["Field", "receptive_field"]
 
