@@ -63,26 +63,29 @@ def test_batch_has_the_promised_shapes_and_ranges():
     assert not batch.images.requires_grad
 
 
-def test_variety_changes_objects_and_light_and_nothing_else(monkeypatch):
+@pytest.mark.parametrize("change", [{"variety": 1.0}, {"reshaping": 1.0}])
+def test_changes_come_again_and_stay_in_range(change):
     plain = SyntheticScenes((48, 48), seed=5).batch(12, 3)
-    varied = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
-    assert plain.families == varied.families
-    assert plain.backgrounds == varied.backgrounds
-    for values in (varied.images, varied.masks):
+    changed, again = (SyntheticScenes((48, 48), seed=5, **change).batch(12, 3) for _ in range(2))
+    assert torch.equal(again.images, changed.images)
+    assert torch.equal(again.masks, changed.masks)
+    assert plain.families == changed.families
+    assert plain.backgrounds == changed.backgrounds
+    assert not torch.equal(plain.images, changed.images)
+    assert torch.equal(plain.masks, changed.masks) == ("variety" in change)
+    for values in (changed.images, changed.masks):
         assert values.isfinite().all()
         assert values.min() >= 0
         assert values.max() <= 1
-    again = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
-    assert torch.equal(again.images, varied.images)
-    assert torch.equal(again.masks, varied.masks)
-    assert not torch.equal(plain.masks, varied.masks)
-    monkeypatch.setattr(compose, "graft", lambda draws, objects, masks, chance: (objects, masks))
+
+
+def test_variety_changes_objects_and_light_and_nothing_else(monkeypatch):
+    plain = SyntheticScenes((48, 48), seed=5).batch(12, 3)
     monkeypatch.setattr(compose, "restyle", lambda draws, scenes, chance: scenes)  # it falls on all alike
     monkeypatch.setattr(compose, "crowd", lambda draws, ground, objects, masks, chance: ground)
-    uncut = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
-    assert torch.equal(plain.masks, uncut.masks)
+    varied = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
     inside = (plain.masks > 0.9).expand_as(plain.images)
-    change = (plain.images - uncut.images).abs()
+    change = (plain.images - varied.images).abs()
     assert change[inside].mean() > 2 * change[~inside].mean()  # the light falls on all, the materials on objects
 
 
@@ -230,7 +233,9 @@ def test_everything_is_drawn_on_the_device(monkeypatch, fresh_caches):
     monkeypatch.setattr(compose, "pick_many", lambda draws, indices, table, n, hardness: (indices * 3)[:n])
     monkeypatch.setattr(compose, "GROUP_ON_GPU", 100)
     with FakeTensorMode():
-        scenes = SyntheticScenes((64, 64), families="all", backgrounds="all", difficulty=1, variety=1, device="cuda")
+        scenes = SyntheticScenes(
+            (64, 64), families="all", backgrounds="all", difficulty=1, variety=1, reshaping=1, device="cuda"
+        )
         batch = scenes.batch(len(FAMILIES), 0)
         augmented = Augment()(batch.images, batch.masks, ("a",))
     assert {*batch.families} == {*family_names()}
@@ -372,6 +377,7 @@ def test_difficulty_lowers_the_contrast():
         ({"size": (16, 64)}, "at least 32 pixels"),
         ({"difficulty": 1.5}, r"difficulty 1\.5 given; wanted a number from 0"),
         ({"variety": -0.1}, r"variety -0\.1 given; wanted a chance"),
+        ({"reshaping": 1.1}, r"reshaping 1\.1 given; wanted a chance"),
         ({"families": ["dragon"]}, "dragon.*portrait"),
         ({"families": []}, "given; wanted 'train'"),
         ({"backgrounds": "moon"}, "moon.*indoor"),

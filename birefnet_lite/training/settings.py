@@ -54,7 +54,9 @@ class TrainSettings:
     """Part of the run over which difficulty rises in a straight line."""
     variety: float = 0.0
     """Chance that a synthetic object is made of any materials, that its scene lies under uneven light, that its colours
-    are mixed anew; half of it is the chance of each change of its shape."""
+    are mixed anew, that others' objects stand behind it."""
+    reshaping: float = 0.0
+    """Chance that a synthetic object is pierced; half of it is that of each other change of its shape."""
     reuse: int = 1
     """How often each synthetic scene is used, the first time as drawn, then flipped, turned, cropped and recoloured:
     on a CPU, drawing costs as much as learning."""
@@ -156,7 +158,7 @@ class TrainSettings:
         for name, low in least.items():
             if not low <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
-        for name in ("difficulty_ramp", "hold", "ema_decay", "final_learning_rate", "dropout", "variety"):
+        for name in ("difficulty_ramp", "hold", "ema_decay", "final_learning_rate", "dropout", "variety", "reshaping"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be from 0 to 1.")
         if not all(0 <= value <= 1 for value in self.difficulty):

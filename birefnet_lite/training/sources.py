@@ -44,7 +44,9 @@ class Batches(Dataset):
     def _source(self, side: int) -> Any:
         settings, size = self.settings, (side, side)
         if settings.data == "synthetic":
-            source = SyntheticScenes(size, seed=settings.seed, device=self.device, variety=settings.variety)
+            source = SyntheticScenes(
+                size, settings.seed, device=self.device, variety=settings.variety, reshaping=settings.reshaping
+            )
             if settings.drawn_together > 1:
                 source = Together(source, settings.drawn_together, self.parts)
             return Reused(source, settings.reuse, self.parts) if settings.reuse > 1 else source

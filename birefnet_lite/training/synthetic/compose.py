@@ -69,12 +69,13 @@ class SyntheticScenes:
     nothing that went before. difficulty: from 0 (few families, strong contrast, plain ground) to 1 (all of them,
     camouflage, thin parts, distractors, damage). families, backgrounds: "train" (all but the two held-out families of
     each), "held_out", "all", or names. device: where everything is computed. variety: the chance that an object is made
-    of materials drawn for grounds, that uneven light falls on a whole scene, and, a little rarer, that its colours are
-    mixed anew; half of it is the chance of each change of shape: bent, mirrored, joined with another, pierced. What
-    else is drawn stays the same, but that some objects move away and that others' objects may stand behind them. The
-    numbers of one seed are the same on every machine with the same kind of device and versions of PyTorch and Pillow.
+    of materials drawn for grounds, that uneven light falls on a whole scene, that others' objects stand behind it, and,
+    a little rarer, that its colours are mixed anew. reshaping: the chance that an object is pierced, half of it that of
+    each other change of its shape: bent, mirrored, joined with another. With both, what else is drawn stays the same.
+    The numbers of one seed are the same on every machine with the same kind of device and versions of PyTorch and
+    Pillow.
 
-    Raises ValueError for a size, difficulty, variety or name that is out of range.
+    Raises ValueError for a size, difficulty, variety, reshaping or name that is out of range.
     """
 
     def __init__(
@@ -86,15 +87,17 @@ class SyntheticScenes:
         backgrounds: str | Iterable[str] = "train",
         device: torch.device | str = "cpu",
         variety: float = 0.0,
+        reshaping: float = 0.0,
     ):
         if len(size) != 2 or min(size) < 32:
             raise ValueError(f"size {tuple(size)} given; wanted (height, width) of at least 32 pixels each")
         self.size = (int(size[0]), int(size[1]))
         self.seed = seed
         self.difficulty = checked_difficulty(difficulty)
-        if not 0 <= variety <= 1:
-            raise ValueError(f"variety {variety} given; wanted a chance from 0 to 1")
-        self.variety = variety
+        for name, chance in (("variety", variety), ("reshaping", reshaping)):
+            if not 0 <= chance <= 1:
+                raise ValueError(f"{name} {chance} given; wanted a chance from 0 to 1")
+        self.variety, self.reshaping = variety, reshaping
         self.family_indices = chosen(families, FAMILIES, "family of shapes")
         self.background_indices = chosen(backgrounds, BACKGROUNDS, "family of backgrounds")
         self.device = torch.device(device)
@@ -112,8 +115,9 @@ class SyntheticScenes:
         backgrounds = pick_many(draws, self.background_indices, BACKGROUNDS, n, hardness)
         ground = self.draw_grounds(backgrounds, step, hardness)
         objects, masks = self.draw_objects(families, step, hardness, ground)
+        if self.reshaping:
+            objects, masks = graft(Draws(n, (self.seed, step, "graft"), self.device), objects, masks, self.reshaping)
         if self.variety:
-            objects, masks = graft(Draws(n, (self.seed, step, "graft"), self.device), objects, masks, self.variety)
             objects = remake(Draws(n, (self.seed, step, "variety"), self.device), objects, ground, self.variety)
             draws = Draws(n, (self.seed, step, "crowd"), self.device)
             ground = crowd(draws, ground, objects, masks[:, None], self.variety)
