@@ -294,11 +294,11 @@ def test_overlapping_changes_nothing_on_a_cpu():
 
 @pytest.mark.parametrize("name", PHOTOS)
 def test_float16_keeps_the_trained_mask(name):
-    # bfloat16, with three bits less, does not: 85 to 96 % of the pixels are within 1/255. The cup's saucer, which the
-    # network is unsure of, is up to 2.1/255 off in float16 too: 0.4 to 2.1 with the weights of neighbouring steps.
+    # bfloat16, with three bits less, does not. Nor does float16 with any weights: with those of other steps of the
+    # training, the cup's saucer, which the network is unsure of, was up to 2.1/255 off.
     model, photo = load("nano", device="cpu"), load_photo(name)[0]
     apart = abs(segment(optimize(model).half(), photo) - segment(model, photo))
-    assert (apart <= (2.5 if name == "coffee" else 1) / 255).mean() > 0.999
+    assert (apart <= 1 / 255).mean() > 0.999
     assert apart.mean() < 0.2 / 255
     assert apart.any()
 

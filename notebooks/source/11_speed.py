@@ -584,9 +584,8 @@ for dtype in (torch.bfloat16, torch.float16):
 # Three bits make the difference. For masks take **float16**; bfloat16 is for training, where its larger range keeps
 # gradients from vanishing. And fold **before** you round, as here: `optimize` combines the weights in float64 first.
 # One convolution it keeps in float32, the one that reads the photo (`ImageConv2d`). Neighbouring pixels are nearly
-# equal, so what is rounded off them and off its weights adds up instead of averaging out. Of the package's four photos
-# only the cup's mask then leaves the one step: it is up to 2.1/255 off, as its saucer hangs by small differences, and
-# would be up to 2.8/255 off otherwise.
+# equal, so what is rounded off them and off its weights adds up instead of averaging out. So the masks of the package's
+# four photos stay within one step; else the cup's, whose saucer hangs by small differences, would be up to 5.8/255 off.
 #
 # What it gains shows on a GPU only. The cells that follow run where one is.
 
