@@ -88,8 +88,10 @@ def to_onnx(
     program: torch.export.ExportedProgram, opset: int = OPSET, decomposed: bool = False
 ) -> "torch.onnx.ONNXProgram":
     """A program of one input and one output as ONNX, in memory; the first axis of both is called `batch`."""
+    from onnxscript.optimizer import fold_constants_ir, remove_unused_nodes
+
     operator = deformable_operator.deform_conv2d._opoverload
-    return torch.onnx.export(
+    written = torch.onnx.export(
         program,
         dynamo=True,
         opset_version=opset,
@@ -98,7 +100,11 @@ def to_onnx(
         dynamic_shapes=({0: "batch"},),
         custom_translation_table={operator: _in_grid_sample if decomposed else _native},
         verbose=False,
+        optimize=False,  # trying all its rules on all nodes takes most of the time; runtimes have rules of their own
     )
+    fold_constants_ir(written.model)
+    remove_unused_nodes(written.model)
+    return written
 
 
 class _Logits(nn.Module):
