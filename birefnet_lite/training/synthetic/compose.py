@@ -71,9 +71,9 @@ class SyntheticScenes:
     each), "held_out", "all", or names. device: where everything is computed. variety: the chance that an object is made
     of materials drawn for grounds, that uneven light falls on a whole scene, that others' objects stand behind the main
     one, and, a little rarer, that its colours are mixed anew. reshaping: the chance that an object is pierced, half of
-    it that of each other change of its shape: bent, mirrored, joined with another. With both, what else is drawn stays
-    the same. The numbers of one seed are the same on every machine with the same kind of device and versions of PyTorch
-    and Pillow.
+    it that of each other change of its shape (bent, mirrored, joined with another), a quarter that it moves away. With
+    both, what else is drawn stays the same. The numbers of one seed are the same on every machine with the same kind of
+    device and versions of PyTorch and Pillow.
 
     Raises ValueError for a size, difficulty, variety, reshaping or name that is out of range.
     """
