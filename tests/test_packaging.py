@@ -73,13 +73,16 @@ def test_the_installed_packages_work_without_the_checkout(installed, tmp_path):
     assert result.stdout.strip() == "(1, 1, 64, 64)"
 
 
-def test_importing_opens_no_connection(tmp_path):
+def test_importing_opens_no_connection_and_leaves_alone_what_few_need(tmp_path):
     """Run apart, in a home of its own, with every way out closed."""
     code = (
-        "import socket\n"
+        "import socket, sys\n"
         "def refuse(*a, **k): raise SystemExit('a connection was opened')\n"
         "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
         "import birefnet_lite, birefnet_lite.predict, birefnet_lite.analysis, widgets\n"
+        "birefnet_lite.load('nano', 'cpu')\n"
+        "slow = {'timm', 'kornia', 'captum', 'onnx', 'accelerate'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
     )
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "TORCH_HOME": str(tmp_path)}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT)

@@ -1,6 +1,7 @@
 """Backbones from timm: PVTv2, DINOv3, and any other model that offers `features_only`."""
 
-import timm
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -73,9 +74,7 @@ def build_dinov3(name: str, pretrained: bool = False) -> TimmBackbone:
             "dino_v3_7b has 6.8 billion parameters, 27 GB in float32. Build it without memory, "
             "`with torch.device('meta'): BiRefNet(...)`, and place its weights yourself."
         )
-    net = timm.create_model(
-        timm_name, pretrained=pretrained, features_only=True, dynamic_img_size=True, out_indices=blocks
-    )
+    net = _create(timm_name, pretrained=pretrained, features_only=True, dynamic_img_size=True, out_indices=blocks)
     return TimmBackbone(net, min_size=16)
 
 
@@ -99,13 +98,15 @@ def build_timm(name: str, pretrained: bool = False) -> TimmBackbone:
             f"The maps of timm's {name!r} have strides {strides}; a backbone needs maps at strides 4, 8, 16 and 32, "
             "or a plain vision transformer whose blocks all have one stride."
         )
-    net = timm.create_model(name, features_only=True, pretrained=pretrained, out_indices=tuple(chosen), **any_size)
+    net = _create(name, features_only=True, pretrained=pretrained, out_indices=tuple(chosen), **any_size)
     # 32 pixels at the least: PVTv2 reduces the keys of its stride-4 stage by 8, others halve five times.
     return TimmBackbone(net, min_size=32)
 
 
 def check_timm_name(name: str) -> None:
     """`ValueError` with similar names where timm knows no model `name`."""
+    import timm
+
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
         hint = f" Similar: {', '.join(close)}." if close else ""
@@ -121,7 +122,7 @@ def _probe(name: str) -> tuple[nn.Module, dict[str, bool]]:
     reason = None
     for any_size in ({}, *_ANY_SIZE):
         try:
-            net = timm.create_model(name, features_only=True, **any_size)
+            net = _create(name, features_only=True, **any_size)
             device = next(net.parameters()).device
             with torch.no_grad():
                 net.eval()(torch.zeros(1, 3, 48, 80, device=device))
@@ -136,9 +137,15 @@ def _probe(name: str) -> tuple[nn.Module, dict[str, bool]]:
     )
 
 
+def _create(name: str, **options: Any) -> nn.Module:
+    import timm  # takes as long to import as PyTorch, and few backbones need it
+
+    return timm.create_model(name, **options)
+
+
 def imagenet_swin_weights(name: str) -> dict[str, Tensor]:
     """ImageNet weights for `SwinTransformer`, by its own parameter names, without the norms of the outputs."""
-    return swin_weights_from_timm(timm.create_model(_SWIN[name], pretrained=True).state_dict())
+    return swin_weights_from_timm(_create(_SWIN[name], pretrained=True).state_dict())
 
 
 def swin_weights_from_timm(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
