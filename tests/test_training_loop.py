@@ -18,7 +18,7 @@ from birefnet_lite.training.settings import TrainSettings
 from birefnet_lite.training.setup import bfloat16_is_fast
 from birefnet_lite.training.state import load_state
 
-SMALL = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 4}
+SMALL = {"backbone": "timm:test_convnext", "inter_channels": 8, "aspp_channels": 8, "image_channels": 4}
 HERE = Path(__file__).parent
 
 
@@ -60,7 +60,8 @@ def test_a_killed_run_goes_on_to_the_very_same_numbers(tmp_path):
     # Dropout is on, so that the random state counts; the kill comes between two checkpoints, and before a validation.
     whole, killed = settings(tmp_path / "whole"), settings(tmp_path / "killed")
     train(whole, progress=False)
-    done = python(HERE / "train_and_die.py", killed.output, 4)
+    # As many threads, too: they decide in which order a sum is taken.
+    done = python(HERE / "train_and_die.py", killed.output, 4, OMP_NUM_THREADS=str(torch.get_num_threads()))
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert load_state(tmp_path / "killed" / "last.pt")["step"] == 2
     train(killed, progress=False)
