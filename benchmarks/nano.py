@@ -72,16 +72,25 @@ def plot_validation(path: Path) -> None:
             )
         for axis in axes:
             axis.axvline(before, color="0.85", zorder=0)
+            # In two rows, as some parts are narrower than their number.
+            middle, row = (before + images[-1]) / 2, -10 - 12 * (number % 2)
             axis.annotate(
-                str(number), (before, 1), (3, -12), xycoords=("data", "axes fraction"), textcoords="offset points"
+                str(number),
+                (middle, 1),
+                (0, row),
+                ha="center",
+                va="center",
+                fontsize=9,
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
             )
         before = images[-1]
     for axis in axes:
         axis.set(xlabel=f"thousand images, in {number} parts")
         axis.grid(axis="y", alpha=0.3)
         axis.legend(loc="center right")
-    axes[0].set_ylim(top=0.92)
-    axes[1].set_ylim(bottom=0)
+    axes[0].set_ylim(top=0.95)
+    axes[1].set_ylim(0, 0.23)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
