@@ -193,7 +193,7 @@ def line(key):
 torch.set_num_threads(1)
 plain = load("nano", "cpu")
 models = {"plain": plain, "optimized": optimize(plain)}
-photo = np.random.default_rng(0).integers(0, 256, (640, 896, 3), dtype=np.uint8)
+photo = np.random.default_rng(0).integers(0, 256, (630, 890, 3), dtype=np.uint8)
 for model in models.values():
     segment_tiled(model, photo[:64, :64], 4000)  # what libraries set up once
     model.register_forward_pre_hook(lambda m, image: sizes.append(image[0].shape[2:]) if image[0].is_cpu else None)
@@ -214,7 +214,7 @@ def test_the_peak_stays_under_the_bound():
     output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
     for (kind, memory), line in zip(cases, output.splitlines(), strict=True):
         peak, side = map(float, line.split())
-        assert side < 896, kind  # in tiles
+        assert side < 890, kind  # in tiles
         assert 0.25 * memory <= peak <= memory, kind  # the bound is kept, and made use of
 
 

@@ -18,7 +18,7 @@ from birefnet_lite.training.settings import TrainSettings
 from birefnet_lite.training.setup import bfloat16_is_fast
 from birefnet_lite.training.state import load_state
 
-SMALL = {"backbone": "timm:test_convnext", "inter_channels": 8, "aspp_channels": 8, "image_channels": 4}
+SMALL = {"backbone": "convnet_n", "inter_channels": 8, "aspp_channels": 8, "image_channels": 4}
 HERE = Path(__file__).parent
 
 
