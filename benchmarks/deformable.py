@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from birefnet_lite.deformable import DeformableConv2d, deform_conv2d, use_backend
+from birefnet_lite.network.deformable import DeformableConv2d, deform_conv2d, use_backend
 
 # B, C, O, side, kernel: the two outer sizes of a 512 x 512 picture's largest block, then a small network in training.
 CASES = [

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite import deformable_operator
-from birefnet_lite.deformable import use_backend
 from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.deformable import use_backend
+from birefnet_lite.network.deformable.operator import deform_conv2d
 from birefnet_lite.predict import network_size
 from birefnet_lite.rewrites import OptimizedBiRefNet, optimize
 
@@ -67,8 +67,8 @@ def export_program(model: nn.Module, size: int | tuple[int, int] | None = None) 
     """`torch.export` of `optimize(model)` in float32 on the CPU: (B, 3, H, W) to the logits (B, 1, H, W).
 
     The batch is free; `size` is as in `predict.network_size`. Deformable convolution is one operator,
-    `torch.ops.birefnet_lite.deform_conv2d`, so that `import birefnet_lite.deformable` must come before a saved program
-    is loaded.
+    `torch.ops.birefnet_lite.deform_conv2d`, so that `import birefnet_lite.network.deformable` must come before a saved
+    program is loaded.
     Raises `TypeError` and `ValueError` as `export_onnx` does.
     """
     if not isinstance(model, BiRefNet | OptimizedBiRefNet):
@@ -90,7 +90,7 @@ def to_onnx(
     """A program of one input and one output as ONNX, in memory; the first axis of both is called `batch`."""
     from onnxscript.optimizer import fold_constants_ir, remove_unused_nodes
 
-    operator = deformable_operator.deform_conv2d._opoverload
+    operator = deform_conv2d._opoverload
     written = torch.onnx.export(
         program,
         dynamo=True,

@@ -15,8 +15,8 @@ from birefnet_lite.backbone.swin import SwinTransformer
 from birefnet_lite.backbone.timm_models import TimmBackbone
 from birefnet_lite.blocks import BasicBlock
 from birefnet_lite.decoder import Decoder
-from birefnet_lite.deformable import DeformableConv2d
 from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.deformable import DeformableConv2d
 from birefnet_lite.refinement import ImageBranch
 
 __all__ = [

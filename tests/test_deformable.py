@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from birefnet_lite import deformable, deformable_gather
-from birefnet_lite.deformable import DeformableConv2d, deform_conv2d, use_backend
+from birefnet_lite.network import deformable
+from birefnet_lite.network.deformable import DeformableConv2d, cpu, deform_conv2d, use_backend
 
 # B, C, O, H, W, (kh, kw), stride, padding, dilation, offset groups
 CASES = [
@@ -155,7 +155,7 @@ def test_one_gradient_alone(wanted):
 def test_any_size_of_block_gives_the_same(case, numbers, monkeypatch):
     arguments = draw(case)
     whole = results(deform_conv2d, arguments)
-    monkeypatch.setattr(deformable_gather, "BLOCK_NUMBERS", numbers)
+    monkeypatch.setattr(cpu, "BLOCK_NUMBERS", numbers)
     assert_close(results(deform_conv2d, arguments), whole, 1e-12)
 
 
@@ -174,15 +174,15 @@ def test_the_kernels_of_the_cpu_equal_the_plain_ones():
     g = torch.Generator().manual_seed(0)
     table, columns = torch.randn(50, 4, generator=g), torch.randn(30, 4, generator=g)
     rows = torch.randint(0, 50, (30, 4), generator=g, dtype=torch.int32)
-    points = deformable_gather.Points(rows, torch.rand(30, 4, generator=g), torch.zeros(2, 30), None)
+    points = cpu.Points(rows, torch.rand(30, 4, generator=g), torch.zeros(2, 30), None)
     plain = table.as_subclass(Elsewhere)
-    for function, first in ((deformable_gather._gather, ()), (deformable_gather._products, (columns,))):
+    for function, first in ((cpu._gather, ()), (cpu._products, (columns,))):
         torch.testing.assert_close(
             function(*first, plain, points).as_subclass(torch.Tensor), function(*first, table, points)
         )
     total, plain_total = torch.zeros(50, 4), torch.zeros(50, 4).as_subclass(Elsewhere)
-    deformable_gather._scatter(columns, total, points)
-    deformable_gather._scatter(columns, plain_total, points)
+    cpu._scatter(columns, total, points)
+    cpu._scatter(columns, plain_total, points)
     torch.testing.assert_close(plain_total.as_subclass(torch.Tensor), total)
 
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from birefnet_lite import deformable_operator
-from birefnet_lite.deformable import DeformableConv2d, deform_conv2d
+from birefnet_lite.network.deformable import DeformableConv2d, deform_conv2d, operator
 
 
 def layer_and_input(kernel_size=3, dtype=torch.float32):
@@ -61,7 +60,7 @@ def test_opcheck(masked):
     for tensor in arguments:
         if tensor is not None:
             tensor.requires_grad_()
-    torch.library.opcheck(deformable_operator.deform_conv2d, (*arguments, [1, 1], [1, 1], [1, 1], "gather"))
+    torch.library.opcheck(operator.deform_conv2d, (*arguments, [1, 1], [1, 1], [1, 1], "gather"))
 
 
 def test_a_second_derivative_is_refused_in_words():

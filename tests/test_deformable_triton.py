@@ -11,8 +11,8 @@ import sys
 import pytest
 import torch
 
-from birefnet_lite import deformable
-from birefnet_lite.deformable import deform_conv2d
+from birefnet_lite.network import deformable
+from birefnet_lite.network.deformable import deform_conv2d
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 ON_GPU = torch.cuda.is_available() and not INTERPRETED
@@ -197,15 +197,15 @@ def compiled_kernel(kernel, channels=64, outputs=256, card=86):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from birefnet_lite import deformable_triton, deformable_triton_kernels
-    from birefnet_lite.deformable_sampling import Geometry
+    from birefnet_lite.network.deformable import gpu, gpu_kernels
+    from birefnet_lite.network.deformable.sampling import Geometry
 
     x, weight = torch.zeros(1, channels, 8, 8, dtype=torch.bfloat16), torch.zeros(outputs, channels, 3, 3)
     geometry = Geometry((3, 3), (1, 1), (1, 1), (1, 1), (8, 8), 1)
-    common = deformable_triton._common(x, weight, x, geometry)
-    launch = {name: common.pop(name) for name in deformable_triton.LAUNCH}
-    function = getattr(deformable_triton_kernels, kernel)
-    block_o = deformable_triton._tile(outputs, 128 if kernel == "forward" else 64)
+    common = gpu._common(x, weight, x, geometry)
+    launch = {name: common.pop(name) for name in gpu.LAUNCH}
+    function = getattr(gpu_kernels, kernel)
+    block_o = gpu._tile(outputs, 128 if kernel == "forward" else 64)
     compiled = {**common, "block_o": block_o, "need_x": True}
     fixed = {p.name: compiled[p.name] for p in function.params if p.is_constexpr}
     pointers = {"x", "offset", "mask", "matrix", "y", "grad", "grad_offset", "grad_mask"}

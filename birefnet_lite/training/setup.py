@@ -7,8 +7,8 @@ from torch import nn
 
 from birefnet_lite.checkpoint import load
 from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.deformable import DeformableConv2d
 from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.deformable import DeformableConv2d
 from birefnet_lite.training.settings import TrainSettings
 
 __all__ = ["bfloat16_is_fast", "build_model", "check_classes", "parameter_groups", "set_mode"]

@@ -275,7 +275,7 @@ deform_checked
 # While it is unsolved, the package's operator stands in. The toy row again: 0.5, 1.5, 2.5, 1.5.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.deformable import deform_conv2d
+from birefnet_lite.network.deformable import deform_conv2d
 
 
 def with_package(x, offset, mask, weight):
@@ -443,7 +443,7 @@ aspp_checked
 # the module first **narrows** to 64, then looks, then **widens** to 1536.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.deformable import DeformableConv2d
+from birefnet_lite.network.deformable import DeformableConv2d
 
 for channels in (2880, 64):
     layer = DeformableConv2d(channels, 256, 7)

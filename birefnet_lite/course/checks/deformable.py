@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
-from birefnet_lite.deformable import deform_conv2d
+from birefnet_lite.network.deformable import deform_conv2d
 
 __all__ = ["bilinear_sample", "deform_conv"]
 

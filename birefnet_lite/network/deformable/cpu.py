@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from birefnet_lite.deformable_sampling import (
+from birefnet_lite.network.deformable.sampling import (
     FRAME,
     Geometry,
     Points,
@@ -111,7 +111,7 @@ def _blocks(images: int, pixels: int, numbers_per_pixel: int) -> list[tuple[slic
 def forward(
     x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
-    """The convolution, with the shapes of `birefnet_lite.deformable.deform_conv2d`, groups apart.
+    """The convolution, with the shapes of `birefnet_lite.network.deformable.deform_conv2d`, groups apart.
 
     Half precision is sampled in float32; the matrix product runs in the dtype of x.
     """

@@ -1,6 +1,6 @@
 """Deformable convolution on a GPU: gather and matrix product in one kernel, no column is ever written to memory.
 
-The formula, the steps and the letters are those of `deformable_gather`. The input is read with its channels last,
+The formula, the steps and the letters are those of `cpu`. The input is read with its channels last,
 (B, H, W, C), so that neighbouring threads read neighbouring numbers. Factors of the matrix products have the input's
 dtype; coordinates and sums are float32. Three kernels: the forward, the gradients of the points (for input, offset and
 mask), and the gradient of the weight.
@@ -12,9 +12,9 @@ import torch
 import triton
 from torch import Tensor
 
-from birefnet_lite import deformable_gather
-from birefnet_lite import deformable_triton_kernels as kernels
-from birefnet_lite.deformable_sampling import Geometry, kernel_to_matrix, matrix_to_kernel
+from birefnet_lite.network.deformable import cpu
+from birefnet_lite.network.deformable import gpu_kernels as kernels
+from birefnet_lite.network.deformable.sampling import Geometry, kernel_to_matrix, matrix_to_kernel
 
 __all__ = ["INTERPRETED", "backward", "forward"]
 
@@ -72,7 +72,7 @@ def _channels_last(x: Tensor) -> Tensor:
 def forward(
     x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
-    """The convolution, with the shapes of `birefnet_lite.deformable.deform_conv2d`, groups apart."""
+    """The convolution, with the shapes of `birefnet_lite.network.deformable.deform_conv2d`, groups apart."""
     y = torch.empty(len(x), len(weight), *geometry.out_size, dtype=x.dtype, device=x.device)
     if y.numel():
         common = _common(x, weight, mask, geometry)
@@ -101,7 +101,7 @@ def backward(
     use deterministic algorithms, the gather computes all of them instead.
     """
     if torch.are_deterministic_algorithms_enabled():
-        return deformable_gather.backward(grad, x, offset, mask, weight, geometry, needs)
+        return cpu.backward(grad, x, offset, mask, weight, geometry, needs)
     need_x, need_offset, need_mask, need_weight = needs
     common, matrix = _common(x, weight, mask, geometry), kernel_to_matrix(weight)
     rows, offset, grad = _channels_last(x), offset.contiguous(), grad.contiguous()

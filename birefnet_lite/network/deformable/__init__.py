@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from birefnet_lite import deformable_operator
+from birefnet_lite.network.deformable import operator
 
 __all__ = ["DeformableConv2d", "deform_conv2d", "use_backend"]
 
@@ -115,7 +115,7 @@ def deform_conv2d(
     backend = _select(_known(backend) or _chosen, input, groups=input.shape[1] // weight.shape[1])
     if backend == "torchvision":
         return _torchvision(input, offset, weight, bias, stride, padding, dilation, mask)
-    return deformable_operator.deform_conv2d(
+    return operator.deform_conv2d(
         input, offset, mask, weight, bias, list(stride), list(padding), list(dilation), backend
     )
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from birefnet_lite import deformable_gather
-from birefnet_lite.deformable_sampling import Geometry
+from birefnet_lite.network.deformable import cpu
+from birefnet_lite.network.deformable.sampling import Geometry
 
 __all__ = ["deform_conv2d"]
 
@@ -23,10 +23,10 @@ def _geometry(offset: Tensor, weight: Tensor, stride: list[int], padding: list[i
 
 def _kernels(backend: str):
     if backend == "triton":
-        from birefnet_lite import deformable_triton  # not on every machine
+        from birefnet_lite.network.deformable import gpu  # not on every machine
 
-        return deformable_triton
-    return deformable_gather
+        return gpu
+    return cpu
 
 
 # The schemas are written out: PyTorch 2.6 cannot read `list[int]` from a signature.
@@ -47,7 +47,7 @@ def deform_conv2d(
     dilation: list[int],
     backend: str,
 ) -> Tensor:
-    """The operator behind `birefnet_lite.deformable.deform_conv2d`, which checks the arguments: call that one."""
+    """The operator behind `network.deformable.deform_conv2d`, which checks the arguments: call that one."""
     geometry = _geometry(offset, weight, stride, padding, dilation)
     with torch.autocast(input.device.type, enabled=False):
         return _kernels(backend).forward(input, offset, mask, weight, bias, geometry)

@@ -1,4 +1,4 @@
-"""The Triton kernels of `deformable_triton`, which says what they are for and prepares their arguments.
+"""The Triton kernels of `gpu`, which says what they are for and prepares their arguments.
 
 The numbers of channels are compiled in: the compiler then knows that a pixel's channels start at a multiple of 8, say,
 and reads, and adds to, 16 bytes at once instead of 2 or 4.
