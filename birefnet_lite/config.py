@@ -121,7 +121,7 @@ class BiRefNetConfig:
                 "or 'timm:NAME' for any other timm model (timm.list_models() names them)."
             )
         if self.backbone.startswith("timm:"):
-            from birefnet_lite.backbone.timm_models import check_timm_name  # a slow import, for few
+            from birefnet_lite.network.backbone.timm_models import check_timm_name  # a slow import, for few
 
             check_timm_name(self.backbone.removeprefix("timm:"))
         if not 0 <= self.context_scales <= 3:

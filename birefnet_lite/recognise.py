@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from birefnet_lite.backbone.timm_models import DINOV3, PVTV2
 from birefnet_lite.config import BACKBONES, BiRefNetConfig
+from birefnet_lite.network.backbone.timm_models import DINOV3, PVTV2
 from birefnet_lite.official import CheckpointError
 
 __all__ = ["guess_config"]

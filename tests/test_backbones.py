@@ -6,10 +6,10 @@ import torch
 import torchvision
 
 from birefnet_lite import BiRefNetConfig
-from birefnet_lite.backbone import build_backbone
-from birefnet_lite.backbone.swin import SwinTransformer, shift_mask, window_partition, window_reverse
-from birefnet_lite.backbone.timm_models import swin_weights_from_timm
 from birefnet_lite.config import BACKBONES
+from birefnet_lite.network.backbone import build_backbone
+from birefnet_lite.network.backbone.swin import SwinTransformer, shift_mask, window_partition, window_reverse
+from birefnet_lite.network.backbone.timm_models import swin_weights_from_timm
 
 LIGHT = [name for name in BACKBONES if name.startswith(("vgg", "resnet", "swin_v1_t", "pvt_v2_b0", "dino_v3_s"))]
 

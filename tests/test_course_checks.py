@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from answers import knows_a_missing_answer
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
-from birefnet_lite.backbone.swin import window_partition
 from birefnet_lite.course import checks, skeleton
 from birefnet_lite.course.checks.result import Result
 from birefnet_lite.encoder import fuse_context, fuse_scales
+from birefnet_lite.network.backbone.swin import window_partition
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from torch import nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig, load, optimize
 from birefnet_lite.__main__ import main
-from birefnet_lite.backbone.swin import SWIN_VARIANTS
 from birefnet_lite.export import export_onnx, export_program, to_onnx
+from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
 from birefnet_lite.network.deformable import DeformableConv2d, deform_conv2d
 
 SIZE = (64, 96)

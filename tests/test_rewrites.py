@@ -6,11 +6,11 @@ from torch import nn
 
 from birefnet_lite import lateral
 from birefnet_lite.aspp import ASPP, ASPPBranch, DeformableASPP
-from birefnet_lite.backbone.convnets import build_convnet
-from birefnet_lite.backbone.swin import SwinBlock, SwinStage, shift_mask
 from birefnet_lite.blocks import build_block
 from birefnet_lite.encoder import Encoder, fuse_scales
 from birefnet_lite.lateral import LateralBlock
+from birefnet_lite.network.backbone.convnets import build_convnet
+from birefnet_lite.network.backbone.swin import SwinBlock, SwinStage, shift_mask
 from birefnet_lite.network.deformable import DeformableConv2d
 from birefnet_lite.refinement import InwardReference, OutwardReference
 from birefnet_lite.rewrites import swin

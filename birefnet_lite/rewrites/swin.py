@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birefnet_lite.backbone.swin import (
+from birefnet_lite.network.backbone.swin import (
     MLP,
     SwinBlock,
     SwinStage,

@@ -140,7 +140,7 @@ windows_checked
 # The toy map goes through it, yours or the package's. These are the windows that we wrote down by hand.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.backbone import swin
+from birefnet_lite.network.backbone import swin
 
 cut = window_partition if windows_checked.passed else swin.window_partition
 cut(toy, 2)[0, :, :, 0]
@@ -191,7 +191,7 @@ side_by_side(
 # do not; the rest of the network asks for the widths and adapts.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.backbone import build_backbone
+from birefnet_lite.network.backbone import build_backbone
 
 image = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
 for name in ("resnet50", "swin_v1_t"):

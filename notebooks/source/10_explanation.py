@@ -448,7 +448,7 @@ for layers in [[(3, 2, 1)] * 2 + [(3, 1, 1)], [(7, 2, 1), (3, 1, 3)], [(2, 2, 1)
 # The four levels of `nano`'s backbone: the longest way, through both convolutions of each residual block.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.backbone import build_backbone
+from birefnet_lite.network.backbone import build_backbone
 
 stages = build_backbone("convnet_n").stages
 for level in (1, 2, 3, 4):

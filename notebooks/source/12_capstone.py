@@ -432,7 +432,7 @@ class MyDecoder(torch.nn.Module):
 # And the whole. The class head is used in training only (notebook 08), but it has weights, and they need a place.
 
 # %%
-from birefnet_lite.backbone import build_backbone
+from birefnet_lite.network.backbone import build_backbone
 
 
 class MyBiRefNet(torch.nn.Module):

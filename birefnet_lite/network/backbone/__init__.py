@@ -5,9 +5,9 @@ Each one knows its widths (`channels`) and the smallest image it takes (`min_siz
 
 from torch import nn
 
-from birefnet_lite.backbone.convnets import CONVNETS, build_convnet
-from birefnet_lite.backbone.swin import SWIN_VARIANTS, SwinTransformer
-from birefnet_lite.backbone.timm_models import DINOV3, PVTV2, build_dinov3, build_timm, imagenet_swin_weights
+from birefnet_lite.network.backbone.convnets import CONVNETS, build_convnet
+from birefnet_lite.network.backbone.swin import SWIN_VARIANTS, SwinTransformer
+from birefnet_lite.network.backbone.timm_models import DINOV3, PVTV2, build_dinov3, build_timm, imagenet_swin_weights
 
 __all__ = ["build_backbone"]
 
@@ -26,7 +26,7 @@ def build_backbone(name: str, pretrained: bool = False) -> nn.Module:
         raise ConnectionError(
             f"The pretrained weights of {name} are not on this machine and could not be downloaded "
             f"({type(error).__name__}: {error}). With a network connection, run once:\n"
-            f'  python -c "from birefnet_lite.backbone import build_backbone; build_backbone({name!r}, True)"\n'
+            f'  python -c "from birefnet_lite.network.backbone import build_backbone; build_backbone({name!r}, True)"\n'
             "They are then kept in the cache. To go on without them, use bb_pretrained=False."
         ) from error
 
