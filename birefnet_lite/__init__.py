@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from birefnet_lite.checkpoint import CheckpointError, load
     from birefnet_lite.config import BiRefNetConfig
-    from birefnet_lite.model import BiRefNet, BiRefNetOutput
+    from birefnet_lite.network.birefnet import BiRefNet, BiRefNetOutput
     from birefnet_lite.rewrites import optimize
 
 __all__ = ["BiRefNet", "BiRefNetConfig", "BiRefNetOutput", "CheckpointError", "load", "optimize"]

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from birefnet_lite.config import PRESETS, BiRefNetConfig
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.official import CheckpointError, check_fit, load_official_state_dict, strip_prefixes
 from birefnet_lite.recognise import guess_config
 

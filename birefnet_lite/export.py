@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.deformable import use_backend
 from birefnet_lite.network.deformable.operator import deform_conv2d
 from birefnet_lite.predict import network_size

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.aspp import ASPP, ASPPBranch, DeformableASPP
-from birefnet_lite.blocks import BasicBlock
-from birefnet_lite.decoder import Decoder
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.aspp import ASPP, ASPPBranch, DeformableASPP
 from birefnet_lite.network.backbone.convnets import ConvNet
 from birefnet_lite.network.backbone.swin import SwinTransformer
 from birefnet_lite.network.backbone.timm_models import TimmBackbone
+from birefnet_lite.network.birefnet import BiRefNet
+from birefnet_lite.network.blocks import BasicBlock
+from birefnet_lite.network.decoder import Decoder
 from birefnet_lite.network.deformable import DeformableConv2d
-from birefnet_lite.refinement import ImageBranch
+from birefnet_lite.network.refinement import ImageBranch
 
 __all__ = [
     "CheckpointError",

@@ -9,7 +9,7 @@ from torch import nn
 from birefnet_lite.analysis import as_photo, capture, prepare
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.image_input import MEAN, STD
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 
 
 def small(**changes):

@@ -14,8 +14,8 @@ from birefnet_lite.analysis.receptive import receptive_field
 from birefnet_lite.analysis.sampling import deformable_kernels
 from birefnet_lite.analysis.windows import swin_blocks
 from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.model import BiRefNet
 from birefnet_lite.network.backbone.swin import SwinTransformer
+from birefnet_lite.network.birefnet import BiRefNet
 
 NARROW = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
 

@@ -10,13 +10,13 @@ from torch import nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
 from birefnet_lite.analysis.compare import compare_layers
-from birefnet_lite.blocks import BasicBlock
 from birefnet_lite.course import checks
 from birefnet_lite.course.capstone import broken_network, largest_difference, repair, suspect_tiles, with_side_outputs
-from birefnet_lite.decoder import Decoder, DecoderStage
-from birefnet_lite.encoder import Encoder
-from birefnet_lite.lateral import resize
-from birefnet_lite.refinement import OutwardReference, image_to_tiles
+from birefnet_lite.network.blocks import BasicBlock
+from birefnet_lite.network.decoder import Decoder, DecoderStage
+from birefnet_lite.network.encoder import Encoder
+from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.refinement import OutwardReference, image_to_tiles
 
 
 def block(in_channels, out_channels, inter_channels, aspp_channels, batch_norm=True):

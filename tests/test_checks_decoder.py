@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from answers import knows_a_missing_answer
 from torch import nn
 
-from birefnet_lite.aspp import ASPP, DeformableASPP, batch_norm_or_identity
-from birefnet_lite.blocks import BasicBlock
 from birefnet_lite.course import checks
-from birefnet_lite.decoder import Decoder, DecoderStage
+from birefnet_lite.network.aspp import ASPP, DeformableASPP, batch_norm_or_identity
+from birefnet_lite.network.blocks import BasicBlock
+from birefnet_lite.network.decoder import Decoder, DecoderStage
 
 
 def resized(x, size, align=True, mode="bilinear"):

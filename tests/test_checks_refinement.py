@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from answers import knows_a_missing_answer
 from torch import nn
 
-from birefnet_lite.aspp import batch_norm_or_identity
 from birefnet_lite.course import checks
-from birefnet_lite.refinement import InwardReference, OutwardReference
+from birefnet_lite.network.aspp import batch_norm_or_identity
+from birefnet_lite.network.refinement import InwardReference, OutwardReference
 
 
 def tiles(image, grid, order=("colour", "row", "column")):

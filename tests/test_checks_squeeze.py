@@ -7,11 +7,11 @@ from answers import knows_a_missing_answer, unsolved
 from torch import nn
 from torchvision.ops import deform_conv2d
 
-from birefnet_lite.aspp import DeformableASPP
-from birefnet_lite.blocks import BasicBlock, ResidualBlock
 from birefnet_lite.course import checks
 from birefnet_lite.course.checks.result import Result
 from birefnet_lite.course.checks.weights import randomise, take_weights
+from birefnet_lite.network.aspp import DeformableASPP
+from birefnet_lite.network.blocks import BasicBlock, ResidualBlock
 
 
 def tents(x, rows, columns):

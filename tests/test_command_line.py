@@ -14,7 +14,7 @@ from PIL import Image
 from birefnet_lite.__main__ import main
 from birefnet_lite.checkpoint import load
 from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.predict import cut_out, segment
 from birefnet_lite.training.synthetic import held_out_scenes
 

@@ -9,8 +9,8 @@ from answers import knows_a_missing_answer
 from birefnet_lite import BiRefNet, BiRefNetConfig
 from birefnet_lite.course import checks, skeleton
 from birefnet_lite.course.checks.result import Result
-from birefnet_lite.encoder import fuse_context, fuse_scales
 from birefnet_lite.network.backbone.swin import window_partition
+from birefnet_lite.network.encoder import fuse_context, fuse_scales
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
-from birefnet_lite.refinement import gradient_target, masked_gradient_target
+from birefnet_lite.network.refinement import gradient_target, masked_gradient_target
 
 SMALL = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8}
 

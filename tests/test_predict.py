@@ -17,7 +17,7 @@ from torch import nn
 from birefnet_lite import image_input
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.foreground import estimate_foreground
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.predict import cut_out, network_size, read_photo, segment
 
 torch.set_num_threads(1)

@@ -13,7 +13,7 @@ import pytest
 
 from birefnet_lite.course import checks, dashboard, progress
 from birefnet_lite.course.progress import NOTEBOOKS, VARIABLE, progress_file, record
-from birefnet_lite.encoder import fuse_context
+from birefnet_lite.network.encoder import fuse_context
 
 SOURCES = sorted((Path(__file__).parent.parent / "notebooks" / "source").glob("*.py"))
 

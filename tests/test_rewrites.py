@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from birefnet_lite import lateral
-from birefnet_lite.aspp import ASPP, ASPPBranch, DeformableASPP
-from birefnet_lite.blocks import build_block
-from birefnet_lite.encoder import Encoder, fuse_scales
-from birefnet_lite.lateral import LateralBlock
+from birefnet_lite.network import lateral
+from birefnet_lite.network.aspp import ASPP, ASPPBranch, DeformableASPP
 from birefnet_lite.network.backbone.convnets import build_convnet
 from birefnet_lite.network.backbone.swin import SwinBlock, SwinStage, shift_mask
+from birefnet_lite.network.blocks import build_block
 from birefnet_lite.network.deformable import DeformableConv2d
-from birefnet_lite.refinement import InwardReference, OutwardReference
+from birefnet_lite.network.encoder import Encoder, fuse_scales
+from birefnet_lite.network.lateral import LateralBlock
+from birefnet_lite.network.refinement import InwardReference, OutwardReference
 from birefnet_lite.rewrites import swin
 from birefnet_lite.rewrites.convolutions import (
     ComposedConv2d,

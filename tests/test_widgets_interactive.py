@@ -10,7 +10,7 @@ from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.ablate import ablate
 from birefnet_lite.analysis.receptive import receptive_field
 from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 
 NARROW = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
 

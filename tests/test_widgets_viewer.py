@@ -15,7 +15,7 @@ from PIL import Image
 
 import widgets
 from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 from widgets import memory
 from widgets.render import limits_for, paint_focus, paint_map
 from widgets.scene import Scene, share

@@ -12,8 +12,8 @@ from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.compare import compare_layers, outputs_of
 from birefnet_lite.analysis.targets import level_targets
 from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.model import BiRefNet
-from birefnet_lite.refinement import masked_gradient_target
+from birefnet_lite.network.birefnet import BiRefNet
+from birefnet_lite.network.refinement import masked_gradient_target
 from widgets import building
 from widgets.building import as_mask
 

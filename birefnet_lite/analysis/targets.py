@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.refinement import gradient_target, laplacian, masked_gradient_target
+from birefnet_lite.network.refinement import gradient_target, laplacian, masked_gradient_target
 
 __all__ = ["LevelTargets", "image_laplacian", "level_targets"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from birefnet_lite.model import BiRefNet
+    from birefnet_lite.network.birefnet import BiRefNet
 
 __all__ = ["CommandError", "complain", "load_model"]
 

@@ -20,7 +20,7 @@ from birefnet_lite.commands import one_line
 if TYPE_CHECKING:
     import numpy as np
 
-    from birefnet_lite.model import BiRefNet
+    from birefnet_lite.network.birefnet import BiRefNet
 
 PACKAGE = "birefnet-lite"
 GIB = 2**30

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from birefnet_lite.checkpoint import PUBLISHED, CheckpointError, load
 from birefnet_lite.commands import CommandError, shipped_model
 from birefnet_lite.config import PRESETS, BiRefNetConfig
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 
 
 def run(options: argparse.Namespace) -> int:

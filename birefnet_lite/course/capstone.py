@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 
 __all__ = ["broken_network", "largest_difference", "repair", "suspect_tiles", "with_side_outputs"]
 

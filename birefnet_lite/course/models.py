@@ -7,7 +7,7 @@ import torch
 
 from birefnet_lite.checkpoint import load
 from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 
 __all__ = ["CourseModel", "course_model"]
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.encoder import Encoder
 from birefnet_lite.network.backbone.convnets import ConvNet
 from birefnet_lite.network.backbone.swin import SwinTransformer
+from birefnet_lite.network.encoder import Encoder
 from birefnet_lite.rewrites.convolutions import fold_batch_norms
 from birefnet_lite.rewrites.decoder import Level
 from birefnet_lite.rewrites.resampling import resize, resize_twice

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.model import BiRefNetOutput
+from birefnet_lite.network.birefnet import BiRefNetOutput
 
 __all__ = ["RecordedBiRefNet", "record"]
 

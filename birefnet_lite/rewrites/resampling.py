@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite import lateral
+from birefnet_lite.network import lateral
 
 __all__ = ["resize", "resize_twice"]
 

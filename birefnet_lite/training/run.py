@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from birefnet_lite.checkpoint import not_finite
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.training.ema import WeightAverage
 from birefnet_lite.training.losses import BiRefNetLoss
 from birefnet_lite.training.recompute import recompute_activations

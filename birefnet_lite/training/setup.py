@@ -7,7 +7,7 @@ from torch import nn
 
 from birefnet_lite.checkpoint import load
 from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.deformable import DeformableConv2d
 from birefnet_lite.training.settings import TrainSettings
 

@@ -294,7 +294,7 @@ context_checked
 # Unsolved exercises are replaced by the package's functions, so that the notebook goes on.
 
 # %%
-from birefnet_lite import encoder
+from birefnet_lite.network import encoder
 
 scales = fuse_scales if scales_checked.passed else lambda full, half: encoder.fuse_scales(full, half, "cat")
 context = fuse_context if context_checked.passed else lambda features: encoder.fuse_context(features, 3)

@@ -510,8 +510,8 @@ squeeze_checked
 # Unsolved exercises are replaced by the package's parts.
 
 # %%
-from birefnet_lite.aspp import DeformableASPP
-from birefnet_lite.blocks import BasicBlock
+from birefnet_lite.network.aspp import DeformableASPP
+from birefnet_lite.network.blocks import BasicBlock
 
 
 def package_squeeze(in_channels, inner, out_channels, aspp):

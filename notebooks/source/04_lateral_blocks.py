@@ -381,7 +381,7 @@ side_by_side(
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 from birefnet_lite.course.checks.weights import randomise
-from birefnet_lite.lateral import LateralBlock, PyramidNeck
+from birefnet_lite.network.lateral import LateralBlock, PyramidNeck
 
 neck = randomise(PyramidNeck((12, 12, 12, 12), (4, 8, 16, 32)))
 features = tuple(torch.randn(1, 12, 8, 12, generator=generator) for _ in range(4))
@@ -422,8 +422,8 @@ for number, stage in stages.items():
 # Then random weights and biases, at odd sizes and batch 1, together and apart.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.encoder import fuse_scales
-from birefnet_lite.lateral import resize
+from birefnet_lite.network.encoder import fuse_scales
+from birefnet_lite.network.lateral import resize
 
 
 def with_package(full, half, weight, bias):

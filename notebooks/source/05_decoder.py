@@ -107,7 +107,7 @@ step_checked
 # numbers that we wrote down.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.lateral import resize
+from birefnet_lite.network.lateral import resize
 
 up_plus = step_up if step_checked.passed else lambda x, lateral, conv: resize(x, lateral.shape[-2:]) + conv(lateral)
 up_plus(d, beside, torch.nn.Identity()).flatten().tolist()
@@ -203,7 +203,7 @@ Picture.of(figure, "A 3 by 3 convolution, five branches side by side, a 1 by 1 c
 # on 64 channels.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.blocks import BasicBlock
+from birefnet_lite.network.blocks import BasicBlock
 
 wide = BasicBlock(1728, 768)
 print(f"one 7 x 7 convolution: {7 * 7 * 1728 * 768:>12,} weights")
@@ -219,7 +219,7 @@ print(f"the whole block:       {sum(p.numel() for p in wide.parameters()):>12,} 
 # and `batch_norm_or_identity(width, flag)`, which gives a batch norm, or nothing at all.
 
 # %% tags=["exercise"]
-from birefnet_lite.aspp import DeformableASPP, batch_norm_or_identity
+from birefnet_lite.network.aspp import DeformableASPP, batch_norm_or_identity
 
 
 class ReconstructionBlock(torch.nn.Module):
@@ -403,9 +403,9 @@ stage_checked
 # From here on, a stage is your forward pass, or the package's, around its five parts.
 
 # %%
-from birefnet_lite.decoder import DecoderStage, StageOutput
-from birefnet_lite.lateral import LateralBlock
-from birefnet_lite.refinement import InwardReference, OutwardReference
+from birefnet_lite.network.decoder import DecoderStage, StageOutput
+from birefnet_lite.network.lateral import LateralBlock
+from birefnet_lite.network.refinement import InwardReference, OutwardReference
 
 
 class MyStage(torch.nn.Module):
@@ -496,7 +496,7 @@ loop_checked
 # All of the decoder, from your parts. The table of widths does the rest.
 
 # %%
-from birefnet_lite.decoder import Decoder
+from birefnet_lite.network.decoder import Decoder
 
 
 class MyDecoder(torch.nn.Module):

@@ -45,7 +45,7 @@ import torch
 
 from birefnet_lite.analysis import prepare
 from birefnet_lite.course import course_model
-from birefnet_lite.lateral import resize
+from birefnet_lite.network.lateral import resize
 from birefnet_lite.photos import load_photo
 
 course = course_model()
@@ -127,7 +127,7 @@ tiles_checked
 # The toy image goes through it, yours or the package's. These are the four tiles that we wrote down.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite import refinement
+from birefnet_lite.network import refinement
 
 tiles = image_to_tiles if tiles_checked.passed else refinement.image_to_tiles
 tiles(toy, 2)
@@ -378,7 +378,7 @@ print(tuple(below.shape), "and", tuple(seen.shape), "give", tuple(torch.cat([bel
 # *Difficulty ★★☆ · 10 minutes.* You have `batch_norm_or_identity(width, flag)`, as in notebook 05.
 
 # %% tags=["exercise"]
-from birefnet_lite.aspp import batch_norm_or_identity
+from birefnet_lite.network.aspp import batch_norm_or_identity
 
 
 class MyOutwardReference(torch.nn.Module):

@@ -117,7 +117,7 @@ laplacian_checked
 # The toy image goes through it, yours or the package's. In 48ths, this is what we wrote down by hand.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite import refinement
+from birefnet_lite.network import refinement
 
 lap = laplacian if laplacian_checked.passed else refinement.laplacian
 (48 * lap(toy)[0, 0, 0]).round().int()

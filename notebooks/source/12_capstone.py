@@ -102,9 +102,9 @@ print(f(x).item(), g(x).item())
 # the check of the earlier notebook has already looked at it.
 
 # %%
-from birefnet_lite.aspp import DeformableASPP
-from birefnet_lite.lateral import LateralBlock
-from birefnet_lite.refinement import InwardReference, masked_gradient_target
+from birefnet_lite.network.aspp import DeformableASPP
+from birefnet_lite.network.lateral import LateralBlock
+from birefnet_lite.network.refinement import InwardReference, masked_gradient_target
 
 MyASPP = DeformableASPP  # notebook 03
 MyLateral = LateralBlock  # notebook 04
@@ -116,7 +116,7 @@ my_target = masked_gradient_target  # notebook 07
 
 # %%
 from birefnet_lite.course import checks
-from birefnet_lite.lateral import resize
+from birefnet_lite.network.lateral import resize
 
 # %% [markdown]
 # ## 4 · Your parts
@@ -178,7 +178,7 @@ encoder_checked
 # ReLU is a module of its own here, so that the layer debugger of section 7 sees it.
 
 # %% tags=["exercise"]
-from birefnet_lite.aspp import batch_norm_or_identity
+from birefnet_lite.network.aspp import batch_norm_or_identity
 
 
 class MyBlock(torch.nn.Module):
@@ -372,10 +372,10 @@ decoder_checked
 # Whatever is unsolved comes from the package, and says so.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.blocks import BasicBlock
-from birefnet_lite.decoder import Decoder, DecoderStage
-from birefnet_lite.encoder import Encoder
-from birefnet_lite.refinement import OutwardReference
+from birefnet_lite.network.blocks import BasicBlock
+from birefnet_lite.network.decoder import Decoder, DecoderStage
+from birefnet_lite.network.encoder import Encoder
+from birefnet_lite.network.refinement import OutwardReference
 
 
 def mine_or(checked, mine, theirs):
@@ -682,7 +682,7 @@ tiles_checked
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 from birefnet_lite.course.capstone import repair
-from birefnet_lite.refinement import image_to_tiles
+from birefnet_lite.network.refinement import image_to_tiles
 
 repair(broken, my_tiles if tiles_checked.passed else image_to_tiles)
 rows = compare_layers(broken, reference, prepared.tensor)

@@ -4,7 +4,7 @@ from labserver import ask
 
 TINY = """
 import numpy as np, torch, widgets
-from birefnet_lite.model import BiRefNet
+from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.config import BiRefNetConfig
 torch.manual_seed(0); torch.set_num_threads(1)
 narrow = dict(inter_channels=8, aspp_channels=8, image_channels=8, gradient_channels=4)

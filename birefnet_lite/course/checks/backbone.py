@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite import encoder
 from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.network import encoder
 from birefnet_lite.network.backbone import swin
 
 __all__ = ["fuse_context", "fuse_scales", "window_partition"]

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birefnet_lite import refinement
 from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
 from birefnet_lite.course.checks.weights import randomise, take_weights
+from birefnet_lite.network import refinement
 
 __all__ = ["image_to_tiles", "inward_reference", "outward_reference"]
 

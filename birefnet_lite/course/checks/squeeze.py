@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birefnet_lite.aspp import DeformableASPP
-from birefnet_lite.blocks import BasicBlock
 from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
 from birefnet_lite.course.checks.weights import randomise, take_weights
+from birefnet_lite.network.aspp import DeformableASPP
+from birefnet_lite.network.blocks import BasicBlock
 
 __all__ = ["deformable_aspp", "squeeze_module"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from birefnet_lite.course.checks.result import Wrong, check, compare
-from birefnet_lite.model import BiRefNetOutput
+from birefnet_lite.network.birefnet import BiRefNetOutput
 from birefnet_lite.training.losses import BiRefNetLoss
 
 __all__ = ["train_step"]

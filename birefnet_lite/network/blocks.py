@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from birefnet_lite.aspp import ASPP, DeformableASPP, batch_norm_or_identity
+from birefnet_lite.network.aspp import ASPP, DeformableASPP, batch_norm_or_identity
 
 __all__ = ["BasicBlock", "ResidualBlock", "build_block"]
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.blocks import build_block
-from birefnet_lite.lateral import LateralBlock, resize
-from birefnet_lite.refinement import InwardReference, OutwardReference
+from birefnet_lite.network.blocks import build_block
+from birefnet_lite.network.lateral import LateralBlock, resize
+from birefnet_lite.network.refinement import InwardReference, OutwardReference
 
 __all__ = ["Decoder", "DecoderOutput", "DecoderStage", "StageOutput"]
 

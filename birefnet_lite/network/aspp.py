@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.lateral import resize
 from birefnet_lite.network.deformable import DeformableConv2d
+from birefnet_lite.network.lateral import resize
 
 __all__ = ["ASPP", "DeformableASPP", "batch_norm_or_identity"]
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from birefnet_lite.config import BACKBONES, BiRefNetConfig
-from birefnet_lite.decoder import Decoder
-from birefnet_lite.encoder import Encoder
-from birefnet_lite.lateral import PyramidNeck
 from birefnet_lite.network.backbone import build_backbone
-from birefnet_lite.refinement import gradient_target, masked_gradient_target
-from birefnet_lite.squeeze import SqueezeModule
+from birefnet_lite.network.decoder import Decoder
+from birefnet_lite.network.encoder import Encoder
+from birefnet_lite.network.lateral import PyramidNeck
+from birefnet_lite.network.refinement import gradient_target, masked_gradient_target
+from birefnet_lite.network.squeeze import SqueezeModule
 
 __all__ = ["BiRefNet", "BiRefNetOutput"]
 

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birefnet_lite.aspp import batch_norm_or_identity
-from birefnet_lite.lateral import resize
+from birefnet_lite.network.aspp import batch_norm_or_identity
+from birefnet_lite.network.lateral import resize
 
 __all__ = [
     "ImageBranch",

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from birefnet_lite.aspp import ASPP, DeformableASPP
-from birefnet_lite.blocks import build_block
+from birefnet_lite.network.aspp import ASPP, DeformableASPP
+from birefnet_lite.network.blocks import build_block
 
 __all__ = ["SqueezeModule"]
 
