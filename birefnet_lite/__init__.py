@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from birefnet_lite.checkpoint import CheckpointError, load
+    from birefnet_lite.checkpoints.files import CheckpointError, load
     from birefnet_lite.config import BiRefNetConfig
     from birefnet_lite.network.birefnet import BiRefNet, BiRefNetOutput
     from birefnet_lite.rewrites import optimize
@@ -13,11 +13,11 @@ __all__ = ["BiRefNet", "BiRefNetConfig", "BiRefNetOutput", "CheckpointError", "l
 
 # PyTorch takes seconds to import; the command line's --help should not.
 _HOMES = {
-    "BiRefNet": "model",
+    "BiRefNet": "network.birefnet",
     "BiRefNetConfig": "config",
-    "BiRefNetOutput": "model",
-    "CheckpointError": "checkpoint",
-    "load": "checkpoint",
+    "BiRefNetOutput": "network.birefnet",
+    "CheckpointError": "checkpoints.files",
+    "load": "checkpoints.files",
     "optimize": "rewrites",
 }
 

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 import birefnet_lite
-from birefnet_lite import BiRefNet, BiRefNetConfig, CheckpointError, checkpoint, load
-from birefnet_lite.recognise import guess_config
+from birefnet_lite import BiRefNet, BiRefNetConfig, CheckpointError, load
+from birefnet_lite.checkpoints import files
+from birefnet_lite.checkpoints.infer_config import guess_config
 
 SMALL = BiRefNetConfig(backbone="pvt_v2_b0", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(64, 96))
 # The same network in a form that the original could have, so that a file in its format can be recognised.
@@ -101,7 +102,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         Path(file).write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(checkpoint, "save_file", broken)
+    monkeypatch.setattr(files, "save_file", broken)
     with pytest.raises(OSError, match="disk full"):
         BiRefNet(SMALL).save_pretrained(path)
     assert path.read_bytes() == b"old"
@@ -242,10 +243,10 @@ def test_an_absent_published_checkpoint_says_what_to_run(tmp_path, monkeypatch, 
 
 def test_the_table_of_published_checkpoints():
     with torch.device("meta"):
-        for entry in set(checkpoint.PUBLISHED.values()):
+        for entry in set(files.PUBLISHED.values()):
             BiRefNetConfig(backbone=entry.backbone, train_size=entry.train_size)
             assert entry.patch_order in ("new", "old")
-    assert checkpoint.PUBLISHED["ZhengPeng7/BiRefNet_lite-2K"].train_size == (1440, 2560)
+    assert files.PUBLISHED["ZhengPeng7/BiRefNet_lite-2K"].train_size == (1440, 2560)
 
 
 class Hostile:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from birefnet_lite.__main__ import main
-from birefnet_lite.checkpoint import load
+from birefnet_lite.checkpoints.files import load
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.predict import cut_out, segment
@@ -37,7 +37,7 @@ def run(checkpoint, tmp_path, monkeypatch, capsys):
     """Runs `segment` on the CPU in an empty folder: (status, lines on stderr)."""
     monkeypatch.chdir(tmp_path)
     model = load(checkpoint, "cpu")
-    monkeypatch.setattr("birefnet_lite.checkpoint.load", lambda *_, **__: model)
+    monkeypatch.setattr("birefnet_lite.checkpoints.files.load", lambda *_, **__: model)
 
     def run(*arguments):
         status = main(["segment", *map(str, arguments), "--model", str(checkpoint), "--device", "cpu"])
@@ -269,7 +269,7 @@ def test_default_model_is_the_one_that_ships(tmp_path, monkeypatch, capsys):
     (tmp_path / "weights" / "nano.safetensors").touch()
     asked = []
     monkeypatch.setattr(
-        "birefnet_lite.checkpoint.load", lambda name, *_, **__: asked.append(name) or torch.nn.Conv2d(3, 1, 1)
+        "birefnet_lite.checkpoints.files.load", lambda name, *_, **__: asked.append(name) or torch.nn.Conv2d(3, 1, 1)
     )
     assert main(["segment", str(photo), "-o", str(tmp_path / "out"), "--size", "32", "--device", "cpu"]) == 0
     assert asked == ["nano"]

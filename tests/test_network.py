@@ -151,7 +151,7 @@ def test_gradient_targets_follow_the_flag():
 
 @pytest.mark.gpu
 def test_runs_on_the_accelerator():
-    from birefnet_lite.checkpoint import best_device
+    from birefnet_lite.checkpoints.files import best_device
 
     model = small().eval()
     image = torch.randn(1, 3, 64, 96)

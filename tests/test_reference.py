@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
-from birefnet_lite.checkpoint import best_device
-from birefnet_lite.official import official_names
-from birefnet_lite.recognise import guess_config
+from birefnet_lite.checkpoints.files import best_device
+from birefnet_lite.checkpoints.infer_config import guess_config
+from birefnet_lite.checkpoints.official import official_names
 from birefnet_lite.training.losses import BiRefNetLoss
 
 EVAL_CASES = ("swin_v1_t", "resnet50", "variants")

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from birefnet_lite.checkpoints.official import new_patch_order
 from birefnet_lite.network.refinement import (
     ImageBranch,
     InwardReference,
@@ -15,7 +16,6 @@ from birefnet_lite.network.refinement import (
     laplacian,
     masked_gradient_target,
 )
-from birefnet_lite.official import new_patch_order
 
 
 def test_a_tile_is_a_crop_and_its_channel_is_known():

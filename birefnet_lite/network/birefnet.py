@@ -119,20 +119,20 @@ class BiRefNet(nn.Module):
     def load_official_state_dict(
         self, state_dict: Mapping[str, Tensor], patch_order: Literal["new", "old"] = "new"
     ) -> None:
-        """Takes weights by the original's names; see `birefnet_lite.official.load_official_state_dict`."""
-        from birefnet_lite.official import load_official_state_dict
+        """Takes weights by the original's names; see `birefnet_lite.checkpoints.official.load_official_state_dict`."""
+        from birefnet_lite.checkpoints.official import load_official_state_dict
 
         load_official_state_dict(self, state_dict, patch_order)
 
     def official_state_dict(self, keep_vars: bool = False) -> dict[str, Tensor]:
         """The weights by the original's names, in the new patch order; `keep_vars` keeps them attached to autograd."""
-        from birefnet_lite.official import official_state_dict
+        from birefnet_lite.checkpoints.official import official_state_dict
 
         return official_state_dict(self, keep_vars)
 
     def save_pretrained(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
         """Writes weights and configuration to one safetensors file, whole or not at all; see `checkpoint.save`."""
-        from birefnet_lite.checkpoint import save
+        from birefnet_lite.checkpoints.files import save
 
         save(self, path, dtype)
 

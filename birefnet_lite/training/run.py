@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from birefnet_lite.checkpoint import not_finite
+from birefnet_lite.checkpoints.files import not_finite
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.training.ema import WeightAverage
 from birefnet_lite.training.losses import BiRefNetLoss

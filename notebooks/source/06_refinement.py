@@ -226,7 +226,7 @@ print("old order:", old_tiles(toy, 2)[0, :, 0, 0].tolist())
 # it is, on random weights.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.official import new_patch_order
+from birefnet_lite.checkpoints.official import new_patch_order
 
 generator = torch.Generator().manual_seed(0)
 weight = torch.randn(5, 3 * 8 * 8, 3, 3, generator=generator) / 40  # trained, let us say, in the old order

@@ -534,7 +534,7 @@ for stretch in (False, True):
 # size. `dynamic`: trained at many sizes.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.checkpoint import PUBLISHED
+from birefnet_lite.checkpoints.files import PUBLISHED
 
 for name, entry in PUBLISHED.items():
     print(f"{name.split('/')[1]:24} {entry.backbone}  {entry.train_size}  image tiles: {entry.patch_order}")
@@ -548,7 +548,7 @@ for name, entry in PUBLISHED.items():
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 from birefnet_lite import BiRefNet, BiRefNetConfig
-from birefnet_lite.recognise import guess_config
+from birefnet_lite.checkpoints.infer_config import guess_config
 
 wide = BiRefNetConfig(backbone="resnet50", context_scales=1, reconstruction_block="residual", batch_norm=False)
 for config in (BiRefNetConfig.preset("lite"), BiRefNetConfig.preset("large"), wide):

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
+from birefnet_lite.checkpoints.official import CheckpointError
 from birefnet_lite.config import BACKBONES, BiRefNetConfig
 from birefnet_lite.network.backbone.timm_models import DINOV3, PVTV2
-from birefnet_lite.official import CheckpointError
 
 __all__ = ["guess_config"]
 

@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from birefnet_lite.checkpoints.infer_config import guess_config
+from birefnet_lite.checkpoints.official import CheckpointError, check_fit, load_official_state_dict, strip_prefixes
 from birefnet_lite.config import PRESETS, BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
-from birefnet_lite.official import CheckpointError, check_fit, load_official_state_dict, strip_prefixes
-from birefnet_lite.recognise import guess_config
 
 __all__ = ["PUBLISHED", "CheckpointError", "Published", "best_device", "load", "save"]
 

@@ -1,0 +1,1 @@
+"""Checkpoint files, the original names of the weights, and the published checkpoints."""
