@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 from birefnet_lite import BiRefNet, BiRefNetConfig
 from birefnet_lite.config import PRESETS
 from birefnet_lite.network import deformable as deformable_room
-from birefnet_lite.rewrites import RecordedBiRefNet, optimize, record
+from birefnet_lite.optimization import RecordedBiRefNet, optimize, record
 
 KINDS = ("plain", "optimized")
 RESULTS = Path(__file__).parent / "results"

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from birefnet_lite.checkpoints.files import CheckpointError, load
     from birefnet_lite.config import BiRefNetConfig
     from birefnet_lite.network.birefnet import BiRefNet, BiRefNetOutput
-    from birefnet_lite.rewrites import optimize
+    from birefnet_lite.optimization import optimize
 
 __all__ = ["BiRefNet", "BiRefNetConfig", "BiRefNetOutput", "CheckpointError", "load", "optimize"]
 
@@ -18,7 +18,7 @@ _HOMES = {
     "BiRefNetOutput": "network.birefnet",
     "CheckpointError": "checkpoints.files",
     "load": "checkpoints.files",
-    "optimize": "rewrites",
+    "optimize": "optimization",
 }
 
 

@@ -13,8 +13,8 @@ from birefnet_lite.network.deformable import DeformableConv2d
 from birefnet_lite.network.encoder import Encoder, fuse_scales
 from birefnet_lite.network.lateral import LateralBlock
 from birefnet_lite.network.refinement import InwardReference, OutwardReference
-from birefnet_lite.rewrites import swin
-from birefnet_lite.rewrites.convolutions import (
+from birefnet_lite.optimization import swin
+from birefnet_lite.optimization.convolutions import (
     ComposedConv2d,
     ImageConv2d,
     SummedConv2d,
@@ -23,11 +23,11 @@ from birefnet_lite.rewrites.convolutions import (
     fold,
     fold_batch_norms,
 )
-from birefnet_lite.rewrites.decoder import Block, Image, Lateral, Level, Outward
-from birefnet_lite.rewrites.encoder import OptimizedEncoder
-from birefnet_lite.rewrites.pyramid import DeformableBranch, rewrite_pyramid
-from birefnet_lite.rewrites.resampling import resize, resize_twice
-from birefnet_lite.rewrites.swin import OptimizedAttention, OptimizedStage, find_windows
+from birefnet_lite.optimization.decoder import Block, Image, Lateral, Level, Outward
+from birefnet_lite.optimization.encoder import OptimizedEncoder
+from birefnet_lite.optimization.pyramid import DeformableBranch, rewrite_pyramid
+from birefnet_lite.optimization.resampling import resize, resize_twice
+from birefnet_lite.optimization.swin import OptimizedAttention, OptimizedStage, find_windows
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 SIZES = pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (3, 2), (4, 9), (8, 12)])

@@ -220,7 +220,7 @@ fold_checked
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 from torch import nn
 
-from birefnet_lite.rewrites import convolutions
+from birefnet_lite.optimization import convolutions
 
 
 def package_fold(conv, norm):

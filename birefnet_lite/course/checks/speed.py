@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
-from birefnet_lite.rewrites import convolutions
+from birefnet_lite.optimization import convolutions
 
 __all__ = ["compose_convolutions", "convolve_first", "fold_batch_norm"]
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from birefnet_lite.network.aspp import ASPP, ASPPBranch, DeformableASPP
 from birefnet_lite.network.deformable import DeformableConv2d, deform_conv2d
-from birefnet_lite.rewrites.convolutions import Affine, affine_of, build_conv, fold
+from birefnet_lite.optimization.convolutions import Affine, affine_of, build_conv, fold
 
 __all__ = ["DeformableBranch", "Pyramid", "rewrite_pyramid"]
 

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from birefnet_lite.network.birefnet import BiRefNet, BiRefNetOutput
 from birefnet_lite.network.blocks import BasicBlock, ResidualBlock
 from birefnet_lite.network.squeeze import SqueezeModule
-from birefnet_lite.rewrites.decoder import Block, OptimizedDecoder
-from birefnet_lite.rewrites.encoder import OptimizedEncoder
-from birefnet_lite.rewrites.pyramid import rewrite_pyramid
-from birefnet_lite.rewrites.resampling import resize
+from birefnet_lite.optimization.decoder import Block, OptimizedDecoder
+from birefnet_lite.optimization.encoder import OptimizedEncoder
+from birefnet_lite.optimization.pyramid import rewrite_pyramid
+from birefnet_lite.optimization.resampling import resize
 
 __all__ = ["OptimizedBiRefNet", "optimize"]
 

@@ -9,9 +9,9 @@ from birefnet_lite.network.blocks import BasicBlock, ResidualBlock
 from birefnet_lite.network.decoder import Decoder, DecoderStage
 from birefnet_lite.network.lateral import LateralBlock
 from birefnet_lite.network.refinement import ImageBranch, InwardReference, OutwardReference, image_to_tiles
-from birefnet_lite.rewrites.convolutions import Affine, ComposedConv2d, SummedConv2d, affine_of, build_conv, fold
-from birefnet_lite.rewrites.pyramid import rewrite_pyramid
-from birefnet_lite.rewrites.resampling import resize
+from birefnet_lite.optimization.convolutions import Affine, ComposedConv2d, SummedConv2d, affine_of, build_conv, fold
+from birefnet_lite.optimization.pyramid import rewrite_pyramid
+from birefnet_lite.optimization.resampling import resize
 
 __all__ = ["Block", "Image", "Lateral", "Level", "OptimizedDecoder", "Outward", "Stage"]
 

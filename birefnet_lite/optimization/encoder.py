@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from birefnet_lite.network.backbone.convnets import ConvNet
 from birefnet_lite.network.backbone.swin import SwinTransformer
 from birefnet_lite.network.encoder import Encoder
-from birefnet_lite.rewrites.convolutions import fold_batch_norms
-from birefnet_lite.rewrites.decoder import Level
-from birefnet_lite.rewrites.resampling import resize, resize_twice
-from birefnet_lite.rewrites.swin import rewrite_swin
+from birefnet_lite.optimization.convolutions import fold_batch_norms
+from birefnet_lite.optimization.decoder import Level
+from birefnet_lite.optimization.resampling import resize, resize_twice
+from birefnet_lite.optimization.swin import rewrite_swin
 
 __all__ = ["OptimizedEncoder"]
 
