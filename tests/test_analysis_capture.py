@@ -8,7 +8,7 @@ from torch import nn
 
 from birefnet_lite.analysis import as_photo, capture, prepare
 from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.image_input import MEAN, STD
+from birefnet_lite.inference.images import MEAN, STD
 from birefnet_lite.network.birefnet import BiRefNet
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from birefnet_lite.analysis import prepare
 from birefnet_lite.course import checks
-from birefnet_lite.image_input import MEAN, STD
+from birefnet_lite.inference.images import MEAN, STD
 
 MEANS, DEVIATIONS = np.array(MEAN, np.float32), np.array(STD, np.float32)
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig, load, optimize
 from birefnet_lite.__main__ import main
-from birefnet_lite.export import export_onnx, export_program, to_onnx
+from birefnet_lite.inference.export import export_onnx, export_program, to_onnx
 from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
 from birefnet_lite.network.deformable import DeformableConv2d, deform_conv2d
 
@@ -234,7 +234,7 @@ def test_models_without_weights_or_in_training():
 
 
 def test_a_missing_extra_says_what_to_install(nano, tmp_path, monkeypatch):
-    monkeypatch.setattr("birefnet_lite.export.find_spec", lambda name: None)
+    monkeypatch.setattr("birefnet_lite.inference.export.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"needs onnx and onnxscript.*pip install 'birefnet-lite\[export\]'"):
         export_onnx(nano, tmp_path / "model.onnx")
 
@@ -243,7 +243,7 @@ def test_the_package_does_not_need_the_extra():
     code = (
         "import sys\n"
         "sys.modules.update(dict.fromkeys(['onnx', 'onnxscript', 'onnxruntime']))\n"
-        "import birefnet_lite.export, birefnet_lite.commands.export\n"
+        "import birefnet_lite.inference.export, birefnet_lite.commands.export\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
@@ -256,8 +256,8 @@ def test_a_failure_leaves_no_half_file(nano, tmp_path, monkeypatch):
             path.write_bytes(b"half")
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("birefnet_lite.export.export_program", lambda *_: None)
-    monkeypatch.setattr("birefnet_lite.export.to_onnx", lambda *_: Program())
+    monkeypatch.setattr("birefnet_lite.inference.export.export_program", lambda *_: None)
+    monkeypatch.setattr("birefnet_lite.inference.export.to_onnx", lambda *_: Program())
     (tmp_path / "model.onnx").write_bytes(b"the old one")
     with pytest.raises(OSError, match="No space"):
         export_onnx(nano, tmp_path / "model.onnx")
@@ -289,7 +289,9 @@ def test_the_command_hands_its_arguments_on(tmp_path, monkeypatch, capsys):
 )
 def test_the_commands_mistakes_are_one_line(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("birefnet_lite.export.to_onnx", lambda *_: type("Program", (), {"model": type("M", (), {})}))
+    monkeypatch.setattr(
+        "birefnet_lite.inference.export.to_onnx", lambda *_: type("Program", (), {"model": type("M", (), {})})
+    )
     (tmp_path / "file").write_text("not a folder")
     assert main(["export", *arguments]) == 2
     lines = capsys.readouterr().err.splitlines()

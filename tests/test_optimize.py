@@ -9,10 +9,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from birefnet_lite import BiRefNet, BiRefNetConfig, load
+from birefnet_lite.inference.predict import segment
 from birefnet_lite.optimization import RecordedBiRefNet, optimize, record
 from birefnet_lite.optimization import swin as rewritten_swin
 from birefnet_lite.photos import PHOTOS, load_photo
-from birefnet_lite.predict import segment
 
 SMALL = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8}
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}

@@ -79,7 +79,7 @@ def test_importing_opens_no_connection_and_leaves_alone_what_few_need(tmp_path):
         "import socket, sys\n"
         "def refuse(*a, **k): raise SystemExit('a connection was opened')\n"
         "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
-        "import birefnet_lite, birefnet_lite.predict, birefnet_lite.analysis, widgets\n"
+        "import birefnet_lite, birefnet_lite.inference.predict, birefnet_lite.analysis, widgets\n"
         "birefnet_lite.load('nano', 'cpu')\n"
         "slow = {'timm', 'kornia', 'captum', 'onnx', 'accelerate'} & set(sys.modules)\n"
         "assert not slow, slow\n"

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torch import nn
 
-from birefnet_lite import image_input
 from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.foreground import estimate_foreground
+from birefnet_lite.inference import images
+from birefnet_lite.inference.cutout import estimate_foreground
+from birefnet_lite.inference.predict import cut_out, network_size, read_photo, segment
 from birefnet_lite.network.birefnet import BiRefNet
-from birefnet_lite.predict import cut_out, network_size, read_photo, segment
 
 torch.set_num_threads(1)
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -392,7 +392,7 @@ def test_photos_beyond_pillows_limit(tmp_path, monkeypatch):
     mask = segment(Brightness(), tmp_path / "large.png")
     assert mask.shape == (90, 120)
     assert Image.MAX_IMAGE_PIXELS == 1000
-    monkeypatch.setattr(image_input, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr(images, "MAX_PIXELS", 10_000)
     with pytest.raises(ValueError, match="90 x 120 pixels, more than"):
         read_photo(tmp_path / "large.png")
 
@@ -455,13 +455,13 @@ def test_colours_of_a_textured_object_are_nearer_to_the_truth():
 def test_estimates_do_not_depend_on_how_the_work_is_cut(monkeypatch):
     alpha = soft_disc(301, 20)
     pixels = photo(301, 301, 3)
-    from birefnet_lite import foreground
+    from birefnet_lite.inference import cutout
 
     whole = estimate_foreground(pixels, alpha).astype(int)
-    monkeypatch.setattr(foreground, "_ROWS", 16)
+    monkeypatch.setattr(cutout, "_ROWS", 16)
     np.testing.assert_array_equal(estimate_foreground(pixels, alpha), whole)
     # On a smaller picture the colours are nearly those; in between, they are seen at all.
-    monkeypatch.setattr(foreground, "ESTIMATE_PIXELS", 301 * 301 // 9)
+    monkeypatch.setattr(cutout, "ESTIMATE_PIXELS", 301 * 301 // 9)
     smaller = estimate_foreground(pixels, alpha)
     assert np.abs(smaller - whole)[alpha > 0.1].mean() < 2
 

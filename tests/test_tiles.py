@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from birefnet_lite import BiRefNet, BiRefNetConfig, load, optimize, tiles
+from birefnet_lite import BiRefNet, BiRefNetConfig, load, optimize
 from birefnet_lite.__main__ import main
-from birefnet_lite.footprint import forward_bytes
-from birefnet_lite.predict import segment
-from birefnet_lite.tiles import segment_tiled, split_axis, tile_side
+from birefnet_lite.inference import tiled
+from birefnet_lite.inference.memory import forward_bytes
+from birefnet_lite.inference.predict import segment
+from birefnet_lite.inference.tiled import segment_tiled, split_axis, tile_side
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (256, 320, 3), dtype=np.uint8)
 
@@ -39,7 +40,7 @@ class Network(nn.Module):
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(tiles, "tile_side", lambda *_: 96)
+    monkeypatch.setattr(tiled, "tile_side", lambda *_: 96)
 
 
 # --- cutting ---------------------------------------------------------------------------------------------------------
@@ -170,11 +171,11 @@ def test_an_estimate_touches_nothing():
 @pytest.mark.parametrize("share", [0.2, 0.99])
 def test_the_longest_tile_that_fits(share):
     model = optimize(load("nano", "cpu"))
-    room = share * tiles._tile_bytes(model, 512, 768)
+    room = share * tiled._tile_bytes(model, 512, 768)
     side = tile_side(model, 512, 768, room)
     assert side % 32 == 0
-    assert tiles._tile_bytes(model, min(side, 512), side) <= room
-    assert tiles._tile_bytes(model, min(side + 32, 512), side + 32) > room
+    assert tiled._tile_bytes(model, min(side, 512), side) <= room
+    assert tiled._tile_bytes(model, min(side + 32, 512), side + 32) > room
     assert tile_side(model, 512, 768, 10 * room) == 768
     assert tile_side(model, 512, 768, 1000) is None
 
@@ -184,7 +185,7 @@ import ctypes, sys
 from pathlib import Path
 import numpy as np, torch
 from birefnet_lite import load, optimize
-from birefnet_lite.tiles import segment_tiled
+from birefnet_lite.inference.tiled import segment_tiled
 
 def line(key):
     status = Path("/proc/self/status").read_text().splitlines()
@@ -250,11 +251,11 @@ def test_a_model_that_does_not_know_its_size():
 def test_the_command_hands_the_bound_on(tmp_path, monkeypatch):
     calls = []
 
-    def tiled(model, photo, memory, size):
+    def record_call(model, photo, memory, size):
         calls.append((memory, size))
         return np.ones(photo.size, np.float32)
 
-    monkeypatch.setattr("birefnet_lite.commands.segment.segment_tiled", tiled)
+    monkeypatch.setattr("birefnet_lite.commands.segment.segment_tiled", record_call)
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     arguments = ["segment", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out"), "--device", "cpu"]
     assert main([*arguments, "--memory", "1500"]) == 0

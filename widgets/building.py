@@ -14,7 +14,7 @@ from torch import Tensor, from_numpy, nn
 from tqdm.auto import tqdm
 
 from birefnet_lite.analysis import Activations, as_photo, capture
-from birefnet_lite.predict import device_and_dtype
+from birefnet_lite.inference.predict import device_and_dtype
 from widgets.arrays import cell
 from widgets.memory import register
 from widgets.numbers import TIMES

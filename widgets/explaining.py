@@ -14,7 +14,7 @@ from birefnet_lite.analysis.ablate import HOW, ablatable, ablate
 from birefnet_lite.analysis.attribution import agreement, attribute, possible_methods
 from birefnet_lite.analysis.inputs import Prepared
 from birefnet_lite.analysis.receptive import receptive_field
-from birefnet_lite.predict import evaluating
+from birefnet_lite.inference.predict import evaluating
 from birefnet_lite.training.metrics import iou, mae, s_measure
 from widgets.building import Size, add_layers, as_mask, fit_mask, new_scene, pinned, reference_mask, run, started
 from widgets.memory import register

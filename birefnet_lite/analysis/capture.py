@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from birefnet_lite.analysis.inputs import Prepared, prepare
-from birefnet_lite.predict import evaluating
+from birefnet_lite.inference.predict import evaluating
 
 __all__ = ["Activations", "capture", "hooked", "taps"]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.predict import evaluating
+from birefnet_lite.inference.predict import evaluating
 
 __all__ = ["Row", "compare_layers", "outputs_of"]
 

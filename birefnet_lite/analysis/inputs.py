@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from birefnet_lite.image_input import normalise, read_photo
-from birefnet_lite.predict import device_and_dtype
+from birefnet_lite.inference.images import normalise, read_photo
+from birefnet_lite.inference.predict import device_and_dtype
 
 __all__ = ["Prepared", "as_photo", "prepare"]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from birefnet_lite.analysis.capture import STAGES
 from birefnet_lite.analysis.inputs import Prepared, prepare
-from birefnet_lite.predict import evaluating
+from birefnet_lite.inference.predict import evaluating
 
 __all__ = ["PartCost", "part_costs", "parts_of"]
 

@@ -8,8 +8,8 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image, to_tensor
 
 from birefnet_lite.commands import CommandError, load_model, one_line
-from birefnet_lite.image_input import read_photo
-from birefnet_lite.predict import network_size, segment
+from birefnet_lite.inference.images import read_photo
+from birefnet_lite.inference.predict import network_size, segment
 from birefnet_lite.training.evaluate import Pair, Scores, evaluate, read_mask
 from birefnet_lite.training.folder import csv_pairs, folder_pairs
 from birefnet_lite.training.synthetic import held_out_scenes

@@ -3,8 +3,8 @@
 import argparse
 
 from birefnet_lite.commands import CommandError, complain, load_model, one_line
-from birefnet_lite.export import export_onnx
-from birefnet_lite.predict import network_size
+from birefnet_lite.inference.export import export_onnx
+from birefnet_lite.inference.predict import network_size
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,9 +14,9 @@ from torch import nn
 from tqdm import tqdm
 
 from birefnet_lite.commands import CommandError, complain, load_model
-from birefnet_lite.image_input import read_photo
-from birefnet_lite.predict import cut_out, network_size, segment
-from birefnet_lite.tiles import segment_tiled
+from birefnet_lite.inference.images import read_photo
+from birefnet_lite.inference.predict import cut_out, network_size, segment
+from birefnet_lite.inference.tiled import segment_tiled
 
 # What counts as a photo in a folder. Pillow does not read all of them, but a photo passed over without a
 # word is worse than a line that says so.

@@ -141,7 +141,7 @@ class BiRefNet(nn.Module):
         if not isinstance(image, Tensor):
             raise TypeError(
                 f"BiRefNet takes a tensor (B, 3, H, W), not {type(image).__name__}; "
-                "birefnet_lite.predict.segment takes photos."
+                "birefnet_lite.inference.predict.segment takes photos."
             )
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"BiRefNet takes an image of shape (B, 3, H, W), not {tuple(image.shape)}.")
@@ -154,7 +154,7 @@ class BiRefNet(nn.Module):
             )
             raise ValueError(
                 f"Height and width must be multiples of 32{least}, not {height} x {width}. "
-                "birefnet_lite.predict.segment takes photos of any size."
+                "birefnet_lite.inference.predict.segment takes photos of any size."
             )
         if self.training and image.shape[0] < 2 and self._normalises_batches():
             raise ValueError(

@@ -185,7 +185,7 @@ def evaluate(
     if unknown or not metrics:
         raise ValueError(f"There is no metric {', '.join(unknown) or 'named'}; choose from {', '.join(METRICS)}.")
     if predict is None:
-        from birefnet_lite.predict import segment
+        from birefnet_lite.inference.predict import segment
 
         predict = partial(segment, size=size)
     elif size is not None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from birefnet_lite.image_input import normalise
+from birefnet_lite.inference.images import normalise
 from birefnet_lite.training.augment import Augment
 from birefnet_lite.training.folder import FolderBatches, FolderDataset
 from birefnet_lite.training.schedule import difficulty_at

@@ -327,7 +327,7 @@ part_table(model, SIZE, upto="08")
 # objects and grounds are **held out**: training never sees them, and scores are taken on these.
 
 # %%
-from birefnet_lite.image_input import normalise
+from birefnet_lite.inference.images import normalise
 from birefnet_lite.training.synthetic import SyntheticScenes, held_out_scenes
 
 scenes = SyntheticScenes(size=(64, 64), seed=3, difficulty=0.1).batch(8, step=0)

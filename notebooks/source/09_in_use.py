@@ -54,7 +54,7 @@ network_map("09")
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 import torch
 
-from birefnet_lite.image_input import MEAN, STD
+from birefnet_lite.inference.images import MEAN, STD
 
 three = torch.tensor([[255.0, 255, 255], [124, 116, 104], [0, 0, 0]])  # three pixels; red, green, blue
 (three / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
@@ -112,7 +112,7 @@ input_checked
 # Your function, or the package's where yours is not solved yet, and around it the other steps.
 
 # %%
-from birefnet_lite import predict
+from birefnet_lite.inference import predict
 
 
 def package_input(pixels, height, width):

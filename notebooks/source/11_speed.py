@@ -371,7 +371,7 @@ for size in [(1, 3, 64, 64), (2, 3, 64, 96), (1, 3, 160, 128)]:
 from skimage import data
 
 from birefnet_lite.course import side_by_side
-from birefnet_lite.predict import segment
+from birefnet_lite.inference.predict import segment
 
 photo = data.coffee()
 masks = [segment(network, photo, SIZE) for network in (model, fast)]

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from birefnet_lite.course.checks.result import Wrong, check, compare
-from birefnet_lite.image_input import MEAN, STD, normalise
+from birefnet_lite.inference.images import MEAN, STD, normalise
 
 __all__ = ["composite", "f_measure", "to_network"]
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from birefnet_lite.footprint import forward_bytes
-from birefnet_lite.predict import MAX_SIZE, STRIDE, network_size, read_photo, resize, run_network
+from birefnet_lite.inference.memory import forward_bytes
+from birefnet_lite.inference.predict import MAX_SIZE, STRIDE, network_size, read_photo, resize, run_network
 
 __all__ = ["Axis", "segment_tiled", "split_axis", "tile_side"]
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from birefnet_lite.inference.predict import network_size
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.deformable import use_backend
 from birefnet_lite.network.deformable.operator import deform_conv2d
 from birefnet_lite.optimization import OptimizedBiRefNet, optimize
-from birefnet_lite.predict import network_size
 
 __all__ = ["export_onnx", "export_program", "to_onnx"]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from birefnet_lite.foreground import estimate_foreground
-from birefnet_lite.image_input import MAX_PIXELS, Photo, read_photo
-from birefnet_lite.image_input import normalise as normalise_tensor
+from birefnet_lite.inference.cutout import estimate_foreground
+from birefnet_lite.inference.images import MAX_PIXELS, Photo, read_photo
+from birefnet_lite.inference.images import normalise as normalise_tensor
 
 __all__ = [
     "MAX_PIXELS",
