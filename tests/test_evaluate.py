@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from birefnet_lite.metrics import METRICS, measure
 from birefnet_lite.training.evaluate import DEFAULT_METRICS, Pair, evaluate
-from birefnet_lite.training.metrics import METRICS, measure
 
 MODEL = torch.nn.Identity()
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from birefnet_lite.training import metrics
-from birefnet_lite.training.metrics.boundary import boundary_of
-from birefnet_lite.training.metrics.contours import count_corners, find_borders
+from birefnet_lite import metrics
+from birefnet_lite.metrics.boundary import boundary_of
+from birefnet_lite.metrics.contours import count_corners, find_borders
 
 DATA = Path(__file__).parent / "data"
 REFERENCE = json.loads((DATA / "metric_reference.json").read_text())["cases"]

@@ -15,7 +15,7 @@ from birefnet_lite.analysis.attribution import agreement, attribute, possible_me
 from birefnet_lite.analysis.inputs import Prepared
 from birefnet_lite.analysis.receptive import receptive_field
 from birefnet_lite.inference.predict import evaluating
-from birefnet_lite.training.metrics import iou, mae, s_measure
+from birefnet_lite.metrics import iou, mae, s_measure
 from widgets.building import Size, add_layers, as_mask, fit_mask, new_scene, pinned, reference_mask, run, started
 from widgets.memory import register
 from widgets.numbers import MINUS, TIMES

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from birefnet_lite.training.metrics import CURVES, METRICS, measure
+from birefnet_lite.metrics import CURVES, METRICS, measure
 
 DEFAULT_METRICS = (
     "s_measure",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from birefnet_lite.config import PRESETS, BiRefNetConfig
-from birefnet_lite.training.metrics import METRICS
+from birefnet_lite.metrics import METRICS
 from birefnet_lite.training.pixel_losses import PIXEL_LOSSES
 from birefnet_lite.training.recipes import RECIPES
 

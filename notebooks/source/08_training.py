@@ -530,7 +530,7 @@ side_by_side(
 # And on scenes that it has not seen? The IoU of the masks, at a threshold of 0.5.
 
 # %%
-from birefnet_lite.training.metrics import iou as mask_iou
+from birefnet_lite.metrics import iou as mask_iou
 
 
 def score(batch):

@@ -326,7 +326,7 @@ side_by_side(
 # - **Precision**: two of the three chosen are right, $2 / 3$. **Recall**: two of four in the mask are found, $1 / 2$.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.training import metrics
+from birefnet_lite import metrics
 
 p = torch.tensor([[0.9, 0.8, 0.7], [0.4, 0.2, 0.1]])
 m = torch.tensor([[True, True, False], [True, True, False]])

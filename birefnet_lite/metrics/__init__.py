@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from birefnet_lite.training.metrics.boundary import boundary_iou, boundary_iou_curve, mean_boundary_accuracy
-from birefnet_lite.training.metrics.effort import human_correction_effort
-from birefnet_lite.training.metrics.pairs import prepare
-from birefnet_lite.training.metrics.structure import mae, mse, s_measure, weighted_f_measure
-from birefnet_lite.training.metrics.thresholds import (
+from birefnet_lite.metrics.boundary import boundary_iou, boundary_iou_curve, mean_boundary_accuracy
+from birefnet_lite.metrics.hce import human_correction_effort
+from birefnet_lite.metrics.pairs import prepare
+from birefnet_lite.metrics.structure import mae, mse, s_measure, weighted_f_measure
+from birefnet_lite.metrics.thresholds import (
     e_measure_adaptive,
     e_measure_curve,
     f_measure_adaptive,

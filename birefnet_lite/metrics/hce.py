@@ -10,8 +10,8 @@ from skimage.measure import label
 from skimage.morphology import skeletonize
 from torch import Tensor
 
-from birefnet_lite.training.metrics.contours import count_corners, find_borders
-from birefnet_lite.training.metrics.pairs import checked
+from birefnet_lite.metrics.contours import count_corners, find_borders
+from birefnet_lite.metrics.pairs import checked
 
 # SciPy's default neighbourhood, the cross of four neighbours and the pixel itself, is the one the metric is made with.
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from birefnet_lite.training.metrics.pairs import EPS, checked
+from birefnet_lite.metrics.pairs import EPS, checked
 
 
 def mae(prediction: Tensor, mask: Tensor) -> Tensor:

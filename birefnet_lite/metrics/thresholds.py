@@ -7,7 +7,7 @@ histograms (levels in the mask, levels outside it) summed from the top, not from
 import torch
 from torch import Tensor
 
-from birefnet_lite.training.metrics.pairs import EPS, checked
+from birefnet_lite.metrics.pairs import EPS, checked
 
 
 def levels(prediction: Tensor) -> Tensor:

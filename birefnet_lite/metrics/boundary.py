@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.training.metrics.pairs import checked
-from birefnet_lite.training.metrics.thresholds import counts_above, levels
+from birefnet_lite.metrics.pairs import checked
+from birefnet_lite.metrics.thresholds import counts_above, levels
 
 
 def boundary_of(image: Tensor, width_ratio: float = 0.02) -> Tensor:
