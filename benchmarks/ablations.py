@@ -24,9 +24,9 @@ from pathlib import Path
 import torch
 
 from birefnet_lite.course.ablations import METRICS, RESULTS, ablation_table
+from birefnet_lite.synthetic import SyntheticScenes
 from birefnet_lite.training.run import Training
 from birefnet_lite.training.settings import TrainSettings
-from birefnet_lite.training.synthetic import SyntheticScenes
 from birefnet_lite.training.validation import predict, score
 
 # What differs from the full network: fields of the configuration, and settings of the run.

@@ -16,7 +16,7 @@ from birefnet_lite.checkpoints.files import load
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.inference.predict import cut_out, segment
 from birefnet_lite.network.birefnet import BiRefNet
-from birefnet_lite.training.synthetic import held_out_scenes
+from birefnet_lite.synthetic import held_out_scenes
 
 torch.set_num_threads(1)
 

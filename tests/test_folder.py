@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from birefnet_lite.synthetic.draws import Draws
 from birefnet_lite.training.augment import Augment, recolour, reframe
 from birefnet_lite.training.folder import NO_LABEL, FolderBatches, FolderDataset, read_image, read_mask
-from birefnet_lite.training.synthetic.draws import Draws
 
 
 def write(path, pixels):

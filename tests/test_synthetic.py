@@ -8,8 +8,7 @@ from skimage.metrics import structural_similarity
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms.functional import InterpolationMode, rotate
 
-from birefnet_lite.training.augment import Augment
-from birefnet_lite.training.synthetic import (
+from birefnet_lite.synthetic import (
     SyntheticScenes,
     background_names,
     camera,
@@ -20,16 +19,17 @@ from birefnet_lite.training.synthetic import (
     held_out_scenes,
     textures,
 )
-from birefnet_lite.training.synthetic import colours as colour_module
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic.backgrounds import BACKGROUNDS
-from birefnet_lite.training.synthetic.canvas import NOISES, PATTERNS, Canvas
-from birefnet_lite.training.synthetic.colours import TONES, colours, keep_apart
-from birefnet_lite.training.synthetic.compose import chosen
-from birefnet_lite.training.synthetic.draws import Draws
-from birefnet_lite.training.synthetic.shapes import FAMILIES
-from birefnet_lite.training.synthetic.textures import SURFACES, soften, spectral_noise, surface
-from birefnet_lite.training.synthetic.variety import MOST_BEHIND, crowd, restyle
+from birefnet_lite.synthetic import colours as colour_module
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic.backgrounds import BACKGROUNDS
+from birefnet_lite.synthetic.canvas import NOISES, PATTERNS, Canvas
+from birefnet_lite.synthetic.colours import TONES, colours, keep_apart
+from birefnet_lite.synthetic.compose import chosen
+from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.shapes import FAMILIES
+from birefnet_lite.synthetic.textures import SURFACES, soften, spectral_noise, surface
+from birefnet_lite.synthetic.variety import MOST_BEHIND, crowd, restyle
+from birefnet_lite.training.augment import Augment
 
 
 def grid(height=64, width=64):
@@ -288,7 +288,7 @@ def test_training_never_draws_what_is_held_out():
 
 def test_nothing_held_out_is_drawn_inside_a_training_family():
     """A group draws members of other families; none of them may be a held-out one."""
-    from birefnet_lite.training.synthetic.scenery import MEMBERS
+    from birefnet_lite.synthetic.scenery import MEMBERS
 
     assert not {f.draw for f in FAMILIES if f.held_out} & set(MEMBERS)
 
@@ -332,7 +332,7 @@ def test_the_mask_is_what_the_object_changes():
     scenes = SyntheticScenes((64, 64), seed=8, difficulty=0.0)
     ground = scenes.draw_grounds([0] * 8, 0, 0.0)
     objects, masks = scenes.draw_objects([0, 1, 3, 8] * 2, 0, 0.0, ground)
-    from birefnet_lite.training.synthetic import compose
+    from birefnet_lite.synthetic import compose
 
     def scene(cover):
         return compose.arrange(Draws(8, ("test",)), ground.clone(), objects, cover, [False] * 8, 0.0)

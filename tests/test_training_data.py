@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from birefnet_lite import CheckpointError
+from birefnet_lite.synthetic import SyntheticScenes
 from birefnet_lite.training.ema import WeightAverage
 from birefnet_lite.training.report import Report
 from birefnet_lite.training.settings import ROUND, TrainSettings
 from birefnet_lite.training.sources import Batches, normalise, numbers_of, stream
 from birefnet_lite.training.state import load_state, random_state, restore_random_state, save_state
-from birefnet_lite.training.synthetic import SyntheticScenes
 from birefnet_lite.training.validation import better, contact_sheet, score
 
 

@@ -10,9 +10,9 @@ from torchvision.transforms.functional import to_pil_image, to_tensor
 from birefnet_lite.commands import CommandError, load_model, one_line
 from birefnet_lite.inference.images import read_photo
 from birefnet_lite.inference.predict import network_size, segment
+from birefnet_lite.synthetic import held_out_scenes
 from birefnet_lite.training.evaluate import Pair, Scores, evaluate, read_mask
 from birefnet_lite.training.folder import csv_pairs, folder_pairs
-from birefnet_lite.training.synthetic import held_out_scenes
 from birefnet_lite.training.validation import contact_sheet
 
 HELD_OUT, BATCHES, BATCH = "held-out", 12, 8

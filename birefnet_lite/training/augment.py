@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.synthetic.draws import Draws
 
 
 @dataclass(frozen=True)

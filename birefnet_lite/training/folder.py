@@ -12,8 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from birefnet_lite.synthetic.draws import Draws
 from birefnet_lite.training.augment import Augment
-from birefnet_lite.training.synthetic.draws import Draws
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 NO_LABEL = -100  # what torch.nn.functional.cross_entropy leaves out

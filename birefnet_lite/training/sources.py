@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from birefnet_lite.inference.images import normalise
+from birefnet_lite.synthetic import Batch, SyntheticScenes
+from birefnet_lite.synthetic.draws import Draws
 from birefnet_lite.training.augment import Augment
 from birefnet_lite.training.folder import FolderBatches, FolderDataset
 from birefnet_lite.training.schedule import difficulty_at
 from birefnet_lite.training.settings import ROUND, TrainSettings
-from birefnet_lite.training.synthetic import Batch, SyntheticScenes
-from birefnet_lite.training.synthetic.draws import Draws
 
 __all__ = ["Batches", "normalise", "numbers_of", "stream"]
 

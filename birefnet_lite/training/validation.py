@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from birefnet_lite.metrics import measure
+from birefnet_lite.synthetic import SyntheticScenes
 from birefnet_lite.training.evaluate import LOWER_IS_BETTER
 from birefnet_lite.training.folder import FolderBatches, FolderDataset
 from birefnet_lite.training.settings import TrainSettings
 from birefnet_lite.training.sources import normalise
-from birefnet_lite.training.synthetic import SyntheticScenes
 
 __all__ = ["ValidationSet", "better", "contact_sheet", "predict", "score", "validation_set"]
 

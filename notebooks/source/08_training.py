@@ -328,7 +328,7 @@ part_table(model, SIZE, upto="08")
 
 # %%
 from birefnet_lite.inference.images import normalise
-from birefnet_lite.training.synthetic import SyntheticScenes, held_out_scenes
+from birefnet_lite.synthetic import SyntheticScenes, held_out_scenes
 
 scenes = SyntheticScenes(size=(64, 64), seed=3, difficulty=0.1).batch(8, step=0)
 

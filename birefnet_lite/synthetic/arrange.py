@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.training.synthetic.camera import some
-from birefnet_lite.training.synthetic.draws import Draws
-from birefnet_lite.training.synthetic.textures import soften
+from birefnet_lite.synthetic.camera import some
+from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.textures import soften
 
 
 def arrange(

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic.camera import some
-from birefnet_lite.training.synthetic.canvas import NOISES
-from birefnet_lite.training.synthetic.draws import Draws
-from birefnet_lite.training.synthetic.textures import spectral_noise
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic.camera import some
+from birefnet_lite.synthetic.canvas import NOISES
+from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.textures import spectral_noise
 
 LEAST_PART = 0.3  # of the area before: less was not changed but lost
 LEAST_SCALE = 0.3  # of an object that moves away

@@ -1,7 +1,7 @@
 """Vehicles, by land, water and air. Each function draws one family on a canvas."""
 
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic.canvas import Canvas
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic.canvas import Canvas
 
 
 def car(c: Canvas) -> None:

@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic.canvas import Canvas
-from birefnet_lite.training.synthetic.solid import decorate
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic.canvas import Canvas
+from birefnet_lite.synthetic.solid import decorate
 
 
 def plant(c: Canvas) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from birefnet_lite.training.synthetic import (
+from birefnet_lite.synthetic import (
     closeups,
     figures,
     household,
@@ -14,7 +14,7 @@ from birefnet_lite.training.synthetic import (
     thin,
     vehicles,
 )
-from birefnet_lite.training.synthetic.canvas import Canvas
+from birefnet_lite.synthetic.canvas import Canvas
 
 
 @dataclass(frozen=True)

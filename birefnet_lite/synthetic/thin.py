@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic.canvas import Canvas
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic.canvas import Canvas
 
 
 def width_of(c: Canvas, low: float, high: float):

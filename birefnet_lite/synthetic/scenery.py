@@ -2,9 +2,9 @@
 
 import torch
 
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic import figures, household, solid, tableware, thin, vehicles
-from birefnet_lite.training.synthetic.canvas import Canvas
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic import figures, household, solid, tableware, thin, vehicles
+from birefnet_lite.synthetic.canvas import Canvas
 
 
 def building(c: Canvas) -> None:

@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic.canvas import Canvas, Material
-from birefnet_lite.training.synthetic.solid import decorate
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic.canvas import Canvas, Material
+from birefnet_lite.synthetic.solid import decorate
 
 
 def cup(c: Canvas) -> None:

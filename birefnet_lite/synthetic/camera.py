@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.training.synthetic.draws import Draws
-from birefnet_lite.training.synthetic.textures import soften
+from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.textures import soften
 
 LUMA_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61),

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic.colours import colours, keep_apart
-from birefnet_lite.training.synthetic.draws import Draws
-from birefnet_lite.training.synthetic.light import Light
-from birefnet_lite.training.synthetic.textures import spectral_noise
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic.colours import colours, keep_apart
+from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.light import Light
+from birefnet_lite.synthetic.textures import spectral_noise
 
 NOISES = {  # name: lowest and highest frequency over the shorter side, slope
     "broad": (1.0, 6.0, 1.2),

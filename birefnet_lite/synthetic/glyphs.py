@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.synthetic.draws import Draws
 
 FONTS = ("DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "STIXGeneralBol.ttf")
 LIKE_HELD_OUT = {0x2699, 0x26ED, 0x26EE}  # gears, a family that training must never see

@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic.canvas import Canvas
-from birefnet_lite.training.synthetic.glyphs import glyph
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic.canvas import Canvas
+from birefnet_lite.synthetic.glyphs import glyph
 
 
 def bumps(c: Canvas, size: float, most: int = 5) -> list:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.synthetic.draws import Draws
 
 GRID = 32  # cells over the shorter side: shading varies slowly, and creases of a distance are smoothed away
 TOO_THIN = 0.045  # parts with a smaller radius show one tone

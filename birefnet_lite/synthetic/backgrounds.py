@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from birefnet_lite.training.synthetic import places, surfaces
-from birefnet_lite.training.synthetic.shapes import Family
+from birefnet_lite.synthetic import places, surfaces
+from birefnet_lite.synthetic.shapes import Family
 
 
 @dataclass(frozen=True)

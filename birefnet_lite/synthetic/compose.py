@@ -7,14 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from birefnet_lite.training.synthetic.arrange import arrange
-from birefnet_lite.training.synthetic.backgrounds import BACKGROUNDS
-from birefnet_lite.training.synthetic.camera import photograph
-from birefnet_lite.training.synthetic.canvas import Canvas
-from birefnet_lite.training.synthetic.draws import Draws
-from birefnet_lite.training.synthetic.graft import graft
-from birefnet_lite.training.synthetic.shapes import FAMILIES
-from birefnet_lite.training.synthetic.variety import crowd, dapple, remake, restyle
+from birefnet_lite.synthetic.arrange import arrange
+from birefnet_lite.synthetic.backgrounds import BACKGROUNDS
+from birefnet_lite.synthetic.camera import photograph
+from birefnet_lite.synthetic.canvas import Canvas
+from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.graft import graft
+from birefnet_lite.synthetic.shapes import FAMILIES
+from birefnet_lite.synthetic.variety import crowd, dapple, remake, restyle
 
 EVALUATION_SEED, EVALUATION_DIFFICULTY = 271828, 0.5
 LEAST_AREA, MOST_AREA, ATTEMPTS = 0.015, 0.85, 3

@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from birefnet_lite.training.synthetic.draws import Draws
+from birefnet_lite.synthetic.draws import Draws
 
 TONES = {
     "skin": "edc7ad dba88a b88263 80543d 573829",

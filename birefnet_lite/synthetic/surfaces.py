@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic.canvas import Canvas
-from birefnet_lite.training.synthetic.textures import SURFACES, soften, surface
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic.canvas import Canvas
+from birefnet_lite.synthetic.textures import SURFACES, soften, surface
 
 
 def step(distance: Tensor, pixel: Tensor | float, soft: float = 1.0) -> Tensor:

@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.training.synthetic.canvas import NOISES
-from birefnet_lite.training.synthetic.draws import Draws
-from birefnet_lite.training.synthetic.graft import look_up, positions
-from birefnet_lite.training.synthetic.textures import soften, spectral_noise
+from birefnet_lite.synthetic.canvas import NOISES
+from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.graft import look_up, positions
+from birefnet_lite.synthetic.textures import soften, spectral_noise
 
 PIECES = 3
 MOST_BEHIND = 0.6  # of the area of an object: more of its neighbour behind it, and it would be the neighbour's scene

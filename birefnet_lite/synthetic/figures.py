@@ -2,8 +2,8 @@
 
 import math
 
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic.canvas import Canvas
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic.canvas import Canvas
 
 
 def person(c: Canvas) -> None:

@@ -4,10 +4,10 @@ import math
 
 import torch
 
-from birefnet_lite.training.synthetic import distances as sd
-from birefnet_lite.training.synthetic.canvas import Canvas
-from birefnet_lite.training.synthetic.surfaces import cells, fractal, light_up, step, tiled
-from birefnet_lite.training.synthetic.textures import surface
+from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic.canvas import Canvas
+from birefnet_lite.synthetic.surfaces import cells, fractal, light_up, step, tiled
+from birefnet_lite.synthetic.textures import surface
 
 
 def far_things(c: Canvas, count: int, low: float, high: float, tones: tuple) -> None:
