@@ -19,7 +19,7 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image, to_tensor
 
 from birefnet_lite import load, optimize
-from birefnet_lite.commands.evaluate import held_out_pairs, picture_of_worst
+from birefnet_lite.cli.evaluate import held_out_pairs, picture_of_worst
 from birefnet_lite.inference.predict import segment
 from birefnet_lite.photos import PHOTOS, load_photo
 from birefnet_lite.training.evaluate import evaluate

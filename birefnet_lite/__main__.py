@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from importlib import import_module, metadata
 
-from birefnet_lite.commands import CommandError, complain
+from birefnet_lite.cli import CommandError, complain
 
 __all__ = ["main"]
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            return import_module(f"birefnet_lite.commands.{options.command}").run(options)
+            return import_module(f"birefnet_lite.cli.{options.command}").run(options)
         except CommandError as error:
             complain(str(error))
             return 2

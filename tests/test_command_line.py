@@ -215,7 +215,7 @@ def test_out_of_memory_is_one_line(run, monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory.\nA long story.")
         return segment(*arguments)
 
-    monkeypatch.setattr("birefnet_lite.commands.segment.segment", fail_once)
+    monkeypatch.setattr("birefnet_lite.cli.segment.segment", fail_once)
     status, lines = run(*photos, "-o", "out")
     assert status == 1
     assert "one.png: does not fit into memory" in lines[0]
@@ -230,7 +230,7 @@ def test_interruption_ends_politely(run, monkeypatch):
             raise KeyboardInterrupt
         return segment(model, photo, size)
 
-    monkeypatch.setattr("birefnet_lite.commands.segment.segment", stop)
+    monkeypatch.setattr("birefnet_lite.cli.segment.segment", stop)
     status, lines = run(*photos, "-o", "out")
     assert status == 130
     assert "stopped" in lines[-1]
@@ -300,7 +300,7 @@ def test_notes_of_a_library_are_one_line(run, monkeypatch):
         warnings.warn("something\nto know", stacklevel=1)
         return segment(*arguments)
 
-    monkeypatch.setattr("birefnet_lite.commands.segment.segment", warn)
+    monkeypatch.setattr("birefnet_lite.cli.segment.segment", warn)
     status, lines = run(save("photo.png"), "-o", "out")
     assert status == 0
     assert lines[0] == "birefnet_lite: note: something to know"
@@ -362,7 +362,7 @@ def test_evaluate_prints_scores_and_writes_them(checkpoint, tmp_path, capsys):
 
 
 def test_evaluate_on_held_out_scenes_shows_the_worst(checkpoint, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("birefnet_lite.commands.evaluate.BATCHES", 2)
+    monkeypatch.setattr("birefnet_lite.cli.evaluate.BATCHES", 2)
     table, sheet = tmp_path / "scores.csv", tmp_path / "worst.png"
     arguments = ["evaluate", str(checkpoint), "held-out", "--device", "cpu", "--size", "64"]
     assert main([*arguments, "--csv", str(table), "--worst", str(sheet)]) == 0

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from birefnet_lite.__main__ import main
 from birefnet_lite.checkpoints.files import CheckpointError
-from birefnet_lite.commands import doctor
+from birefnet_lite.cli import doctor
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parent.parent

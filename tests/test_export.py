@@ -243,7 +243,7 @@ def test_the_package_does_not_need_the_extra():
     code = (
         "import sys\n"
         "sys.modules.update(dict.fromkeys(['onnx', 'onnxscript', 'onnxruntime']))\n"
-        "import birefnet_lite.inference.export, birefnet_lite.commands.export\n"
+        "import birefnet_lite.inference.export, birefnet_lite.cli.export\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
@@ -270,7 +270,7 @@ def test_a_failure_leaves_no_half_file(nano, tmp_path, monkeypatch):
 
 def test_the_command_hands_its_arguments_on(tmp_path, monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr("birefnet_lite.commands.export.export_onnx", lambda *a, **k: calls.append((a[1:], k)))
+    monkeypatch.setattr("birefnet_lite.cli.export.export_onnx", lambda *a, **k: calls.append((a[1:], k)))
     assert main(["export", "nano", "a.onnx", "--size", "64x96", "--decomposed"]) == 0
     assert calls == [(("a.onnx", (64, 96)), {"decomposed": True})]
     output = capsys.readouterr()

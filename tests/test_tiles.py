@@ -255,7 +255,7 @@ def test_the_command_hands_the_bound_on(tmp_path, monkeypatch):
         calls.append((memory, size))
         return np.ones(photo.size, np.float32)
 
-    monkeypatch.setattr("birefnet_lite.commands.segment.segment_tiled", record_call)
+    monkeypatch.setattr("birefnet_lite.cli.segment.segment_tiled", record_call)
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     arguments = ["segment", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out"), "--device", "cpu"]
     assert main([*arguments, "--memory", "1500"]) == 0

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import to_pil_image, to_tensor
 
-from birefnet_lite.commands import CommandError, load_model, one_line
+from birefnet_lite.cli import CommandError, load_model, one_line
 from birefnet_lite.inference.images import read_photo
 from birefnet_lite.inference.predict import network_size, segment
 from birefnet_lite.synthetic import held_out_scenes

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from birefnet_lite.commands import one_line
+from birefnet_lite.cli import one_line
 
 if TYPE_CHECKING:
     import numpy as np

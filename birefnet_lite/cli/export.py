@@ -2,7 +2,7 @@
 
 import argparse
 
-from birefnet_lite.commands import CommandError, complain, load_model, one_line
+from birefnet_lite.cli import CommandError, complain, load_model, one_line
 from birefnet_lite.inference.export import export_onnx
 from birefnet_lite.inference.predict import network_size
 

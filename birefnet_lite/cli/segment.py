@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from birefnet_lite.commands import CommandError, complain, load_model
+from birefnet_lite.cli import CommandError, complain, load_model
 from birefnet_lite.inference.images import read_photo
 from birefnet_lite.inference.predict import cut_out, network_size, segment
 from birefnet_lite.inference.tiled import segment_tiled
