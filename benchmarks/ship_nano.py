@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from birefnet_lite import BiRefNet, load
+from birefnet_lite import BiRefNet, load, save
 
 WEIGHTS = Path(__file__).parents[1] / "birefnet_lite" / "weights" / "nano.safetensors"
 LARGEST, WANTED = 500, 64  # variances: above the first, they are brought near the second
@@ -49,7 +49,7 @@ def main() -> None:
         scale_down(model)
         apart = (model(picture).logits - before).abs().max() / before.abs().max()
     print(f"logits changed by {apart:.1e} of the largest")
-    model.save_pretrained(options.to, dtype=torch.float16)
+    save(model, options.to, dtype=torch.float16)
     print(f"{options.to}: {options.to.stat().st_size / 1e6:.2f} MB")
 
 

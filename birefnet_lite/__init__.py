@@ -4,28 +4,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from birefnet_lite.checkpoints.files import CheckpointError, load
+    from birefnet_lite.checkpoints import CheckpointError, load, save
     from birefnet_lite.config import BiRefNetConfig
+    from birefnet_lite.inference.predict import cut_out, segment
     from birefnet_lite.network.birefnet import BiRefNet, BiRefNetOutput
     from birefnet_lite.optimization import optimize
 
-__all__ = ["BiRefNet", "BiRefNetConfig", "BiRefNetOutput", "CheckpointError", "load", "optimize"]
+__all__ = [
+    "BiRefNet",
+    "BiRefNetConfig",
+    "BiRefNetOutput",
+    "CheckpointError",
+    "cut_out",
+    "load",
+    "optimize",
+    "save",
+    "segment",
+]
 
-# PyTorch takes seconds to import; the command line's --help should not.
-_HOMES = {
+# Imported on first use: PyTorch takes seconds to import, and the command line's --help should not.
+_MODULES = {
     "BiRefNet": "network.birefnet",
     "BiRefNetConfig": "config",
     "BiRefNetOutput": "network.birefnet",
-    "CheckpointError": "checkpoints.files",
-    "load": "checkpoints.files",
+    "CheckpointError": "checkpoints",
+    "cut_out": "inference.predict",
+    "load": "checkpoints",
     "optimize": "optimization",
+    "save": "checkpoints",
+    "segment": "inference.predict",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

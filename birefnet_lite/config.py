@@ -120,10 +120,6 @@ class BiRefNetConfig:
                 f"backbone is {self.backbone!r}; it can be {_either(BACKBONES)}, "
                 "or 'timm:NAME' for any other timm model (timm.list_models() names them)."
             )
-        if self.backbone.startswith("timm:"):
-            from birefnet_lite.network.backbone.timm_models import check_timm_name  # a slow import, for few
-
-            check_timm_name(self.backbone.removeprefix("timm:"))
         if not 0 <= self.context_scales <= 3:
             raise ValueError(f"context_scales is {self.context_scales}; the encoder has 0 to 3 finer maps to offer.")
         for name in ("squeeze_depth", "inter_channels", "aspp_channels", "image_channels", "gradient_channels"):

@@ -8,7 +8,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 import torch
 
-from birefnet_lite.checkpoints.files import best_device
+from birefnet_lite.checkpoints import best_device
 from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
 
 os.environ["BIREFNET_PROGRESS"] = "off"  # nobody's progress is read or changed by a test

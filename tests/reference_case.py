@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from birefnet_lite.checkpoints import load_official_state_dict, official_state_dict
+
 FOLDER = Path(__file__).parent / "reference"
 
 
@@ -40,7 +42,7 @@ def fill(key: str, tensor: Tensor) -> Tensor:
 
 def fill_model(model) -> None:
     """Gives a BiRefNet the recipe's weights, by the original's names."""
-    model.load_official_state_dict({key: fill(key, value) for key, value in model.official_state_dict().items()})
+    load_official_state_dict(model, {key: fill(key, value) for key, value in official_state_dict(model).items()})
 
 
 def image(shape: tuple[int, ...]) -> Tensor:

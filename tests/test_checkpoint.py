@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 import birefnet_lite
 from birefnet_lite import BiRefNet, BiRefNetConfig, CheckpointError, load
-from birefnet_lite.checkpoints import files
-from birefnet_lite.checkpoints.infer_config import guess_config
+from birefnet_lite.checkpoints import files, load_official_state_dict, official_state_dict, save
+from birefnet_lite.checkpoints.infer_config import infer_config
 
 SMALL = BiRefNetConfig(backbone="pvt_v2_b0", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(64, 96))
 # The same network in a form that the original could have, so that a file in its format can be recognised.
@@ -33,7 +33,7 @@ def model() -> BiRefNet:
 
 @pytest.fixture(scope="module")
 def weights(model) -> dict[str, torch.Tensor]:
-    return {key: value.clone() for key, value in model.official_state_dict().items()}
+    return {key: value.clone() for key, value in official_state_dict(model).items()}
 
 
 def test_half_a_file_keeps_statistics_beyond_a_halfs_range(tmp_path):
@@ -44,13 +44,13 @@ def test_half_a_file_keeps_statistics_beyond_a_halfs_range(tmp_path):
         norm.running_var.fill_(2e5)  # as networks have it whose weight decay is weak
         norm.running_mean.fill_(400.1)
     path = tmp_path / "small.safetensors"
-    model.save_pretrained(path, dtype=torch.float16)
+    save(model, path, dtype=torch.float16)
     loaded = load(path, device="cpu")
     for name, value in loaded.state_dict().items():
         wanted = model.state_dict()[name]
         assert torch.equal(value, wanted.half().float() if wanted.ndim > 1 else wanted), name
     whole = tmp_path / "whole.safetensors"
-    model.save_pretrained(whole)
+    save(model, whole)
     assert path.stat().st_size < 0.6 * whole.stat().st_size
     with pytest.raises(ValueError, match=r"decoder\.stage4\.reconstruction\.norm_in\.running_var of .* float16 cannot"):
         load(path, device="cpu", dtype=torch.float16)
@@ -73,18 +73,18 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path):
     with torch.no_grad():
         model.decoder.head.weight[0, 0] = 1e6
     with pytest.raises(ValueError, match=r"decoder\.head\.weight has numbers that are not finite in torch\.float16"):
-        model.save_pretrained(path, dtype=torch.float16)
+        save(model, path, dtype=torch.float16)
     with torch.no_grad():
         model.decoder.head.weight[0, 0] = float("nan")
     with pytest.raises(ValueError, match="nothing was written"):
-        model.save_pretrained(path)
+        save(model, path)
     assert not list(tmp_path.iterdir())
 
 
 def test_save_and_load(tmp_path):
     model = BiRefNet(SMALL)
     path = tmp_path / "folder" / "small.safetensors"
-    model.save_pretrained(path)
+    save(model, path)
     loaded = load(path, device="cpu")
     assert loaded.config == SMALL
     assert not loaded.training
@@ -104,31 +104,31 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "save_file", broken)
     with pytest.raises(OSError, match="disk full"):
-        BiRefNet(SMALL).save_pretrained(path)
+        save(BiRefNet(SMALL), path)
     assert path.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_save_wants_a_safetensors_name(tmp_path):
     with pytest.raises(ValueError, match=r"model\.pth"):
-        BiRefNet(SMALL).save_pretrained(tmp_path / "model.pth")
+        save(BiRefNet(SMALL), tmp_path / "model.pth")
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.module."])
 def test_prefixes_come_off(model, weights, prefix):
     other = BiRefNet(OFFICIAL)
-    other.load_official_state_dict({prefix + key: value for key, value in weights.items()})
+    load_official_state_dict(other, {prefix + key: value for key, value in weights.items()})
     assert torch.equal(logits(other), logits(model))
     assert any(key.startswith("squeeze_module.") for key in weights)
 
 
 def test_round_trip_through_official_names(model, weights):
     twin = BiRefNet(OFFICIAL)
-    twin.load_official_state_dict(weights)
-    again = twin.official_state_dict()
+    load_official_state_dict(twin, weights)
+    again = official_state_dict(twin)
     assert all(torch.equal(again[key], weights[key]) for key in weights)
     assert torch.equal(logits(twin), logits(model))
-    kept = model.official_state_dict(keep_vars=True)
+    kept = official_state_dict(model, keep_vars=True)
     assert kept["decoder.conv_out1.0.weight"] is model.decoder.head.weight
 
 
@@ -150,12 +150,12 @@ def to_old_order(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def test_old_and_new_patch_order(model, weights):
     old = to_old_order(weights)
     right, wrong = BiRefNet(OFFICIAL), BiRefNet(OFFICIAL)
-    right.load_official_state_dict(old, patch_order="old")
-    wrong.load_official_state_dict(old)
+    load_official_state_dict(right, old, patch_order="old")
+    load_official_state_dict(wrong, old)
     assert torch.equal(logits(right), logits(model))
     assert not torch.allclose(logits(wrong), logits(model), atol=1e-4)
     with pytest.raises(ValueError, match="'new' or 'old'"):
-        right.load_official_state_dict(old, patch_order="newest")
+        load_official_state_dict(right, old, patch_order="newest")
 
 
 def test_misfits_are_listed_and_nothing_is_loaded(weights):
@@ -166,15 +166,15 @@ def test_misfits_are_listed_and_nothing_is_loaded(weights):
     other = BiRefNet(OFFICIAL)
     before = logits(other)
     with pytest.raises(CheckpointError) as caught:
-        other.load_official_state_dict(broken)
+        load_official_state_dict(other, broken)
     message = str(caught.value)
     for word in ("1 missing", "conv_out1.0.bias", "1 unexpected", "decoder.extra", "1 misshapen", "(1, 2, 3)"):
         assert word in message
     assert torch.equal(logits(other), before)
     with pytest.raises(CheckpointError, match="tensors"):
-        other.load_official_state_dict({"a": 3})
+        load_official_state_dict(other, {"a": 3})
     with pytest.raises(CheckpointError, match="Two tensors"):
-        other.load_official_state_dict({**weights, "module.bb.norm1.weight": weights["bb.norm1.weight"]})
+        load_official_state_dict(other, {**weights, "module.bb.norm1.weight": weights["bb.norm1.weight"]})
 
 
 @pytest.mark.parametrize("form", ["safetensors", "pth", "wrapped.pth"])
@@ -206,7 +206,7 @@ def test_files_in_the_published_format(model, weights, tmp_path, form):
 def test_the_configuration_is_read_from_the_shapes(flags):
     config = BiRefNetConfig.from_official(**flags)
     with torch.device("meta"):
-        found = guess_config(BiRefNet(config).official_state_dict())
+        found = infer_config(official_state_dict(BiRefNet(config)))
     # Whether tiles or a small image go in cannot matter, nor be seen, without an inward reference.
     assert found == (config if config.inward_reference else config.replace(image_tiles=found.image_tiles))
 
@@ -224,7 +224,7 @@ def test_a_published_checkpoint_comes_from_the_cache(tmp_path, monkeypatch, no_n
     torch.manual_seed(0)
     lite = BiRefNet().eval()
     published = {key: value.half() if value.is_floating_point() else value
-                 for key, value in to_old_order(lite.official_state_dict()).items()}  # fmt: skip
+                 for key, value in to_old_order(official_state_dict(lite)).items()}  # fmt: skip
     hub_cache(tmp_path, "ZhengPeng7/BiRefNet_lite", published)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for name in ("ZhengPeng7/BiRefNet_lite", "BiRefNet_lite"):
@@ -257,7 +257,7 @@ class Hostile:
 def damaged_files(tmp_path: Path) -> dict[str, Path]:
     """Name of the damage to file."""
     whole = tmp_path / "whole.safetensors"
-    BiRefNet(SMALL).save_pretrained(whole)
+    save(BiRefNet(SMALL), whole)
     content = whole.read_bytes()
     (tmp_path / "empty.safetensors").touch()
     (tmp_path / "empty.pth").touch()

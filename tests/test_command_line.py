@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from birefnet_lite import save as save_model
 from birefnet_lite.__main__ import main
-from birefnet_lite.checkpoints.files import load
+from birefnet_lite.checkpoints import load
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.inference.predict import cut_out, segment
 from birefnet_lite.network.birefnet import BiRefNet
@@ -28,7 +29,7 @@ def checkpoint(tmp_path_factory):
     config = BiRefNetConfig(
         backbone="resnet50", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(32, 64)
     )
-    BiRefNet(config).save_pretrained(path)
+    save_model(BiRefNet(config), path)
     return path
 
 
@@ -37,7 +38,7 @@ def run(checkpoint, tmp_path, monkeypatch, capsys):
     """Runs `segment` on the CPU in an empty folder: (status, lines on stderr)."""
     monkeypatch.chdir(tmp_path)
     model = load(checkpoint, "cpu")
-    monkeypatch.setattr("birefnet_lite.checkpoints.files.load", lambda *_, **__: model)
+    monkeypatch.setattr("birefnet_lite.checkpoints.load", lambda *_, **__: model)
 
     def run(*arguments):
         status = main(["segment", *map(str, arguments), "--model", str(checkpoint), "--device", "cpu"])
@@ -269,7 +270,7 @@ def test_default_model_is_the_one_that_ships(tmp_path, monkeypatch, capsys):
     (tmp_path / "weights" / "nano.safetensors").touch()
     asked = []
     monkeypatch.setattr(
-        "birefnet_lite.checkpoints.files.load", lambda name, *_, **__: asked.append(name) or torch.nn.Conv2d(3, 1, 1)
+        "birefnet_lite.checkpoints.load", lambda name, *_, **__: asked.append(name) or torch.nn.Conv2d(3, 1, 1)
     )
     assert main(["segment", str(photo), "-o", str(tmp_path / "out"), "--size", "32", "--device", "cpu"]) == 0
     assert asked == ["nano"]

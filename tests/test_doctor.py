@@ -13,7 +13,7 @@ import torch
 from packaging.requirements import Requirement
 
 from birefnet_lite.__main__ import main
-from birefnet_lite.checkpoints.files import CheckpointError
+from birefnet_lite.checkpoints import CheckpointError
 from birefnet_lite.cli import doctor
 
 torch.set_num_threads(1)
@@ -98,7 +98,7 @@ def test_a_torch_that_cannot_be_imported_is_said_wherever_it_is_needed(report, m
 
 
 def test_a_gpu_that_fails_and_one_that_works(report, monkeypatch):
-    monkeypatch.setattr("birefnet_lite.checkpoints.files.best_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr("birefnet_lite.checkpoints.best_device", lambda: torch.device("cuda"))
 
     def broken(*arguments, **options):
         raise RuntimeError("CUDA error: no kernel image\nis available")

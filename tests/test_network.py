@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
+from birefnet_lite.checkpoints import load_official_state_dict, official_state_dict
 from birefnet_lite.network.refinement import gradient_target, masked_gradient_target
 
 SMALL = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8}
@@ -58,7 +59,7 @@ def test_every_combination_runs_trains_and_round_trips(fields):
     assert without == []
 
     copy = small(multi_stage_supervision=multi_stage, outward_reference=outward, **fields).eval()
-    copy.load_official_state_dict(model.official_state_dict())
+    load_official_state_dict(copy, official_state_dict(model))
     image = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         assert torch.equal(copy(image).logits, model.eval()(image).logits)
@@ -151,7 +152,7 @@ def test_gradient_targets_follow_the_flag():
 
 @pytest.mark.gpu
 def test_runs_on_the_accelerator():
-    from birefnet_lite.checkpoints.files import best_device
+    from birefnet_lite.checkpoints import best_device
 
     model = small().eval()
     image = torch.randn(1, 3, 64, 96)

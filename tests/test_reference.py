@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
-from birefnet_lite.checkpoints.files import best_device
+from birefnet_lite.checkpoints import best_device, official_names, official_state_dict
 from birefnet_lite.checkpoints.infer_config import guess_config
-from birefnet_lite.checkpoints.official import official_names
 from birefnet_lite.training.losses import BiRefNetLoss
 
 EVAL_CASES = ("swin_v1_t", "resnet50", "variants")
@@ -98,7 +97,7 @@ def test_train_case_gradients(train_case):
 def test_names_and_shapes_of_every_backbone(backbone):
     with torch.device("meta"):
         model = BiRefNet(BiRefNetConfig.from_official(bb=backbone))
-    weights = model.official_state_dict()
+    weights = official_state_dict(model)
     ours = {key: (list(value.shape), str(value.dtype).removeprefix("torch.")) for key, value in weights.items()}
     theirs = {key: (shape, dtype) for key, shape, dtype in reference_case.official_key_lists()[backbone]}
     assert ours == theirs
@@ -109,6 +108,6 @@ def test_names_of_the_reference_cases():
     for name in (*EVAL_CASES, "swin_v1_t_train"):
         case, _ = reference_case.read_case(name)
         with torch.device("meta"):
-            weights = BiRefNet(BiRefNetConfig.from_official(**case["config"])).official_state_dict()
+            weights = official_state_dict(BiRefNet(BiRefNetConfig.from_official(**case["config"])))
         ours = {key: list(value.shape) for key, value in weights.items()}
         assert ours == {key: shape for key, shape, _ in case["state_dict"]}

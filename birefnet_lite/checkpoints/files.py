@@ -8,59 +8,21 @@ import warnings
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from birefnet_lite.checkpoints.infer_config import guess_config
+from birefnet_lite.checkpoints.infer_config import infer_config
 from birefnet_lite.checkpoints.official import CheckpointError, check_fit, load_official_state_dict, strip_prefixes
+from birefnet_lite.checkpoints.published import PUBLISHED, PatchOrder, download, explain_unknown_name, published_name
 from birefnet_lite.config import PRESETS, BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
 
-__all__ = ["PUBLISHED", "CheckpointError", "Published", "best_device", "load", "save"]
-
-PatchOrder = Literal["new", "old"]
-
-
-class Published(NamedTuple):
-    """What one of the authors' checkpoints is."""
-
-    backbone: str
-    train_size: tuple[int, int]
-    """Height and width, in pixels."""
-    patch_order: PatchOrder
-    """Order of the image tiles' channels; it changed in November 2024, and older files were not converted."""
-
-
-_LARGE, _LITE = "swin_v1_l", "swin_v1_t"
-
-# By name on the Hugging Face hub. The order of BiRefNet_lite was verified by others, the rest follows from the dates.
-PUBLISHED: dict[str, Published] = {
-    "ZhengPeng7/BiRefNet": Published(_LARGE, (1024, 1024), "old"),
-    "ZhengPeng7/BiRefNet_lite": Published(_LITE, (1024, 1024), "old"),
-    "ZhengPeng7/BiRefNet_T": Published(_LITE, (1024, 1024), "old"),
-    "ZhengPeng7/BiRefNet_lite-2K": Published(_LITE, (1440, 2560), "old"),
-    "ZhengPeng7/BiRefNet-matting": Published(_LARGE, (1024, 1024), "old"),
-    "ZhengPeng7/BiRefNet-portrait": Published(_LARGE, (1024, 1024), "old"),
-    "ZhengPeng7/BiRefNet-DIS5K": Published(_LARGE, (1024, 1024), "old"),
-    "ZhengPeng7/BiRefNet-DIS5K-TR_TEs": Published(_LARGE, (1024, 1024), "old"),
-    "ZhengPeng7/BiRefNet-HRSOD": Published(_LARGE, (1024, 1024), "old"),
-    "ZhengPeng7/BiRefNet-COD": Published(_LARGE, (1024, 1024), "old"),
-    "ZhengPeng7/BiRefNet-legacy": Published(_LARGE, (1024, 1024), "old"),
-    "ZhengPeng7/BiRefNet-massive": Published(_LARGE, (1024, 1024), "old"),
-    "ZhengPeng7/BiRefNet_HR": Published(_LARGE, (2048, 2048), "new"),
-    "ZhengPeng7/BiRefNet_HR-matting": Published(_LARGE, (2048, 2048), "new"),
-    "ZhengPeng7/BiRefNet_dynamic": Published(_LARGE, (1024, 1024), "new"),
-    "ZhengPeng7/BiRefNet_dynamic-matting": Published(_LARGE, (1024, 1024), "new"),
-    "ZhengPeng7/BiRefNet_512x512": Published(_LARGE, (512, 512), "new"),
-    "ZhengPeng7/BiRefNet_lite-matting": Published(_LITE, (1024, 1024), "new"),
-}
+__all__ = ["best_device", "load", "not_finite", "save"]
 
 _FORMAT = "birefnet_lite"
-_HUB_FILE = "model.safetensors"
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
@@ -93,12 +55,18 @@ def load(
         model = _load_file(path, patch_order, config)
     elif (shipped := _shipped(str(name_or_path))) is not None:
         model = _load_file(shipped, patch_order, config)
-    elif (name := _published_name(str(name_or_path))) is not None:
+    elif (name := published_name(str(name_or_path))) is not None:
         published = PUBLISHED[name]
+        if patch_order is None and not published.patch_order_is_verified:
+            warnings.warn(
+                f"The patch order of {name} ({published.patch_order!r}) is inferred from its date, not verified. If "
+                "its masks look wrong, give the other patch_order.",
+                stacklevel=2,
+            )
         config = config or BiRefNetConfig(backbone=published.backbone, train_size=published.train_size)
-        model = _load_file(_download(name), patch_order or published.patch_order, config)
+        model = _load_file(download(name), patch_order or published.patch_order, config)
     else:
-        raise CheckpointError(_not_found(str(name_or_path)))
+        raise CheckpointError(explain_unknown_name(str(name_or_path)))
     device = best_device() if device is None else device
     model = model.to(device=device, dtype=dtype).eval()
     if dtype == torch.float16 and (beyond := not_finite(model.state_dict())):
@@ -160,7 +128,7 @@ def _load_file(path: Path, patch_order: PatchOrder | None, config: BiRefNetConfi
         if not weights:
             raise CheckpointError("it holds no tensors.")
         weights = strip_prefixes(weights)
-        model = BiRefNet(config or guess_config(weights))
+        model = BiRefNet(config or infer_config(weights))
         if patch_order is None:
             patch_order = "new"
             if model.config.inward_reference and model.config.image_tiles:
@@ -223,36 +191,3 @@ def _shipped(name: str) -> Path | None:
         return None
     path = Path(str(resources.files("birefnet_lite") / "weights" / f"{name}.safetensors"))
     return path if path.exists() else None
-
-
-def _published_name(name: str) -> str | None:
-    return next((full for full in PUBLISHED if name in (full, full.split("/")[1])), None)
-
-
-def _download(name: str) -> Path:
-    """The cached file of a published checkpoint; asks the hub only where there is none."""
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-
-    cached = try_to_load_from_cache(name, _HUB_FILE, cache_dir=constants.HF_HUB_CACHE)
-    if isinstance(cached, str):
-        return Path(cached)
-    try:
-        return Path(hf_hub_download(name, _HUB_FILE, cache_dir=constants.HF_HUB_CACHE))
-    except Exception as error:  # the hub's client raises those of whatever HTTP library it uses
-        raise CheckpointError(
-            f"{name} is not on this machine and could not be downloaded ({type(error).__name__}). With a network "
-            f"connection, run once:\n  hf download {name} {_HUB_FILE}\nIt is then kept in the cache."
-        ) from error
-
-
-def _not_found(name: str) -> str:
-    if name in PRESETS:
-        published = {"lite": "ZhengPeng7/BiRefNet_lite", "large": "ZhengPeng7/BiRefNet"}.get(name)
-        return (
-            f"The preset {name!r} has no weights in this package. load({published!r}) takes the published ones; "
-            f"BiRefNet(BiRefNetConfig.preset({name!r})) builds the network untrained."
-        )
-    return (
-        f"{name!r} is neither a file, nor a preset ({', '.join(PRESETS)}), nor a published checkpoint "
-        f"({', '.join(PUBLISHED)})."
-    )

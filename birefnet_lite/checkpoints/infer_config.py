@@ -9,16 +9,16 @@ from birefnet_lite.checkpoints.official import CheckpointError
 from birefnet_lite.config import BACKBONES, BiRefNetConfig
 from birefnet_lite.network.backbone.timm_models import DINOV3, PVTV2
 
-__all__ = ["guess_config"]
+__all__ = ["infer_config"]
 
 
-def guess_config(state_dict: Mapping[str, Tensor]) -> BiRefNetConfig:
+def infer_config(state_dict: Mapping[str, Tensor]) -> BiRefNetConfig:
     """The configuration of weights by the original's names, read from which names there are and their shapes.
 
     Raises `CheckpointError` where they are not those of a BiRefNet. `multi_scale_input="add"` leaves no trace; it is
     taken for `"none"`.
     """
-    backbone = _guess_backbone(state_dict)
+    backbone = _infer_backbone(state_dict)
     block = "decoder.decoder_block4"
     if f"{block}.conv_in.weight" not in state_dict or backbone is None:
         raise CheckpointError(
@@ -54,13 +54,13 @@ def guess_config(state_dict: Mapping[str, Tensor]) -> BiRefNetConfig:
     # The encoder's own widths show in the image branches or, without them, in the lateral blocks.
     lateral = width("decoder.pyramid_neck_x3.conv.weight", 1) or width("decoder.lateral_block4.conv.weight", 1)
     flags["mul_scl_ipt"] = "cat" if lateral == 2 * BACKBONES[backbone][2] else ""
-    flags["cxt_num"] = _guess_context(state_dict, backbone, 2 if flags["mul_scl_ipt"] else 1)
+    flags["cxt_num"] = _infer_context(state_dict, backbone, 2 if flags["mul_scl_ipt"] else 1)
     config = BiRefNetConfig.from_official(**flags)
     classes = width("cls_head.0.weight", 0)
     return config.replace(num_classes=classes) if classes else config
 
 
-def _guess_context(state_dict: Mapping[str, Tensor], backbone: str, times: int) -> int:
+def _infer_context(state_dict: Mapping[str, Tensor], backbone: str, times: int) -> int:
     """How many finer maps the first layer behind the encoder takes."""
     firsts = ("squeeze_module.0.conv_in.weight", "squeeze_module.0.global_avg_pool.1.weight")
     first = next((key for key in firsts if key in state_dict), None)
@@ -79,7 +79,7 @@ def _guess_context(state_dict: Mapping[str, Tensor], backbone: str, times: int) 
     raise CheckpointError(f"The first layer behind the encoder takes {channels} channels; {backbone} has {widths}.")
 
 
-def _guess_backbone(state_dict: Mapping[str, Tensor]) -> str | None:
+def _infer_backbone(state_dict: Mapping[str, Tensor]) -> str | None:
     def width(key: str) -> int:
         return state_dict[key].shape[0] if key in state_dict and state_dict[key].ndim else 0
 

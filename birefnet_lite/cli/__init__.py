@@ -31,7 +31,7 @@ def load_model(name: str | None, options: "argparse.Namespace") -> "BiRefNet":
     """A trained model on the device that was asked for; `CommandError` says what is wrong."""
     import torch
 
-    from birefnet_lite.checkpoints.files import CheckpointError, load
+    from birefnet_lite.checkpoints import CheckpointError, load
 
     if options.device is not None:
         try:

@@ -102,7 +102,7 @@ def gpu() -> str:
     """The accelerator, where there is one, computes."""
     import torch
 
-    from birefnet_lite.checkpoints.files import best_device
+    from birefnet_lite.checkpoints import best_device
 
     device = best_device()
     if device.type == "cpu":
@@ -240,7 +240,7 @@ def _version(path: str) -> str:
 
 @cache
 def _nano() -> "BiRefNet":
-    from birefnet_lite.checkpoints.files import load
+    from birefnet_lite.checkpoints import load
 
     return load("nano", device="cpu").eval()
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.checkpoints.files import PUBLISHED, CheckpointError, load
+from birefnet_lite.checkpoints import PUBLISHED, CheckpointError, load
 from birefnet_lite.cli import CommandError, shipped_model
 from birefnet_lite.config import PRESETS, BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet

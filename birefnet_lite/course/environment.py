@@ -7,7 +7,7 @@ from typing import NamedTuple
 import psutil
 import torch
 
-from birefnet_lite.checkpoints.files import best_device
+from birefnet_lite.checkpoints import best_device
 
 __all__ = ["Finding", "check_environment"]
 

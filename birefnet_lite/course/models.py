@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from birefnet_lite.checkpoints.files import load
+from birefnet_lite.checkpoints import load
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
 

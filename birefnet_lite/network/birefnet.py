@@ -1,10 +1,7 @@
 """BiRefNet: encoder, squeeze module, decoder. The only part of the network that reads the configuration."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from birefnet_lite.config import BACKBONES, BiRefNetConfig
@@ -116,32 +113,11 @@ class BiRefNet(nn.Module):
             class_logits, gradient_targets, decoded.gradient_logits, decoded.side_logits, decoded.logits
         )
 
-    def load_official_state_dict(
-        self, state_dict: Mapping[str, Tensor], patch_order: Literal["new", "old"] = "new"
-    ) -> None:
-        """Takes weights by the original's names; see `birefnet_lite.checkpoints.official.load_official_state_dict`."""
-        from birefnet_lite.checkpoints.official import load_official_state_dict
-
-        load_official_state_dict(self, state_dict, patch_order)
-
-    def official_state_dict(self, keep_vars: bool = False) -> dict[str, Tensor]:
-        """The weights by the original's names, in the new patch order; `keep_vars` keeps them attached to autograd."""
-        from birefnet_lite.checkpoints.official import official_state_dict
-
-        return official_state_dict(self, keep_vars)
-
-    def save_pretrained(self, path: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Writes weights and configuration to one safetensors file, whole or not at all; see `checkpoint.save`."""
-        from birefnet_lite.checkpoints.files import save
-
-        save(self, path, dtype)
-
     def check_image(self, image: Tensor) -> None:
         """`ValueError` or `TypeError` that says what `forward` wants, where `image` is something else."""
         if not isinstance(image, Tensor):
             raise TypeError(
-                f"BiRefNet takes a tensor (B, 3, H, W), not {type(image).__name__}; "
-                "birefnet_lite.inference.predict.segment takes photos."
+                f"BiRefNet takes a tensor (B, 3, H, W), not {type(image).__name__}; birefnet_lite.segment takes photos."
             )
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"BiRefNet takes an image of shape (B, 3, H, W), not {tuple(image.shape)}.")
@@ -154,7 +130,7 @@ class BiRefNet(nn.Module):
             )
             raise ValueError(
                 f"Height and width must be multiples of 32{least}, not {height} x {width}. "
-                "birefnet_lite.inference.predict.segment takes photos of any size."
+                "birefnet_lite.segment takes photos of any size."
             )
         if self.training and image.shape[0] < 2 and self._normalises_batches():
             raise ValueError(

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from birefnet_lite.checkpoints.files import CheckpointError
+from birefnet_lite.checkpoints import CheckpointError
 from birefnet_lite.training.run import Diverged, Training
 from birefnet_lite.training.settings import TrainSettings, find_settings, read_settings, shipped
 from birefnet_lite.training.state import STATE_FILE, load_state

@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from birefnet_lite.checkpoints.files import not_finite
+from birefnet_lite.checkpoints import not_finite, save
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.training.ema import WeightAverage
 from birefnet_lite.training.losses import BiRefNetLoss
@@ -257,5 +257,5 @@ class Training:
             report.picture("validation", self.step, sheet)
         if better(self.settings.best_by, scores[self.settings.best_by], self.best):
             self.best = scores[self.settings.best_by]
-            model.save_pretrained(self.folder / BEST_FILE)
+            save(model, self.folder / BEST_FILE)
         return scores

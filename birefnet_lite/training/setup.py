@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from birefnet_lite.checkpoints.files import load
+from birefnet_lite.checkpoints import load
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.deformable import DeformableConv2d

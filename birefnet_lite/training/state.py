@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from birefnet_lite.checkpoints.files import CheckpointError
+from birefnet_lite.checkpoints import CheckpointError
 
 __all__ = ["STATE_FILE", "load_state", "random_state", "restore_random_state", "save_state"]
 

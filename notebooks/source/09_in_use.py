@@ -534,7 +534,7 @@ for stretch in (False, True):
 # size. `dynamic`: trained at many sizes.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.checkpoints.files import PUBLISHED
+from birefnet_lite.checkpoints import PUBLISHED
 
 for name, entry in PUBLISHED.items():
     print(f"{name.split('/')[1]:24} {entry.backbone}  {entry.train_size}  image tiles: {entry.patch_order}")
@@ -542,19 +542,20 @@ for name, entry in PUBLISHED.items():
 # %% [markdown]
 # ### What the shapes tell
 #
-# A file of weights holds names and tensors. From names and shapes `guess_config` reads the configuration: which
+# A file of weights holds names and tensors. From names and shapes `infer_config` reads the configuration: which
 # backbone, how many context scales, which blocks. On the device `meta` tensors have shapes and no values, so that even
 # large networks cost nothing here.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 from birefnet_lite import BiRefNet, BiRefNetConfig
-from birefnet_lite.checkpoints.infer_config import guess_config
+from birefnet_lite.checkpoints import official_state_dict
+from birefnet_lite.checkpoints.infer_config import infer_config
 
 wide = BiRefNetConfig(backbone="resnet50", context_scales=1, reconstruction_block="residual", batch_norm=False)
 for config in (BiRefNetConfig.preset("lite"), BiRefNetConfig.preset("large"), wide):
     with torch.device("meta"):
-        weights = BiRefNet(config).official_state_dict()
-    print(f"{config.backbone:10} {len(weights)} tensors, read back:", guess_config(weights) == config)
+        weights = official_state_dict(BiRefNet(config))
+    print(f"{config.backbone:10} {len(weights)} tensors, read back:", infer_config(weights) == config)
 
 # %% [markdown]
 # ### What no shape tells
@@ -570,7 +571,7 @@ for config in (BiRefNetConfig.preset("lite"), BiRefNetConfig.preset("large"), wi
 # row, colour).
 
 # %%
-new = {name: value.clone() for name, value in model.official_state_dict().items()}
+new = {name: value.clone() for name, value in official_state_dict(model).items()}
 old = dict(new)
 for number, grid in ((5, 32), (4, 16), (3, 8), (2, 4)):
     name = f"decoder.ipt_blk{number}.conv1.weight"
@@ -582,9 +583,11 @@ for number, grid in ((5, 32), (4, 16), (3, 8), (2, 4)):
 # Both ways to load it, without any error.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
+from birefnet_lite.checkpoints import load_official_state_dict
+
 right, wrong = BiRefNet(model.config).eval(), BiRefNet(model.config).eval()
-right.load_official_state_dict(old, patch_order="old")
-wrong.load_official_state_dict(old, patch_order="new")
+load_official_state_dict(right, old, patch_order="old")
+load_official_state_dict(wrong, old, patch_order="new")
 x = torch.randn(1, 3, 128, 160, generator=torch.Generator().manual_seed(0))
 with torch.inference_mode():
     reference = model(x).logits
