@@ -15,8 +15,8 @@ from birefnet_lite.course.capstone import broken_network, largest_difference, re
 from birefnet_lite.network.blocks import BasicBlock
 from birefnet_lite.network.decoder import Decoder, DecoderStage
 from birefnet_lite.network.encoder import Encoder
-from birefnet_lite.network.lateral import resize
 from birefnet_lite.network.refinement import OutwardReference, image_to_tiles
+from birefnet_lite.network.resize import resize
 
 
 def block(in_channels, out_channels, inter_channels, aspp_channels, batch_norm=True):

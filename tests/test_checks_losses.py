@@ -9,7 +9,7 @@ from answers import knows_a_missing_answer, refused
 from torch import nn
 
 from birefnet_lite.course import checks
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 from birefnet_lite.training.losses import BiRefNetLoss
 from birefnet_lite.training.pixel_losses import iou_loss, iou_sum_loss
 from birefnet_lite.training.run import Training

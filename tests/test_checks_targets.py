@@ -7,8 +7,8 @@ from answers import knows_a_missing_answer, refused
 from kornia.filters import laplacian as kornia_laplacian
 
 from birefnet_lite.course import checks
-from birefnet_lite.network.lateral import resize
 from birefnet_lite.network.refinement import gradient_target, laplacian, masked_gradient_target
+from birefnet_lite.network.resize import resize
 from birefnet_lite.training.losses import GradientLoss
 
 

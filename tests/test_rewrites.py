@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from birefnet_lite.network import lateral
 from birefnet_lite.network.aspp import ASPP, ASPPBranch, DeformableASPP
 from birefnet_lite.network.backbone.convnets import build_convnet
 from birefnet_lite.network.backbone.swin import SwinBlock, SwinStage, shift_mask
@@ -13,6 +12,7 @@ from birefnet_lite.network.deformable import DeformableConv2d
 from birefnet_lite.network.encoder import Encoder, fuse_scales
 from birefnet_lite.network.lateral import LateralBlock
 from birefnet_lite.network.refinement import InwardReference, OutwardReference
+from birefnet_lite.network.resize import resize as plain_resize
 from birefnet_lite.optimization import swin
 from birefnet_lite.optimization.convolutions import (
     ComposedConv2d,
@@ -150,14 +150,14 @@ def test_image(grid, tiles, headed, dtype):
 ])  # fmt: skip
 def test_resize_twice(before, via, after, dtype):
     x = torch.randn(2, 3, *before, dtype=dtype)
-    assert_same(resize_twice(x, via, after), lateral.resize(lateral.resize(x, via), after))
+    assert_same(resize_twice(x, via, after), plain_resize(plain_resize(x, via), after))
 
 
 def test_resize_to_the_same_size_is_left_out():
     x = torch.randn(1, 2, 3, 5)
     assert resize(x, (3, 5)) is x
-    torch.testing.assert_close(lateral.resize(x, (3, 5)), x)
-    assert torch.equal(resize(x, (5, 3)), lateral.resize(x, (5, 3)))
+    torch.testing.assert_close(plain_resize(x, (3, 5)), x)
+    assert torch.equal(resize(x, (5, 3)), plain_resize(x, (5, 3)))
 
 
 @DTYPES
@@ -173,7 +173,7 @@ def test_lateral(scales, below, full, size, dtype):
     large = torch.randn(2, 5, *full, dtype=dtype)
     small = None if scales == "none" else torch.randn(2, 5, full[0] // 2, full[1] // 2, dtype=dtype)
     joined = large if small is None else fuse_scales((large,), (small,), scales)[0]
-    wanted = lateral.resize(x, size) + block(lateral.resize(joined, size))
+    wanted = plain_resize(x, size) + block(plain_resize(joined, size))
     assert_same(Lateral(affine_of(block.conv), block.conv, scales)(x, Level(large, small, size)), wanted)
 
 

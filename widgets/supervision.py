@@ -9,7 +9,7 @@ from torch import Tensor, from_numpy, nn
 from birefnet_lite.analysis import Activations
 from birefnet_lite.analysis.targets import LevelTargets, image_laplacian, level_targets, perfect_side_logits
 from birefnet_lite.metrics import iou, mae, s_measure
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 from widgets.building import as_mask, fit_mask, limited, new_scene, run
 from widgets.memory import register
 from widgets.numbers import TIMES

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from birefnet_lite.network.lateral import resize
 from birefnet_lite.network.refinement import image_to_tiles
+from birefnet_lite.network.resize import resize
 from widgets.building import Mark, Size, add_layers, new_scene, pinned, run, started
 from widgets.numbers import TIMES
 from widgets.scene import Scene

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from birefnet_lite.network.birefnet import BiRefNet
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 
 __all__ = ["Parts", "dummy_parts", "encoder_shapes", "package_parts", "wire"]
 

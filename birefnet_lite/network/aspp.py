@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from birefnet_lite.network.deformable import DeformableConv2d
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 
 __all__ = ["ASPP", "DeformableASPP", "batch_norm_or_identity"]
 

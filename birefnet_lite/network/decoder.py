@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from birefnet_lite.network.blocks import build_block
-from birefnet_lite.network.lateral import LateralBlock, resize
+from birefnet_lite.network.lateral import LateralBlock
 from birefnet_lite.network.refinement import InwardReference, OutwardReference
+from birefnet_lite.network.resize import resize
 
 __all__ = ["Decoder", "DecoderOutput", "DecoderStage", "StageOutput"]
 

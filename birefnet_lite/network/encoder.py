@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 
 __all__ = ["Encoder", "fuse_context", "fuse_scales"]
 

@@ -1,14 +1,10 @@
 """Lateral blocks: they bring the encoder's maps to the decoder."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["LateralBlock", "PyramidNeck", "resize"]
+from birefnet_lite.network.resize import resize
 
-
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resampling with aligned corners, as everywhere in BiRefNet: (B, C, h, w) to (B, C, *size)."""
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+__all__ = ["LateralBlock", "PyramidNeck"]
 
 
 class LateralBlock(nn.Module):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birefnet_lite.network.aspp import batch_norm_or_identity
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 
 __all__ = [
     "ImageBranch",

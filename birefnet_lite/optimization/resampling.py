@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.network import lateral
+from birefnet_lite.network.resize import resize as plain_resize
 
 __all__ = ["resize", "resize_twice"]
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear resampling, left out where the size stays: with aligned corners each pixel then falls on itself."""
-    return x if x.shape[-2:] == torch.Size(size) else lateral.resize(x, size)
+    return x if x.shape[-2:] == torch.Size(size) else plain_resize(x, size)
 
 
 def resize_twice(x: Tensor, via: tuple[int, int], size: tuple[int, int]) -> Tensor:

@@ -160,7 +160,7 @@ print(maps[3][0, :, 0, 0].unique())
 # level finer. `resize` is bilinear, with `align_corners=True`, as everywhere in BiRefNet.
 
 # %%
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 
 
 def dummy_stage(out_channels):

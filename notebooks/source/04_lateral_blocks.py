@@ -423,7 +423,7 @@ for number, stage in stages.items():
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 from birefnet_lite.network.encoder import fuse_scales
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 
 
 def with_package(full, half, weight, bias):

@@ -107,7 +107,7 @@ step_checked
 # numbers that we wrote down.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 
 up_plus = step_up if step_checked.passed else lambda x, lateral, conv: resize(x, lateral.shape[-2:]) + conv(lateral)
 up_plus(d, beside, torch.nn.Identity()).flatten().tolist()

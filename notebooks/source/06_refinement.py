@@ -45,7 +45,7 @@ import torch
 
 from birefnet_lite.analysis import prepare
 from birefnet_lite.course import course_model
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 from birefnet_lite.photos import load_photo
 
 course = course_model()

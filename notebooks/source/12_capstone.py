@@ -116,7 +116,7 @@ my_target = masked_gradient_target  # notebook 07
 
 # %%
 from birefnet_lite.course import checks
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 
 # %% [markdown]
 # ## 4 · Your parts

@@ -13,8 +13,8 @@ from birefnet_lite.course.checks.decoder import decode, run_stage
 from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
 from birefnet_lite.course.checks.weights import randomise, take_weights
 from birefnet_lite.network.encoder import Encoder
-from birefnet_lite.network.lateral import resize
 from birefnet_lite.network.refinement import OutwardReference, image_to_tiles
+from birefnet_lite.network.resize import resize
 
 __all__ = ["my_block", "my_decoder", "my_encoder", "my_outward", "my_stage", "my_tiles"]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
 from birefnet_lite.course.checks.weights import randomise
 from birefnet_lite.network.decoder import Decoder, DecoderStage
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 
 __all__ = ["decode", "run_stage", "step_up"]
 

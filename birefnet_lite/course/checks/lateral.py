@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 
 __all__ = ["lateral_apart", "lateral_conv", "resize_matrix"]
 

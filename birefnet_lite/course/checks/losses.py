@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 from birefnet_lite.training import pixel_losses
 from birefnet_lite.training.losses import GradientLoss
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
 from birefnet_lite.network import refinement
-from birefnet_lite.network.lateral import resize
+from birefnet_lite.network.resize import resize
 
 __all__ = ["gradient_target", "laplacian", "masked_gradient_target"]
 
