@@ -62,7 +62,6 @@ def test_backbones_are_known(backbone):
     [
         ({"backbone": "resnet51"}, "resnet51"),
         ({"backbone": "timm:"}, "timm:NAME"),
-        ({"backbone": "timm:resnet_of_dreams"}, "resnet_of_dreams"),
         ({"squeeze_block": ""}, "deformable_aspp"),
         ({"multi_scale_input": "both"}, "'none', 'add' or 'cat'"),
         ({"aspp": None}, "plain"),

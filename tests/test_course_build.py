@@ -9,9 +9,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
-from birefnet_lite.course.build import BuildError, build, main, targets
-from birefnet_lite.course.cleaning import LIMIT, clean, machine_marks, problems
-from birefnet_lite.course.editions import SourceError, make_edition, titles
+from build import BuildError, build, main, targets
+from cleaning import LIMIT, clean, machine_marks, problems
+from editions import SourceError, make_edition, titles
 
 SOURCE = '''# %% [markdown]
 # # 01 · Adding

@@ -8,9 +8,9 @@ from statistics import median
 import nbformat
 import pytest
 
-from birefnet_lite.course.build import targets
-from birefnet_lite.course.cleaning import LIMIT, problems
-from birefnet_lite.course.editions import CHECKED, has_exercises, make_edition
+from build import targets
+from cleaning import LIMIT, problems
+from editions import CHECKED, has_exercises, make_edition
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 SOURCES = sorted((NOTEBOOKS / "source").glob("*.py"))
@@ -39,7 +39,7 @@ def test_every_notebook_has_a_source():
 def test_it_is_what_its_source_builds(source, edition, path):
     committed = read(path)
     built = make_edition(source, edition, committed.metadata.course.get("repository"))
-    advice = f"Run: python -m birefnet_lite.course.build {source.stem}"
+    advice = f"Run: python notebooks/tools/build.py {source.stem}"
     for ours, theirs in zip(committed.cells, built.cells, strict=False):
         assert ours.source == theirs.source, advice
         assert (ours.id, ours.cell_type, ours.metadata) == (theirs.id, theirs.cell_type, theirs.metadata), advice

@@ -194,7 +194,7 @@ def test_the_list_of_exercises_is_what_the_notebook_has(source):
 
 
 def test_a_notebook_that_is_built_leaves_no_trace(tmp_path, monkeypatch):
-    from birefnet_lite.course.build import main
+    from build import main
 
     kept = tmp_path / "progress.json"
     monkeypatch.setenv(VARIABLE, str(kept))

@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from birefnet_lite.course import slides as slides_module
-from birefnet_lite.course.slides import main, slides, to_html
+import slides as slides_module
+from slides import main, slides, to_html
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 VENDORED = Path(slides_module.__file__).parent / "slide_template"
@@ -139,6 +139,6 @@ def test_the_program_writes_pages_and_says_what_to_build_first(tmp_path, capsys,
     nbformat.write(notebook, folder / "01_adding.ipynb")
     assert main(["--folder", str(folder), "--output", str(tmp_path / "out")]) == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["01_adding.slides.html"]
-    assert "course.build 02_more" in capsys.readouterr().err
+    assert "tools/build.py 02_more" in capsys.readouterr().err
     assert main(["07", "--folder", str(folder)]) == 1
     assert "no source" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from birefnet_lite.course.slides import to_html
+from slides import to_html
 
 NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
 

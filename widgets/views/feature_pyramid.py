@@ -1,4 +1,4 @@
-"""The feature pyramid: every map of the network under one cursor."""
+"""Feature pyramid view: the maps of every scale and part under one cursor."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The windows of a Swin backbone: what a pixel attends to."""
+"""Window attention view: windows and attention of every head in a Swin backbone."""
 
 from collections.abc import Callable
 from typing import Any

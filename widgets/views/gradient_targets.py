@@ -1,22 +1,17 @@
-"""What supervises the network, and how its answer grows: gradient targets, and the ladder of predictions."""
+"""Gradient targets view: Laplacian, targets, predictions and attention of each decoder stage."""
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor, from_numpy, nn
+from torch import from_numpy, nn
 
 from birefnet_lite.analysis import Activations
 from birefnet_lite.analysis.targets import LevelTargets, image_laplacian, level_targets, perfect_side_logits
-from birefnet_lite.metrics import iou, mae, s_measure
-from birefnet_lite.network.resize import resize
-from widgets.building import as_mask, fit_mask, limited, new_scene, run
+from widgets.building import as_mask, fit_mask, new_scene, run
 from widgets.memory import register
-from widgets.numbers import TIMES
 from widgets.scene import PHOTO, Scene
 from widgets.viewer import Viewer
 
-__all__ = ["gradient_targets", "prediction_ladder"]
+__all__ = ["gradient_targets"]
 
 STAGES = (4, 3, 2)
 
@@ -103,75 +98,3 @@ def _add_target(scene: Scene, prefix: str, targets: LevelTargets, title: str) ->
     scene.add(f"{prefix}.original", targets.original.numpy(), "unit", f"{title} · target, original", original)
     corrected = "edges near the object, 0 to 1: no edge is 0"
     scene.add(f"{prefix}.corrected", targets.masked.numpy(), "unit", f"{title} · target, corrected", corrected)
-
-
-def prediction_ladder(
-    model: nn.Module, image: Any, mask: Any = None, size: int | tuple[int, int] | None = None
-) -> Viewer:
-    """How does the mask grow from stage to stage? (paper, supervision at every stage)
-
-    Every side output and the final mask at its own size and up-sampled, what each stage changed, and with a `mask` the
-    error and scores of each stage. Changes, errors and up-sampled maps are at most 512 pixels long.
-    """
-    activations = run(model, image, size)
-    names = {
-        f"stage {stage}": f"decoder.stage{stage}.side"
-        for stage in STAGES
-        if f"decoder.stage{stage}.side" in activations
-    }
-    logits = {title: activations[name] for title, name in names.items()} | {"final": activations["logits"]}
-    scene = new_scene(
-        "prediction_ladder", "Prediction ladder", "How does the mask grow from stage to stage?", activations, model
-    )
-    height, width = limited(activations.seen.shape[:2], 512)
-    truth = None if mask is None else fit_mask(as_mask(mask), height, width)
-    scene.columns = [
-        f"{'Final mask' if title == 'final' else title.capitalize()}\n{x.shape[2]} {TIMES} {x.shape[1]}"
-        for title, x in logits.items()
-    ]
-    rows: dict[str, list[str | None]] = {"At its\nown size": [], "Up-sampled": [], "What the\nstage changed": []}
-    if truth is not None:
-        rows["Error against\nthe mask"] = []
-    before: NDArray[np.float32] | None = None
-    lines = []
-    for title, x in logits.items():
-        shown = resize(x[None], (height, width))[0].sigmoid().numpy()  # (1, H, W)
-        rows["At its\nown size"].append(_add(scene, f"{title}.native", x.sigmoid().numpy(), "unit", "at its own size"))
-        rows["Up-sampled"].append(_add(scene, f"{title}.upsampled", shown, "unit", "up-sampled"))
-        change = (
-            None
-            if before is None
-            else _add(scene, f"{title}.change", shown - before, "signed", "change: red became more")
-        )
-        rows["What the\nstage changed"].append(change)
-        if truth is not None:
-            error = _add(
-                scene, f"{title}.error", shown - truth[None], "signed", "error: red is too much, blue is missed"
-            )
-            rows["Error against\nthe mask"].append(error)
-        lines.append({"cells": [title.capitalize(), *_scores(shown[0], truth, before)], "layer": f"{title}.upsampled"})
-        before = shown
-    scene.rows = list(rows.items())
-    scene.focus = "final.upsampled"
-    columns = (
-        ["Output", "mean change"] if truth is None else ["Output", "mean change", "mean error", "IoU", "S-measure"]
-    )
-    caption = "Scores, at the size shown" + ("" if truth is not None else "; give a mask to see errors")
-    return register(Viewer(scene, table={"caption": caption, "columns": columns, "rows": lines}))
-
-
-def _add(scene: Scene, name: str, maps: NDArray[np.floating], kind: str, note: str) -> str:
-    title = name.split(".")[0]
-    scene.add(name, maps, kind, f"{'Final mask' if title == 'final' else title.capitalize()} · {note}")
-    return name
-
-
-def _scores(
-    shown: NDArray[np.float32], truth: NDArray[np.float32] | None, before: NDArray[np.float32] | None
-) -> list[str]:
-    change = "" if before is None else f"{np.abs(shown - before[0]).mean():.4f}"
-    if truth is None:
-        return [change]
-    prediction: Tensor = from_numpy(shown)
-    target = from_numpy(truth) > 0.5
-    return [change, *(f"{float(score(prediction, target)):.4f}" for score in (mae, iou, s_measure))]

@@ -1,4 +1,4 @@
-"""The taps of deformable kernels: where they look, and how much each counts."""
+"""Sampling points view: where the taps of deformable kernels read, and their weights."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The layer debugger: your part beside the reference, part by part."""
+"""Layer comparison view: two networks side by side, part by part, with their difference."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The map of the network: live shapes, parameters, time and memory of every part, beside its maps."""
+"""Architecture view: shapes, parameters, time and memory of every part, with its maps."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from birefnet_lite.photos import load_photo
 from widgets.building import Size, add_layers, new_scene, run
 from widgets.memory import register
 from widgets.numbers import TIMES
-from widgets.pyramid import pyramid_columns, pyramid_rows
 from widgets.viewer import Viewer
+from widgets.views.feature_pyramid import pyramid_columns, pyramid_rows
 
 __all__ = ["architecture"]
 

@@ -1,4 +1,4 @@
-"""Builds the notebooks from their sources: `python -m birefnet_lite.course.build`.
+"""Builds the notebooks from their sources: `python notebooks/tools/build.py`.
 
 For each `notebooks/source/NN_name.py` it makes `notebooks/NN_name.ipynb` and, where there is something to solve,
 `notebooks/solutions/NN_name.ipynb`; both are run, and only outputs that read the same everywhere are kept.
@@ -18,9 +18,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-from birefnet_lite.course.cleaning import LIMIT, clean, problems
-from birefnet_lite.course.editions import EDITIONS, Edition, SourceError, has_exercises, make_edition
 from birefnet_lite.course.progress import VARIABLE
+from cleaning import LIMIT, clean, problems
+from editions import EDITIONS, Edition, SourceError, has_exercises, make_edition
 
 __all__ = ["BuildError", "build", "main", "run", "targets", "write_text"]
 
@@ -80,7 +80,7 @@ def build(source: Path, edition: Edition, target: Path, repository: str | None =
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m birefnet_lite.course.build", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python notebooks/tools/build.py", description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help="the start of their names, as in 00 02; default: all")
     parser.add_argument("--folder", type=Path, default=Path("notebooks"), help="where they are (default: notebooks)")
     parser.add_argument("--repository", metavar="OWNER/NAME", help="repository on GitHub, for Binder and Colab badges")

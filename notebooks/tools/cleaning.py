@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from PIL import Image
 
-from birefnet_lite.course.editions import MACHINE
+from editions import MACHINE
 
 __all__ = ["LIMIT", "clean", "machine_marks", "problems"]
 

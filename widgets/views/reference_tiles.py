@@ -1,4 +1,4 @@
-"""The image in tiles: how the decoder sees every pixel of it (inward reference)."""
+"""Reference tiles view: the image cut into tiles for each decoder stage (inward reference)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Slides from the notebooks: `python -m birefnet_lite.course.slides`.
+"""Slides from the notebooks: `python notebooks/tools/slides.py`.
 
 `jupyter nbconvert --to slides` with a template of our own (`slide_template/`): each page holds reveal.js, formulas and
 pictures, and asks the network for nothing. What becomes a slide follows from the form of a notebook; no cell is tagged.
@@ -14,8 +14,8 @@ from nbconvert.exporters import SlidesExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from birefnet_lite.course.build import find_sources, targets, write_text
-from birefnet_lite.course.editions import MACHINE
+from build import find_sources, targets, write_text
+from editions import MACHINE
 
 __all__ = ["main", "slides", "to_html"]
 
@@ -101,7 +101,7 @@ def to_html(notebook: NotebookNode, name: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m birefnet_lite.course.slides", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python notebooks/tools/slides.py", description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help="the start of their names, as in 00 02; default: all")
     parser.add_argument("--folder", type=Path, default=Path("notebooks"), help="where they are (default: notebooks)")
     parser.add_argument("--output", type=Path, default=Path("slides"), help="folder to write to (default: slides)")
@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     for source in sources:
         built = targets(source)["exercises"]
         if not built.is_file():
-            print(f"{source.stem}: build it first: python -m birefnet_lite.course.build {source.stem}", file=sys.stderr)
+            print(f"{source.stem}: build it first: python notebooks/tools/build.py {source.stem}", file=sys.stderr)
             failed += 1
             continue
         page = options.output / f"{source.stem}.slides.html"

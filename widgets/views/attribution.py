@@ -1,0 +1,110 @@
+"""Attribution view: which pixels the mask depends on, by four methods of captum."""
+
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from birefnet_lite.analysis import prepare
+from birefnet_lite.analysis.attribution import agreement, attribute, possible_methods
+from widgets.building import Size, fit_mask, new_scene, pinned, reference_mask, run
+from widgets.memory import register
+from widgets.numbers import MINUS
+from widgets.viewer import Viewer
+
+__all__ = ["attribution"]
+
+
+def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = None, steps: int = 8) -> Viewer:
+    """Which pixels speak for the mask? Attributions by captum, for the whole mask or around the pinned pixel.
+
+    Integrated gradients, layer GradCAM, occlusion, and guided backprop where the network has ReLUs. The table says how
+    far each agrees with `mask` (or the predicted one). Click to explain the mask near a pixel, drag with Shift to draw
+    a region (`viewer.region`, [left, top, right, bottom]); a pin comes first, Esc takes it away.
+    """
+    activations = run(model, image, size, layers=["logits"])
+    prepared = prepare(model, image, size)
+    question = "Which pixels speak for the mask?"
+    scene = new_scene("attribution", "Attribution", question, activations, model)
+    methods = possible_methods(model)
+    reference, which = reference_mask(activations, mask)
+    reference = fit_mask(reference, *activations.mask.shape)
+    scene.columns = [*map(_title, methods), "Explained\nregion"]
+    scene.rows = [("Pixels", [*methods, "region"])]
+    scene.focus = methods[0]
+    found: dict[str, dict[str, float]] = {}
+    # A click asks for the method in focus only; another one is run when it is chosen.
+    stale: set[str] = set()
+
+    def fill(method: str, region: NDArray[np.float32]) -> None:
+        values = attribute(model, prepared, method, region, steps=steps)
+        kind = "positive" if method == "layer GradCAM" else "signed"
+        scene.add(method, values[None], kind, _title(method), "what speaks for the mask in the region")
+        found[method] = agreement(values, reference)
+
+    def table() -> dict[str, Any]:
+        rows = [
+            {"cells": [_title(name), *(["…"] * 4 if name in stale else _written(found[name]))], "layer": name}
+            for name in methods
+        ]
+        columns = ["Method", "inside the mask", "over chance", "correlation", "peak inside"]
+        return {"caption": f"Agreement with the {which}", "columns": columns, "rows": rows}
+
+    def show_region(region: NDArray[np.float32]) -> None:
+        scene.add("region", region[None], "unit", "The region that is explained", "the predicted mask in it")
+
+    for method in methods:
+        fill(method, activations.mask)
+    show_region(activations.mask)
+
+    def react(viewer: Viewer, changed: str) -> None:
+        if changed in ("ablated", "controls"):
+            return
+        region, box = _chosen(viewer, activations.mask)
+        if changed != "layer":
+            stale.update(methods)
+            viewer.marks = [] if box is None else [{"kind": "box", "tone": "two", **box}]
+            show_region(region)
+            viewer.replace(["region"])
+        if viewer.layer in stale:
+            fill(viewer.layer, region)
+            stale.discard(viewer.layer)
+            viewer.replace([viewer.layer])
+        viewer.table = table()
+
+    scene.extra = {"regions": True}
+    return register(Viewer(scene, reaction=react, table=table()))
+
+
+def _title(method: str) -> str:
+    return method[0].upper() + method[1:]
+
+
+def _written(scores: dict[str, float]) -> list[str]:
+    return [f"{value:.3f}".replace("-", MINUS) for value in scores.values()]
+
+
+def _chosen(viewer: Viewer, mask: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, float] | None]:
+    """The mask inside what was chosen, and that box in the photo's pixels.
+
+    A pin chooses the square around it, a quarter of the shorter side wide; without one a drawn region counts, and
+    without that the whole mask.
+    """
+    height, width = mask.shape
+    down, across = viewer.source.size[0] / height, viewer.source.size[1] / width
+    if viewer.pin:
+        row, column = pinned(viewer, height, width)
+        reach = max(1, min(height, width) // 8)
+        top, left, bottom, right = row - reach, column - reach, row + reach + 1, column + reach + 1
+    elif viewer.region:
+        x0, y0, x1, y1 = viewer.region
+        top, left, bottom, right = int(y0 / down), int(x0 / across), ceil(y1 / down), ceil(x1 / across)
+    else:
+        return mask, None
+    top, left, bottom, right = max(0, top), max(0, left), min(height, bottom), min(width, right)
+    region = np.zeros_like(mask)
+    region[top:bottom, left:right] = np.maximum(mask[top:bottom, left:right], 1e-3)
+    box = {"x": left * across, "y": top * down, "width": (right - left) * across, "height": (bottom - top) * down}
+    return region, box
