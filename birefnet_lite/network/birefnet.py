@@ -1,6 +1,7 @@
 """BiRefNet: encoder, squeeze module, decoder. The only part of the network that reads the configuration."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from birefnet_lite.network.lateral import PyramidNeck
 from birefnet_lite.network.refinement import gradient_target, masked_gradient_target
 from birefnet_lite.network.squeeze import SqueezeModule
 
-__all__ = ["BiRefNet", "BiRefNetOutput"]
+__all__ = ["BiRefNet", "BiRefNetOutput", "logits_of"]
 
 
 class BiRefNetOutput(NamedTuple):
@@ -28,6 +29,15 @@ class BiRefNetOutput(NamedTuple):
     """Stages 4, 3, 2: (B, 1, H / 32..8, W / 32..8), in training."""
     logits: Tensor
     """(B, 1, H, W); `logits.sigmoid()` is the mask."""
+
+
+def logits_of(output: Tensor | Sequence[Any]) -> Tensor:
+    """The mask's logits (B, 1, H, W) in the output of a segmentation network.
+
+    Args:
+        output: A tensor, or a tuple or list whose last entry is the logits, such as a `BiRefNetOutput`.
+    """
+    return output if isinstance(output, Tensor) else output[-1]
 
 
 class BiRefNet(nn.Module):
