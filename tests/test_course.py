@@ -1,6 +1,9 @@
 """The map, the running table, the environment and the choice of weights."""
 
 import io
+import os
+import subprocess
+import sys
 
 import matplotlib.colors
 import numpy as np
@@ -8,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from birefnet_lite import BiRefNet, BiRefNetConfig
+from birefnet_lite import BiRefNet, BiRefNetConfig, course
 from birefnet_lite.course import check_environment, course_model, network_map, part_table, side_by_side
 from birefnet_lite.course import environment as environment_module
 from birefnet_lite.course import models as models_module
@@ -212,3 +215,39 @@ def test_what_is_missing_is_said_with_what_to_do(capsys, monkeypatch):
     assert not findings["PyTorch"].fine
     assert "2.6 or newer" in findings["PyTorch"].text
     assert "✗ memory" in capsys.readouterr().out
+
+
+def in_a_new_process(code, **variables):
+    """What the code prints in a Python of its own, where nothing is imported yet."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME")} | variables
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+SPINNING = "GOMP_SPINCOUNT" if sys.platform == "linux" else "KMP_BLOCKTIME"
+SHOW = f"import os; print(os.environ.get({SPINNING!r}))"
+
+
+def test_importing_the_course_lets_waiting_threads_sleep_soon():
+    assert int(in_a_new_process(f"import birefnet_lite.course; {SHOW}")) <= 1000
+
+
+def test_importing_the_course_changes_nothing_once_torch_is_there_or_the_user_has_chosen():
+    assert in_a_new_process(f"import torch, birefnet_lite.course; {SHOW}") == "None"
+    assert in_a_new_process(f"import birefnet_lite.course; {SHOW}", **{SPINNING: "77"}) == "77"
+
+
+@pytest.mark.parametrize("module", ["birefnet_lite", "birefnet_lite.__main__", "birefnet_lite.inference.predict"])
+def test_the_library_and_the_command_line_leave_threads_alone(module):
+    assert in_a_new_process(f"import {module}; {SHOW}") == "None"
+
+
+def test_the_map_is_drawn_without_importing_torch():
+    code = "import sys; from birefnet_lite.course import network_map; network_map('02'); print('torch' in sys.modules)"
+    assert in_a_new_process(code) == "False"
+
+
+def test_the_course_says_which_names_it_has():
+    assert set(course.__all__) <= set(dir(course))
+    with pytest.raises(AttributeError, match="no attribute 'netwrok_map'"):
+        course.netwrok_map  # noqa: B018

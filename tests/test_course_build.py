@@ -12,6 +12,7 @@ from PIL import Image
 from build import BuildError, build, main, targets
 from cleaning import LIMIT, clean, machine_marks, problems
 from editions import SourceError, make_edition, titles
+from outputs import meaning
 
 SOURCE = '''# %% [markdown]
 # # 01 · Adding
@@ -279,3 +280,76 @@ def test_a_notebook_over_the_limit_is_not_written(course):
     with pytest.raises(BuildError, match="smaller"):
         build(course / "00_first.py", "exercises", course.parent / "00_first.ipynb")
     assert not (course.parent / "00_first.ipynb").exists()
+
+
+def kept(course, change):
+    """Builds notebook 01, changes its source, builds it again with --keep-outputs; the status and the notebook."""
+    assert main(["01", "--folder", str(course.parent)]) == 0
+    source, path = course / "01_adding.py", course.parent / "solutions" / "01_adding.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[4].outputs[0]["text"] = "from the first run\n"
+    nbformat.write(notebook, path)
+    source.write_text(change(source.read_text()))
+    status = main(["01", "--folder", str(course.parent), "--keep-outputs"])
+    return status, nbformat.read(path, as_version=4)
+
+
+def test_keep_outputs_takes_new_text_and_comments_and_runs_nothing(course):
+    def change(text):
+        text = text.replace("# Your turn.", "# Now you.\n\n# %% [markdown]\n# One cell more.")
+        return text.replace("print(2 + 2)", "print(2+2)  # four").replace("x and one more", "one more than x")
+
+    status, notebook = kept(course, change)
+    assert status == 0
+    assert "Now you." in sources(notebook)
+    assert "One cell more." in sources(notebook)
+    assert notebook.cells[5].source == "print(2+2)  # four"
+    assert notebook.cells[5].outputs[0].text == "from the first run\n"
+    assert [cell.id for cell in notebook.cells] == [f"cell-{i:03d}" for i in range(len(notebook.cells))]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("print(2 + 2)", "print(2 + 3)", "Code cell 2, which starts with 'print(2 + 3)'"),
+        ("print(2 + 2)", "print(2 + 2)\n\n# %%\n1", "3 code cells now and there were 2"),
+        ('# %% tags=["NBVAL_CHECK_OUTPUT"]', "# %%", "other tags"),
+        ("y = x + 1", "y = x + 2", "Code cell 1"),
+    ],
+)
+def test_keep_outputs_is_refused_where_code_has_changed(course, capsys, old, new, said):
+    status, notebook = kept(course, lambda text: text.replace(old, new))
+    assert status == 1
+    assert said in capsys.readouterr().err
+    assert notebook.cells[4].outputs[0].text == "from the first run\n"
+
+
+def test_keep_outputs_needs_a_built_notebook(course, capsys):
+    assert main(["00", "--folder", str(course.parent), "--keep-outputs"]) == 1
+    assert "no outputs to keep" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("from a.b import c", "from d import c"),
+        ("from a import b, c\nx = 1", "from a import b\nfrom z import c\n\nx = 1"),
+        ("def f(x):\n    'one'\n    return x", "def f(x):  # two\n    return (x)"),
+        ("%pip  install x", "%pip install x"),
+    ],
+)
+def test_wording_and_moved_modules_do_not_change_what_a_cell_means(old, new):
+    assert meaning(old) == meaning(new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x = 1", "x = 2"),
+        ("import a", "import b"),
+        ("from a import b", "from a import b as c"),
+        ("print('one')", "print('two')"),
+    ],
+)
+def test_other_code_is_another_meaning(old, new):
+    assert meaning(old) != meaning(new)

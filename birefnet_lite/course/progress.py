@@ -1,17 +1,18 @@
-"""How far the reader is: one JSON file on this machine, written by the checks and shown by the dashboard.
+"""The learner's progress: a JSON file on this machine that the checks write and the dashboard shows.
 
-Nothing is sent anywhere. The file lies in the user's data folder, or where the environment variable BIREFNET_PROGRESS
+Nothing is sent anywhere. The file is in the user's data folder, or where the environment variable BIREFNET_PROGRESS
 says; with BIREFNET_PROGRESS=off nothing is read or written.
 """
 
 import json
 import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from birefnet_lite.output import write_text
 
 __all__ = ["NOTEBOOKS", "VARIABLE", "Dashboard", "Trace", "dashboard", "progress_file", "record"]
 
@@ -46,15 +47,15 @@ _LARGEST = 1_000_000  # bytes; ours has a few thousand
 
 
 class Trace(NamedTuple):
-    """What is known of one exercise."""
+    """The progress in one exercise."""
 
     solved: bool
     tries: int
-    """Checks of an answer, right or wrong, until it was solved."""
+    """How many answers were checked until one was right."""
 
     @property
     def sign(self) -> str:
-        """Solved, tried, or untouched."""
+        """A sign for solved, tried, or not tried."""
         return "✓" if self.solved else "✗" if self.tries else "○"
 
 
@@ -62,11 +63,15 @@ _UNTOUCHED = Trace(False, 0)
 
 
 class ForeignFileError(ValueError):
-    """The file at our place is not ours, or damaged: it is left as it is."""
+    """The progress file is damaged or belongs to another program; it is not changed."""
 
 
 def progress_file() -> Path | None:
-    """Where progress is kept, or None where it is not. Raises `RuntimeError` where a user has no home."""
+    """Return the path of the progress file, or None where progress is switched off.
+
+    Raises:
+        RuntimeError: The user has no home folder.
+    """
     chosen = os.environ.get(VARIABLE, "").strip()
     if chosen:
         return None if chosen.lower() == "off" else Path(chosen).expanduser()
@@ -80,9 +85,13 @@ def progress_file() -> Path | None:
 
 
 def record(exercise: str, passed: bool | None) -> None:
-    """Notes what a check said. Never raises: a full disk or a strange file must not come between reader and course.
+    """Note the verdict of a check; never raises, since a full disk must not stop a lesson.
 
-    An unsolved exercise (None) leaves no trace, nor does anything run in the folder `solutions`.
+    An unsolved exercise is not noted, nor is anything that runs in the folder `solutions`.
+
+    Args:
+        exercise: The name of the check.
+        passed: True, False, or None while the exercise is unsolved.
     """
     try:
         path = progress_file()
@@ -99,7 +108,7 @@ def record(exercise: str, passed: bool | None) -> None:
 
 
 def _read(path: Path) -> dict[str, Trace]:
-    """What the file holds; nothing where there is none. Raises `OSError` or `ForeignFileError`."""
+    """Read the file; without one, no exercise has been tried. Raises `OSError` or `ForeignFileError`."""
     if not path.exists():
         return {}
     if not path.is_file() or path.stat().st_size > _LARGEST:
@@ -121,31 +130,22 @@ def _trace(entry: dict[str, Any]) -> Trace:
 
 
 def _write(path: Path, traces: dict[str, Trace]) -> None:
-    """Whole or not at all."""
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": _FORMAT, "exercises": {name: trace._asdict() for name, trace in sorted(traces.items())}}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=1) + "\n")
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 @dataclass(frozen=True)
 class Dashboard:
-    """The course with what is solved of it; shows as HTML in a notebook and as aligned text elsewhere."""
+    """All exercises and which are solved, as an HTML table in a notebook and as aligned text elsewhere."""
 
     rows: tuple[tuple[str, tuple[tuple[str, Trace], ...]], ...]
-    """Each notebook's stem, and its exercises."""
+    """The file stem of each notebook, and its exercises by name."""
     kept: str
-    """A line that says where progress is kept, or why it is not; may be empty."""
+    """A line with the path of the file, or why there is none; may be empty."""
 
     @property
     def next_step(self) -> str:
-        """What to do now, in one sentence."""
+        """One sentence that names the next exercise."""
         for stem, traces in self.rows:
             for name, trace in traces:
                 if not trace.solved:
@@ -155,13 +155,13 @@ class Dashboard:
 
     @property
     def summary(self) -> str:
-        """How many exercises are solved, of how many."""
+        """One sentence with the number of solved exercises."""
         return f"{_share([trace for _, traces in self.rows for _, trace in traces])} exercises solved."
 
     def __repr__(self) -> str:
-        cells = [(_title(stem), _share([t for _, t in traces]), _signs(traces)) for stem, traces in self.rows]
-        widths = [max(len(row[column]) for row in cells) for column in (0, 1)]
-        lines = [f"{a.ljust(widths[0])}  {b.rjust(widths[1])}  {c}".rstrip() for a, b, c in cells]
+        rows = [(_title(stem), _share([t for _, t in traces]), _signs(traces)) for stem, traces in self.rows]
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        lines = [f"{a.ljust(widths[0])}  {b.rjust(widths[1])}  {c}".rstrip() for a, b, c in rows]
         return "\n".join([self.summary, *lines, self.next_step, *filter(None, [self.kept])])
 
     def _repr_html_(self) -> str:
@@ -182,7 +182,7 @@ class Dashboard:
 
 
 def dashboard() -> Dashboard:
-    """The course with what is solved of it. Where progress cannot be read, everything is open and a line says why."""
+    """Read the progress; where it cannot be read, every exercise is open and a line says why."""
     traces: dict[str, Trace] = {}
     kept = ""
     try:

@@ -1,7 +1,8 @@
-"""Builds the notebooks from their sources: `python notebooks/tools/build.py`.
+"""Build the notebooks from their sources: `python notebooks/tools/build.py`.
 
-For each `notebooks/source/NN_name.py` it makes `notebooks/NN_name.ipynb` and, where there is something to solve,
-`notebooks/solutions/NN_name.ipynb`; both are run, and only outputs that read the same everywhere are kept.
+For each `notebooks/source/NN_name.py` it makes `notebooks/NN_name.ipynb` and, if the source has exercises,
+`notebooks/solutions/NN_name.ipynb`. Both are run, and only outputs that read the same everywhere are kept. With
+`--keep-outputs` nothing is run: text is replaced, and the outputs of the built notebook are kept.
 """
 
 import argparse
@@ -9,7 +10,6 @@ import copy
 import os
 import re
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from birefnet_lite.course.progress import VARIABLE
+from birefnet_lite.output import write_text
 from cleaning import LIMIT, clean, problems
 from editions import EDITIONS, Edition, SourceError, has_exercises, make_edition
+from outputs import ChangedCodeError, keep_outputs
 
-__all__ = ["BuildError", "build", "main", "run", "targets", "write_text"]
+__all__ = ["BuildError", "build", "find_sources", "main", "run", "targets"]
 
 
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")  # a kernel's tracebacks are coloured for a terminal
@@ -33,16 +35,20 @@ class BuildError(RuntimeError):
 
 
 def targets(source: Path) -> dict[Edition, Path]:
-    """Where each edition of a source lies."""
+    """Return the path of each edition of a source."""
     notebooks = source.parent.parent
-    places = {"exercises": notebooks / f"{source.stem}.ipynb"}
+    places: dict[Edition, Path] = {"exercises": notebooks / f"{source.stem}.ipynb"}
     if has_exercises(source):
         places["solutions"] = notebooks / "solutions" / f"{source.stem}.ipynb"
     return places
 
 
 def run(notebook: NotebookNode, folder: Path) -> None:
-    """Runs a notebook in `folder` and cleans what it shows, in place. Raises `BuildError`."""
+    """Run a notebook in `folder` and clean its outputs, in place.
+
+    Raises:
+        BuildError: A cell fails, or shows something that cannot be published.
+    """
     metadata = copy.deepcopy(notebook.metadata)
     client = NotebookClient(
         notebook,
@@ -53,22 +59,40 @@ def run(notebook: NotebookNode, folder: Path) -> None:
         resources={"metadata": {"path": str(folder)}},
     )
     try:
-        client.execute(env={**os.environ, VARIABLE: "off"})  # what the author has solved is nobody's business
+        client.execute(env={**os.environ, VARIABLE: "off"})  # the author's own progress does not belong here
     except CellExecutionError as error:
         raise BuildError(_COLOUR.sub("", str(error))) from error
     clean(notebook)
     notebook["metadata"] = metadata  # the kernel writes its own version there
+
+
+def build(
+    source: Path, edition: Edition, target: Path, repository: str | None = None, reuse_outputs: bool = False
+) -> float:
+    """Make, run and write one edition; nothing is written when it fails.
+
+    Args:
+        source: The notebook's source.
+        edition: `"exercises"` or `"solutions"`.
+        target: The file to write.
+        repository: `OWNER/NAME` on GitHub, for badges.
+        reuse_outputs: Do not run the notebook: keep the outputs that `target` has.
+
+    Returns:
+        The seconds that the notebook ran.
+
+    Raises:
+        BuildError: A cell fails, the notebook is too large, or outputs cannot be kept because code has changed.
+    """
+    notebook = make_edition(source, edition, repository)
+    started = time.perf_counter()
+    if reuse_outputs:
+        _reuse(notebook, target)
+    else:
+        run(notebook, source.parent.parent)
+    seconds = time.perf_counter() - started
     if found := problems(notebook):
         raise BuildError("\n".join(found))
-
-
-def build(source: Path, edition: Edition, target: Path, repository: str | None = None) -> float:
-    """Makes, runs and writes one edition; returns the seconds that it ran. Nothing is written when it fails."""
-    notebook = make_edition(source, edition, repository)
-    folder = source.parent.parent
-    started = time.perf_counter()
-    run(notebook, folder)
-    seconds = time.perf_counter() - started
     nbformat.validate(notebook)
     text = nbformat.writes(notebook) + "\n"
     size = len(text.encode())
@@ -78,12 +102,28 @@ def build(source: Path, edition: Edition, target: Path, repository: str | None =
     return seconds
 
 
+def _reuse(notebook: NotebookNode, target: Path) -> None:
+    if not target.is_file():
+        raise BuildError(f"{target} does not exist, so there are no outputs to keep. Build without --keep-outputs.")
+    try:
+        keep_outputs(nbformat.read(target, as_version=4), notebook)
+    except ChangedCodeError as error:
+        raise BuildError(f"{error} Build without --keep-outputs.") from error
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python notebooks/tools/build.py", description=__doc__.split("\n")[0])
+    """Run the command line and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python notebooks/tools/build.py", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+    )
     parser.add_argument("names", nargs="*", help="the start of their names, as in 00 02; default: all")
     parser.add_argument("--folder", type=Path, default=Path("notebooks"), help="where they are (default: notebooks)")
     parser.add_argument("--repository", metavar="OWNER/NAME", help="repository on GitHub, for Binder and Colab badges")
+    parser.add_argument(
+        "--keep-outputs",
+        action="store_true",
+        help="do not run them: take the new text and keep the outputs; refused where code has changed its meaning",
+    )
     options = parser.parse_args(arguments)
     sources = find_sources(options.folder, options.names)
     if not sources:
@@ -92,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = 0
     for source in sources:
         try:
-            failed += _build_all(source, options.repository)
+            failed += _build_all(source, options.repository, options.keep_outputs)
         except SourceError as error:
             print(f"{source.stem}: {error}", file=sys.stderr)
             failed += 1
@@ -100,19 +140,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def find_sources(folder: Path, names: list[str]) -> list[Path]:
-    """The sources of the notebooks in a folder whose names start with one of `names`; all without names."""
+    """Return the sources in a folder whose names start with one of `names`; all of them without names."""
     sources = sorted((folder / "source").glob("[0-9][0-9]_*.py"))
     return [source for source in sources if source.stem.startswith(tuple(names))] if names else sources
 
 
-def _build_all(source: Path, repository: str | None) -> int:
+def _build_all(source: Path, repository: str | None, reuse_outputs: bool) -> int:
     places = targets(source)
     failed = 0
     for edition in EDITIONS:
         if edition not in places:
             continue
         try:
-            seconds = build(source, edition, places[edition], repository)
+            seconds = build(source, edition, places[edition], repository, reuse_outputs)
         except BuildError as error:
             print(f"{source.stem} ({edition}): not built.\n{error}", file=sys.stderr)
             failed += 1
@@ -120,16 +160,6 @@ def _build_all(source: Path, repository: str | None) -> int:
         size = places[edition].stat().st_size / 1000
         print(f"{source.stem:24} {edition:10} {seconds:6.1f} s {size:6.0f} kB", flush=True)
     return failed
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from nbconvert.exporters import SlidesExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from build import find_sources, targets, write_text
+from birefnet_lite.output import write_text
+from build import find_sources, targets
 from editions import MACHINE
 
 __all__ = ["main", "slides", "to_html"]
