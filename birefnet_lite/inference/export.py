@@ -16,7 +16,7 @@ from birefnet_lite.network.deformable import use_backend
 from birefnet_lite.network.deformable.operator import deform_conv2d
 from birefnet_lite.optimization import OptimizedBiRefNet, optimize
 
-__all__ = ["export_onnx", "export_program", "to_onnx"]
+__all__ = ["check_packages", "export_onnx", "export_program", "native_deform_conv", "to_onnx"]
 
 OPSET = 20
 LEAST_OPSET = {False: 19, True: 18}
@@ -50,7 +50,7 @@ def export_onnx(
     path = Path(path)
     if path.suffix != ".onnx":
         raise ValueError(f"The file is called {path.name!r}; its name must end in '.onnx'.")
-    _check_packages()
+    check_packages()
     _check_opset(opset, decomposed)
     height, width = network_size(model, size)
     program = to_onnx(export_program(model, (height, width)), opset, decomposed)
@@ -98,7 +98,7 @@ def to_onnx(
         input_names=["image"],
         output_names=["logits"],
         dynamic_shapes=({0: "batch"},),
-        custom_translation_table={operator: _in_grid_sample if decomposed else _native},
+        custom_translation_table={operator: _in_grid_sample if decomposed else native_deform_conv},
         verbose=False,
         optimize=False,  # trying all its rules on all nodes takes most of the time; runtimes have rules of their own
     )
@@ -118,7 +118,7 @@ class _Logits(nn.Module):
         return self.network(image).logits
 
 
-def _native(input, offset, mask, weight, bias, stride, padding, dilation, backend):
+def native_deform_conv(input, offset, mask, weight, bias, stride, padding, dilation, backend):
     """The operator as ONNX's own DeformConv, whose offsets are (dy, dx) for each tap, too."""
     from onnxscript import opset19 as op
 
@@ -185,7 +185,8 @@ def _in_grid_sample(input, offset, mask, weight, bias, stride, padding, dilation
     return total  # (B, O, H', W')
 
 
-def _check_packages() -> None:
+def check_packages() -> None:
+    """Raise `ImportError`, with the way to install them, where the packages of the extra `export` are missing."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ImportError(
