@@ -1,5 +1,7 @@
-"""For nbval, which runs the notebooks: their kernels neither read nor change the user's progress."""
+"""For nbval, which runs the notebooks: their kernels inherit these variables."""
 
 import os
 
-os.environ["BIREFNET_PROGRESS"] = "off"
+os.environ["BIREFNET_PROGRESS"] = "off"  # the user's progress is neither read nor changed
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")

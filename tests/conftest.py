@@ -1,9 +1,11 @@
-"""What all tests share."""
+"""Settings and fixtures of all tests, and the order in which the files run."""
 
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes of several threads each would wait for one another
+# Before torch is imported: one thread for each process (notebooks' kernels inherit it), and a thread that waits gives
+# its core to others soon, so that the tests take about as long on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import pytest
 import torch
@@ -14,7 +16,36 @@ from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
 os.environ["BIREFNET_PROGRESS"] = "off"  # nobody's progress is read or changed by a test
 
 
+# The longest-running files, longest first: the processes of pytest-xdist take files in this order and end together.
+LONGEST_FIRST = (
+    "test_export.py",
+    "10_explanation.ipynb",
+    "test_training_loop.py",
+    "test_optimize.py",
+    "test_tiles.py",
+    "test_lab.py",
+    "test_page.py",
+    "test_progress.py",
+    "08_training.ipynb",
+    "test_deformable_triton.py",
+    "test_notebook_00.py",
+    "test_packaging.py",
+    "12_capstone.ipynb",
+    "test_backbones.py",
+    "test_command_line.py",
+    "test_reference.py",
+    ".ipynb",  # starting a kernel and importing torch takes seconds
+)
+
+
+def duration_rank(item):
+    """The place of an item's file among the longest-running ones."""
+    name = item.path.name
+    return next((i for i, end in enumerate(LONGEST_FIRST) if name.endswith(end)), len(LONGEST_FIRST))
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=duration_rank)
     if best_device().type == "cpu":
         skip = pytest.mark.skip(reason="there is no accelerator on this machine")
         for item in items:

@@ -396,7 +396,7 @@ def test_train_hands_its_arguments_on(tmp_path, capsys):
 def python(*arguments, **options):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=120, **options
+        [sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=300, **options
     )
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
 from birefnet_lite.checkpoints import best_device, official_names, official_state_dict
-from birefnet_lite.checkpoints.infer_config import guess_config
+from birefnet_lite.checkpoints.infer_config import infer_config
 from birefnet_lite.training.losses import BiRefNetLoss
 
 EVAL_CASES = ("swin_v1_t", "resnet50", "variants")
@@ -101,7 +101,7 @@ def test_names_and_shapes_of_every_backbone(backbone):
     ours = {key: (list(value.shape), str(value.dtype).removeprefix("torch.")) for key, value in weights.items()}
     theirs = {key: (shape, dtype) for key, shape, dtype in reference_case.official_key_lists()[backbone]}
     assert ours == theirs
-    assert guess_config(weights) == model.config
+    assert infer_config(weights) == model.config
 
 
 def test_names_of_the_reference_cases():

@@ -36,7 +36,7 @@ def test_javascript_core_agrees_with_python(tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "# pass 9" in done.stdout
@@ -51,7 +51,7 @@ def test_the_joined_module_is_one_valid_module(tmp_path):
     path = tmp_path / "viewer.mjs"
     path.write_text(source)
     script = f"const m = await import({json.dumps(path.as_uri())}); console.log(Object.keys(m.default).join())"
-    done = subprocess.run([NODE, "--input-type=module", "-e", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([NODE, "--input-type=module", "-e", script], capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == "initialize,render", done.stderr
 
 

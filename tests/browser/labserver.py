@@ -62,14 +62,14 @@ class Lab:
 
     def kernels(self):
         """The kernels that run."""
-        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=30) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=120) as answer:
             return [kernel["id"] for kernel in json.load(answer)]
 
     def stop_kernels(self):
         """Stop them all."""
         for kernel in self.kernels():
             request = urllib.request.Request(f"{self.url}/api/kernels/{kernel}", method="DELETE")
-            urllib.request.urlopen(request, timeout=30).close()
+            urllib.request.urlopen(request, timeout=120).close()
 
 
 def start_lab(folder):
@@ -94,13 +94,12 @@ def start_lab(folder):
     log = (folder / "lab.log").open("w")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     lab = Lab(root, port)
-    for _ in range(600):
+    end = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < end:
         try:
             lab.kernels()
             return process, lab
         except OSError:
-            if process.poll() is not None:
-                break
             time.sleep(0.2)
     process.kill()
     raise RuntimeError(f"JupyterLab did not start: {(folder / 'lab.log').read_text()[-2000:]}")
@@ -121,11 +120,20 @@ def ask(page, code):
     )
 
 
+def wait_until(condition, page, seconds=120):
+    """Return as soon as `condition()` is true; `TimeoutError` where it is not within `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{condition} was not true within {seconds} seconds.")
+        page.wait_for_timeout(100)  # the page's events are handled meanwhile
+
+
 def stop_lab(process, server):
     """Stop the kernels, then the server."""
     server.stop_kernels()
     process.terminate()
     try:
-        process.wait(30)
+        process.wait(120)
     except subprocess.TimeoutExpired:
         process.kill()

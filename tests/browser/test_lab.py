@@ -1,6 +1,6 @@
 """The whole way once: a notebook in JupyterLab, a kernel, a model, a view that moves."""
 
-from labserver import ask
+from labserver import ask, wait_until
 
 TINY = """
 import numpy as np, torch, widgets
@@ -37,8 +37,7 @@ def test_two_views_and_a_slider_in_a_notebook(lab, lab_page):
     view.locator('button.bv-panel:has(canvas[data-layer="squeeze"])').click()
     view.locator('.bv-number[aria-label="Channel number"]').fill("3")
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="squeeze"][data-channel="3"]')
-    page.wait_for_timeout(300)
-    assert ask(page, "print(view.layer, view.channel)") == "squeeze 3"
+    wait_until(lambda: ask(page, "print(view.layer, view.channel)") == "squeeze 3", page)
     ask(page, "slider.value = 7")
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="squeeze"][data-channel="7"]')
     ask(page, "view.layer = 'logits'")
