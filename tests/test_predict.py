@@ -497,8 +497,9 @@ def test_forms_of_a_mask():
         (np.zeros((50, 70, 1), np.float32), ValueError, "H x W"),
         (np.full((50, 70), 1.5), ValueError, "1.5"),
         (np.full((50, 70), np.nan), ValueError, "nan"),
-        (np.zeros((50, 70), np.int64), TypeError, "int64"),
-        ("mask.png", TypeError, "str"),
+        (np.zeros((50, 70), np.complex64), TypeError, "complex64"),
+        ("no-such-mask.png", FileNotFoundError, "no-such-mask.png"),
+        (None, TypeError, "NoneType"),
     ],
 )
 def test_what_is_no_mask(mask, error, words):

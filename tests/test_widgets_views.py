@@ -12,10 +12,10 @@ from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.compare import compare_layers, outputs_of
 from birefnet_lite.analysis.targets import level_targets
 from birefnet_lite.config import BiRefNetConfig
+from birefnet_lite.inference.images import read_mask
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.refinement import masked_gradient_target
 from widgets import building
-from widgets.building import as_mask
 
 NARROW = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
 
@@ -263,7 +263,7 @@ def test_whole_networks_fit_into_a_page(model, photo):
 def test_a_mask_may_be_true_and_false(form):
     mask = np.zeros((6, 8), bool)
     mask[2:4, 3:6] = True
-    got = as_mask(form(mask))
+    got = read_mask(form(mask))
     assert got.dtype == np.float32
     assert np.array_equal(got, mask.astype(np.float32))
 

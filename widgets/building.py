@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, from_numpy, nn
 from tqdm.auto import tqdm
 
-from birefnet_lite.analysis import Activations, as_photo, capture
+from birefnet_lite.analysis import Activations, capture
+from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import device_and_dtype
 from widgets.arrays import cell
 from widgets.memory import register
@@ -77,14 +77,7 @@ def reference_mask(activations: Activations, mask: Any) -> tuple[NDArray[np.floa
     """The mask that channels are held against, soft (H, W), and what it is."""
     if mask is None:
         return activations.mask, "predicted mask"
-    return as_mask(mask), "given mask"
-
-
-def as_mask(mask: Any) -> NDArray[np.float32]:
-    """Any form of a mask as float32 (H, W) in [0, 1]: what a photo can be, and True for the object."""
-    if isinstance(mask, Tensor | np.ndarray) and mask.dtype in (bool, torch.bool):
-        mask = np.asarray(mask, np.float32)
-    return as_photo(mask)[..., 0].astype(np.float32) / 255
+    return read_mask(mask), "given mask"
 
 
 def fit_mask(mask: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

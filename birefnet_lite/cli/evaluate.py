@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torchvision.transforms.functional import to_pil_image, to_tensor
+from torchvision.transforms.functional import to_pil_image
 
 from birefnet_lite.cli import CommandError, load_model, one_line
-from birefnet_lite.inference.images import read_photo
+from birefnet_lite.inference.images import read_mask, read_photo, to_tensor
 from birefnet_lite.inference.predict import network_size, segment
 from birefnet_lite.synthetic import held_out_scenes
-from birefnet_lite.training.evaluate import Pair, Scores, evaluate, read_mask
+from birefnet_lite.training.evaluate import Pair, Scores, evaluate
 from birefnet_lite.training.folder import csv_pairs, folder_pairs
 from birefnet_lite.training.validation import contact_sheet
 
@@ -53,8 +53,7 @@ def picture_of_worst(model: torch.nn.Module, pairs: list[Pair], scores: Scores, 
     for score in scores.worst(WORST):
         pair = by_name[score.name]
         image = to_tensor(read_photo(pair.image).pixels)  # (3, H, W) in [0, 1]
-        mask = torch.as_tensor(read_mask(pair.mask)).float()[None]  # (1, H, W)
-        mask = mask / 255 if mask.max() > 1 else mask
+        mask = torch.from_numpy(read_mask(pair.mask))[None]  # (1, H, W)
         prediction = torch.from_numpy(segment(model, pair.image, size=size))[None]
         rows.append(contact_sheet(image[None], mask[None], prediction[None], columns=1, side=192))
     return to_pil_image(torch.cat([torch.cat(rows[i : i + 6], dim=2) for i in range(0, len(rows), 6)], dim=1))

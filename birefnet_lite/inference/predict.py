@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from birefnet_lite.inference.cutout import estimate_foreground
-from birefnet_lite.inference.images import MAX_PIXELS, Photo, read_photo
-from birefnet_lite.inference.images import normalise as normalise_tensor
+from birefnet_lite.inference.images import MAX_PIXELS, Photo, normalise, read_mask, read_photo, resize
+from birefnet_lite.network.birefnet import logits_of
 
 __all__ = [
     "MAX_PIXELS",
@@ -57,7 +57,7 @@ def cut_out(image: Any, mask: Any) -> Image.Image:
     Raises what `read_photo` raises, and `ValueError` or `TypeError` for a mask of another size, type or range.
     """
     photo = read_photo(image)
-    alpha = _read_mask(mask)
+    alpha = read_mask(mask, soft=True)
     if alpha.shape != photo.size:
         raise ValueError(
             f"The mask is {alpha.shape[0]} x {alpha.shape[1]} pixels and the photo {photo.size[0]} x {photo.size[1]} "
@@ -98,13 +98,6 @@ def network_size(model: nn.Module, size: int | tuple[int, int] | None = None) ->
     return height, width
 
 
-def normalise(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
-    """Pixels as the backbones expect them: (H, W, 3), uint8 or float in [0, 1], to a tensor (3, H, W), float32."""
-    scale = 255 if pixels.dtype == np.uint8 else 1
-    values = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / scale  # (3, H, W)
-    return normalise_tensor(values)
-
-
 def run_network(model: nn.Module, pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
     """The mask of pixels that have the network's size already: (H, W, 3) to float32 (H, W) in [0, 1].
 
@@ -114,8 +107,7 @@ def run_network(model: nn.Module, pixels: NDArray[np.uint8] | NDArray[np.float32
     image = normalise(pixels)[None]  # (1, 3, H, W)
     with evaluating(model), torch.inference_mode():
         output = model(image.to(device=device, dtype=dtype))
-        logits = output if isinstance(output, Tensor) else output[-1]
-        mask = logits.float().sigmoid().cpu().numpy()
+        mask = logits_of(output).float().sigmoid().cpu().numpy()
     wanted = (1, 1, *pixels.shape[:2])
     if mask.shape != wanted:
         raise ValueError(f"The model gives {mask.shape} for one image; a mask is {wanted}.")
@@ -127,38 +119,8 @@ def run_network(model: nn.Module, pixels: NDArray[np.uint8] | NDArray[np.float32
     return mask[0, 0]
 
 
-def resize(pixels: NDArray, height: int, width: int) -> NDArray:
-    """Bilinear, by Pillow: (h, w) or (h, w, 3) to (height, width) or (height, width, 3), of the same type."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    if pixels.ndim == 3 and pixels.dtype != np.uint8:
-        return np.dstack([resize(pixels[..., i], height, width) for i in range(3)])
-    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
-
-
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _read_mask(mask: Any) -> NDArray[np.float32]:
-    if isinstance(mask, Tensor):
-        mask = mask.detach().cpu()
-        mask = (mask.float() if mask.is_floating_point() else mask).numpy()
-    elif isinstance(mask, Image.Image):
-        mask = np.asarray(mask)
-    if not isinstance(mask, np.ndarray):
-        raise TypeError(f"A mask is an array, a tensor or a PIL image, not {type(mask).__name__}.")
-    if mask.ndim != 2:
-        raise ValueError(f"A mask is H x W, not {mask.shape}.")
-    if mask.dtype == bool:
-        return mask.astype(np.float32)
-    if mask.dtype == np.uint8:
-        return mask.astype(np.float32) / 255
-    if mask.dtype.kind != "f":
-        raise TypeError(f"A mask's values are float in [0, 1], uint8 or bool, not {mask.dtype}.")
-    if mask.size and not (mask.min() >= 0 and mask.max() <= 1):  # also false for NaN
-        raise ValueError(f"A float mask holds values in [0, 1], not {mask.min():.4g} to {mask.max():.4g}.")
-    return mask.astype(np.float32)
 
 
 def device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:

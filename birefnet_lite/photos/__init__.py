@@ -1,9 +1,12 @@
-"""Four photographs that scikit-image installs, with hand-made masks of their main object; README.md says more."""
+"""Sample photos with masks: four photos that scikit-image installs, and hand-made masks of their main objects."""
 
 from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+
+from birefnet_lite.inference.images import read_mask, read_photo
 
 PHOTOS = {
     "astronaut": "astronaut.png",
@@ -11,26 +14,35 @@ PHOTOS = {
     "coffee": "coffee.png",
     "motorcycle": "motorcycle_left.png",
 }
-"""Name of each photograph: its file in scikit-image's data folder."""
+"""Each photo's name, and its file in scikit-image's data folder."""
 
 
-def load_photo(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A photograph, the mask of its main object, and the pixels that a score should leave out.
+def load_photo(name: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Load a sample photo, the mask of its main object, and the pixels that a score should leave out.
 
-    Returns image (H, W, 3) uint8, mask (H, W) bool, ignore (H, W) bool; ignore is all False if
-    nothing is disputable. Needs no network. Raises ValueError for a name that is not in PHOTOS.
+    Needs no network connection.
+
+    Args:
+        name: A key of `PHOTOS`.
+
+    Returns:
+        image (H, W, 3) uint8; mask (H, W) bool; ignore (H, W) bool, all False where nothing is disputable.
+
+    Raises:
+        ValueError: There is no photo of that name.
     """
     if name not in PHOTOS:
         raise ValueError(f"no photograph {name!r} with a mask; choose one of {', '.join(PHOTOS)}")
-    image = read(files("skimage.data") / PHOTOS[name], "RGB")
+    with as_file(files("skimage.data") / PHOTOS[name]) as path:
+        image = read_photo(path).pixels.astype(np.uint8, copy=False)
     here = files("birefnet_lite.photos")
-    mask = read(here / f"{name}.png", "L") > 127
+    mask = _read_bool_mask(here / f"{name}.png")
     disputable = here / f"{name}.ignore.png"
-    ignore = read(disputable, "L") > 127 if disputable.is_file() else np.zeros_like(mask)
+    ignore = _read_bool_mask(disputable) if disputable.is_file() else np.zeros_like(mask)
     return image, mask, ignore
 
 
-def read(resource, mode: str) -> np.ndarray:
-    """Pixels of a picture inside a package."""
-    with as_file(resource) as path, Image.open(path) as picture:
-        return np.asarray(picture.convert(mode))
+def _read_bool_mask(resource: Traversable) -> NDArray[np.bool_]:
+    """The mask in a file of a package."""
+    with as_file(resource) as path:
+        return read_mask(path) > 0.5

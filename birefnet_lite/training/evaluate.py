@@ -9,12 +9,11 @@ from math import isnan, nan
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from birefnet_lite.inference.images import read_mask
 from birefnet_lite.metrics import CURVES, METRICS, measure
 
 DEFAULT_METRICS = (
@@ -148,18 +147,6 @@ def _write_csv(path: str | os.PathLike, heads: list[str], rows: list[list]) -> N
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def read_mask(mask: Any) -> Tensor | np.ndarray:
-    """A mask as numbers (H, W): paths and pictures are read; ValueError for one of more than 8 bits."""
-    if isinstance(mask, str | os.PathLike):
-        with Image.open(mask) as file:
-            return read_mask(file)
-    if isinstance(mask, Image.Image):
-        if mask.mode.startswith(("I", "F")):  # Pillow would cut these off at 255 without a word
-            raise ValueError(f"The mask has more than 8 bits a pixel (Pillow's mode {mask.mode}); save it with 8.")
-        return np.asarray(mask.convert("L"))
-    return mask
 
 
 def evaluate(

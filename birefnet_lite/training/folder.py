@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from birefnet_lite.inference.images import read_mask, read_photo, read_size, resize, to_tensor
 from birefnet_lite.synthetic.draws import Draws
 from birefnet_lite.training.augment import Augment
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 NO_LABEL = -100  # what torch.nn.functional.cross_entropy leaves out
-EXIF_ORIENTATION = 274
 
 
 class Sample(NamedTuple):
@@ -86,7 +84,7 @@ class FolderDataset(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         pair = self.pairs[index]
-        image, mask = read_image(pair.image, self.size), read_mask(pair.mask, self.size)
+        image, mask = read_pair(pair, self.size)
         label = NO_LABEL if pair.class_name is None else self.class_names.index(pair.class_name)
         return Sample(image, mask, torch.tensor(label), pair.image.stem)
 
@@ -192,49 +190,21 @@ def some_of(faults: list[str], most: int = 5) -> str:
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
-def opened(path: Path) -> Image.Image:
-    """An image file whose header was read."""
-    try:
-        return Image.open(path)
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
-
-
 def check_sizes(pair: Pair) -> None:
-    """Image and mask must have as many pixels each way, once the image is turned as its EXIF says."""
-    with opened(pair.image) as image, opened(pair.mask) as mask:
-        turned = image.getexif().get(EXIF_ORIENTATION, 1) >= 5
-        size = image.size[::-1] if turned else image.size
-        if size != mask.size:
-            raise ValueError(
-                f"{pair.mask} is {mask.size[0]}x{mask.size[1]} pixels but {pair.image} is {size[0]}x{size[1]}; "
-                "a mask must have the size of its image"
-            )
+    """Raise `ValueError` unless image and mask have as many pixels each way, both turned as their EXIF says."""
+    image, mask = read_size(pair.image), read_size(pair.mask)
+    if image != mask:
+        raise ValueError(
+            f"{pair.mask} is {mask[1]}x{mask[0]} pixels but {pair.image} is {image[1]}x{image[0]}; "
+            "a mask must have the size of its image"
+        )
 
 
-def loaded(path: Path, turn: bool = False) -> Image.Image:
-    """All pixels of an image file."""
-    with opened(path) as picture:
-        try:
-            picture.load()
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
-        return ImageOps.exif_transpose(picture) if turn else picture.copy()
-
-
-def read_image(path: Path, size: tuple[int, int] | None = None) -> Tensor:
-    """(3, H, W) in [0, 1], turned as EXIF says and scaled to size (height, width)."""
-    picture = loaded(path, turn=True).convert("RGB")
+def read_pair(pair: Pair, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+    """Image (3, H, W) and mask (1, H, W) in [0, 1], upright and resized to `size` (height, width)."""
+    pixels, mask = read_photo(pair.image).pixels, read_mask(pair.mask)
+    if mask.shape != pixels.shape[:2]:
+        check_sizes(pair)
     if size is not None:
-        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)  # averages where it makes smaller
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
-
-
-def read_mask(path: Path, size: tuple[int, int] | None = None) -> Tensor:
-    """(1, H, W) in [0, 1]: how much of each pixel is the object. Takes 1, 8 and 16 bits."""
-    picture = loaded(path)
-    most = 65535 if picture.mode.startswith("I") else 255
-    picture = picture.convert("F") if most > 255 else picture.convert("L").convert("F")
-    if size is not None:
-        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return (torch.from_numpy(np.array(picture))[None] / most).clamp(0, 1)
+        pixels, mask = resize(pixels, *size), resize(mask, *size).clip(0, 1)
+    return to_tensor(pixels), torch.from_numpy(mask)[None]

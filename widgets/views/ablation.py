@@ -11,9 +11,10 @@ from torch import from_numpy, nn
 from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.ablate import HOW, ablatable, ablate
 from birefnet_lite.analysis.inputs import Prepared
+from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import evaluating
 from birefnet_lite.metrics import iou, mae, s_measure
-from widgets.building import Size, as_mask, fit_mask, new_scene, run
+from widgets.building import Size, fit_mask, new_scene, run
 from widgets.memory import register
 from widgets.viewer import Viewer
 
@@ -31,7 +32,7 @@ def ablation(model: nn.Module, image: Any, mask: Any = None, size: Size = None) 
     question = "What does the mask lose without this part?"
     scene = new_scene("ablation", "Ablation", question, activations, model)
     before = activations.mask
-    truth = before if mask is None else fit_mask(as_mask(mask), *before.shape)
+    truth = before if mask is None else fit_mask(read_mask(mask), *before.shape)
     scene.columns = ["Whole\nnetwork", "Without\nthe parts", "Change"]
     scene.rows = [("Mask", ["whole", "without", "change"])]
     scene.extra = {

@@ -6,7 +6,8 @@ from torch import from_numpy, nn
 
 from birefnet_lite.analysis import Activations
 from birefnet_lite.analysis.targets import LevelTargets, image_laplacian, level_targets, perfect_side_logits
-from widgets.building import as_mask, fit_mask, new_scene, run
+from birefnet_lite.inference.images import read_mask
+from widgets.building import fit_mask, new_scene, run
 from widgets.memory import register
 from widgets.scene import PHOTO, Scene
 from widgets.viewer import Viewer
@@ -59,7 +60,7 @@ def gradient_targets(
             [f"Stage {stage}", f"{targets.grey_share:.0%}", f"{targets.floor:.4f}", f"{targets.edge_share:.1%}"]
         )
     if mask is not None:
-        fitted = from_numpy(fit_mask(as_mask(mask), *x.shape[-2:]))[None]
+        fitted = from_numpy(fit_mask(read_mask(mask), *x.shape[-2:]))[None]
         _add_target(scene, "given mask", level_targets(x, perfect_side_logits(fitted)), "given mask")
         given = [f"given mask.{name}" for name in ("original", "corrected")]
         scene.rows.append(("Given mask", [None, None, *given, None, None]))

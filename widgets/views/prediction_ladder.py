@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy, nn
 
+from birefnet_lite.inference.images import read_mask
 from birefnet_lite.metrics import iou, mae, s_measure
 from birefnet_lite.network.resize import resize
-from widgets.building import as_mask, fit_mask, limited, new_scene, run
+from widgets.building import fit_mask, limited, new_scene, run
 from widgets.memory import register
 from widgets.numbers import TIMES
 from widgets.scene import Scene
@@ -38,7 +39,7 @@ def prediction_ladder(
         "prediction_ladder", "Prediction ladder", "How does the mask grow from stage to stage?", activations, model
     )
     height, width = limited(activations.seen.shape[:2], 512)
-    truth = None if mask is None else fit_mask(as_mask(mask), height, width)
+    truth = None if mask is None else fit_mask(read_mask(mask), height, width)
     scene.columns = [
         f"{'Final mask' if title == 'final' else title.capitalize()}\n{x.shape[2]} {TIMES} {x.shape[1]}"
         for title, x in logits.items()
