@@ -25,9 +25,9 @@ import torch
 
 from birefnet_lite.course.ablations import METRICS, RESULTS, ablation_table
 from birefnet_lite.synthetic import SyntheticScenes
-from birefnet_lite.training.run import Training
 from birefnet_lite.training.settings import TrainSettings
-from birefnet_lite.training.validation import predict, score
+from birefnet_lite.training.training_loop import train
+from birefnet_lite.training.validation import mean_scores, predict_masks
 
 # What differs from the full network: fields of the configuration, and settings of the run.
 VARIANTS = {
@@ -70,11 +70,10 @@ def run(variant: str, seed: int, steps: int, side: int, batch: int) -> dict:
             tensorboard=False,
             **{"gradient_weight": 0.3, **changes},
         )
-        training = Training(settings)
-        training.run(progress=False)
+        trainer = train(settings, progress=False)
     scenes = SyntheticScenes((side, side), SCENE_SEED, DIFFICULTY).batch(SCENES, 0)
-    model = training.kept_model.eval()
-    values = score(predict(model, scenes.images), scenes.masks, METRICS)
+    model = trainer.kept_model.eval()
+    values = mean_scores(predict_masks(model, scenes.images), scenes.masks, METRICS)
     return {
         "variant": variant,
         "seed": seed,
@@ -82,7 +81,7 @@ def run(variant: str, seed: int, steps: int, side: int, batch: int) -> dict:
         "side": side,
         "batch": batch,
         **{name: f"{value:.4f}" for name, value in values.items()},
-        "minutes": f"{training.minutes:.1f}",
+        "minutes": f"{trainer.minutes:.1f}",
         "torch": torch.__version__,
         "machine": platform.machine(),
     }

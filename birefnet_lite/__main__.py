@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from importlib import import_module, metadata
 
-from birefnet_lite.cli import CommandError, complain
+from birefnet_lite.cli import CommandError, complain, train
 
 __all__ = ["main"]
 
@@ -17,10 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     `arguments` are those after the program's name. Wrong ones end in `SystemExit(2)`, as argparse does it.
     """
-    parser = _parser()
-    options, options.rest = parser.parse_known_args(arguments)
-    if options.rest and options.command != "train":
-        parser.error(f"unrecognized arguments: {' '.join(options.rest)}")
+    options = _parser().parse_args(arguments)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
@@ -74,8 +71,12 @@ def _parser() -> argparse.ArgumentParser:
         "exit status is 0 where all is well, 1 otherwise.",
     )
 
-    # The training loop reads its own arguments, `--help` too.
-    commands.add_parser("train", help="train a network as a CONFIG.toml says", add_help=False)
+    training = commands.add_parser(
+        "train",
+        help="train a network as a CONFIG.toml says",
+        description="Train as CONFIG says. A run that was stopped continues from its last checkpoint.",
+    )
+    train.add_arguments(training)
 
     evaluate = commands.add_parser(
         "evaluate",

@@ -12,8 +12,8 @@ from birefnet_lite.course import checks
 from birefnet_lite.network.resize import resize
 from birefnet_lite.training.losses import BiRefNetLoss
 from birefnet_lite.training.pixel_losses import iou_loss, iou_sum_loss
-from birefnet_lite.training.run import Training
 from birefnet_lite.training.settings import TrainSettings
+from birefnet_lite.training.trainer import Trainer
 
 
 def supervise(maps, mask, pixel_loss):
@@ -181,12 +181,12 @@ def test_a_right_step_is_that_of_the_training_loop(tmp_path):
         str(tmp_path), config=config, size=64, batch_size=2, warmup_steps=0, learning_rate=0.01, dropout=0.0,
         clip_norm=0.5, class_weight=0.5, ema_decay=0.0, seed=3,
     )  # fmt: skip
-    run = Training(settings)
+    run = Trainer(settings)
     model = deepcopy(run.plain_model)
     run.optimizer = run.accelerator.prepare(torch.optim.SGD(run.plain_model.parameters(), lr=0.01))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     criterion = BiRefNetLoss({"bce": 1.0, "iou": 1.0}, 1.0, "masked", 0.5)
-    batch = run.batches[0]
+    batch = run.data[0]
     values = run.train_step([batch])
     loss = train_step(model, criterion, optimizer, *batch, clip_norm=0.5)
     assert loss == pytest.approx(values["loss"], abs=1e-4)

@@ -381,7 +381,7 @@ def test_evaluate_on_held_out_scenes_shows_the_worst(checkpoint, tmp_path, capsy
 
 
 def test_train_hands_its_arguments_on(tmp_path, capsys):
-    pytest.importorskip("birefnet_lite.training.loop")
+    pytest.importorskip("birefnet_lite.training.training_loop")
     with pytest.raises(SystemExit) as raised:
         main(["train", "--help"])
     assert raised.value.code == 0

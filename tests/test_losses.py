@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from birefnet_lite.training import pixel_losses
 from birefnet_lite.training.losses import BiRefNetLoss, GradientLoss, PixelLoss
 from birefnet_lite.training.pixel_losses import PIXEL_LOSSES, iou_loss, iou_patch_loss, ssim_loss
-from birefnet_lite.training.recipes import RECIPES, repaired, weights_at
+from birefnet_lite.training.recipes import RECIPES, repaired_weights, weights_at
 
 REFERENCE = Path(__file__).parent / "reference" / "swin_v1_t_train.npz"
 Output = namedtuple("Output", "class_logits gradient_targets gradient_logits side_logits logits")
@@ -52,7 +52,7 @@ def test_pixel_and_gradient_loss_are_the_originals(reference):
 
 def test_repaired_recipe_keeps_the_originals_value_up_to_epsilon(reference):
     original = PixelLoss(RECIPES["DIS5K"].weights)
-    mended = PixelLoss(repaired(RECIPES["DIS5K"].weights, batch_size=2))
+    mended = PixelLoss(repaired_weights(RECIPES["DIS5K"].weights, batch_size=2))
     maps = (*reference["output"].side_logits, reference["output"].logits)
     difference = mended(maps, reference["mask"]).total / original(maps, reference["mask"]).total - 1
     assert 0 < abs(difference) < 1e-4
@@ -345,8 +345,3 @@ def test_every_recipe_can_be_trained_to_its_last_epoch(name):
         PixelLoss(weights_at(recipe, epoch))
     with pytest.raises(ValueError, match="count from 1"):
         weights_at(recipe, recipe.epochs + 1)
-
-
-def test_learning_rate_grows_with_the_root_of_the_batch():
-    assert RECIPES["DIS5K"].learning_rate(16) == pytest.approx(2e-4)
-    assert RECIPES["COD"].learning_rate(4) == pytest.approx(1e-5)

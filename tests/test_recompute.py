@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
-from birefnet_lite.training.recompute import Recomputed, recompute_activations, segments
+from birefnet_lite.training.recompute import RecomputingForward, recompute_activations, recomputed_modules
 
 NARROW = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 4, "gradient_channels": 4}
 
@@ -72,7 +72,7 @@ def test_less_than_half_is_kept(backbone, tiny_swin):
 
 def test_no_part_is_inside_another_and_blocks_are_found(tiny_swin):
     model = network("swin_v1_t")
-    parts = segments(model)
+    parts = recomputed_modules(model)
     assert len(parts) == 8 + 1 + 4 + 1  # blocks of the backbone, squeeze, stages, image branch
     inside = [set(part.modules()) for part in parts]
     assert sum(len(modules) for modules in inside) == len(set().union(*inside))
@@ -88,7 +88,9 @@ def test_a_copy_recomputes_itself():
     learn(copy)
     assert all(p.grad is None for p in model.parameters())
     own = set(copy.modules())
-    assert all(isinstance(part.forward, Recomputed) and part.forward.module in own for part in segments(copy))
+    assert all(
+        isinstance(part.forward, RecomputingForward) and part.forward.module in own for part in recomputed_modules(copy)
+    )
 
 
 def test_a_cumulative_average_survives():

@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 from birefnet_lite import CheckpointError
+from birefnet_lite.inference.images import normalise
 from birefnet_lite.synthetic import SyntheticScenes
-from birefnet_lite.training.ema import WeightAverage
-from birefnet_lite.training.report import Report
+from birefnet_lite.training.data_sources import TrainingData, iterate_parts, part_numbers
+from birefnet_lite.training.ema import EMA
+from birefnet_lite.training.run_log import RunLog
+from birefnet_lite.training.run_state import load_state, random_state, restore_random_state, save_state
 from birefnet_lite.training.settings import ROUND, TrainSettings
-from birefnet_lite.training.sources import Batches, normalise, numbers_of, stream
-from birefnet_lite.training.state import load_state, random_state, restore_random_state, save_state
-from birefnet_lite.training.validation import better, contact_sheet, score
+from birefnet_lite.training.validation import contact_sheet, is_better, mean_scores
 
 
 def small(**changes):
@@ -29,25 +30,25 @@ def same(a, b):
 @pytest.mark.parametrize("together", [1, 4])
 def test_a_batch_depends_on_its_number_alone(reuse, together):
     settings = small(reuse=reuse, batch_size=2, drawn_together=together)
-    one = Batches(settings, parts=1)
+    one = TrainingData(settings, parts=1)
     in_order = [one[i] for i in range(2 * ROUND + 2)]
     for number in (2 * ROUND - 1, 3, 2 * ROUND + 1, ROUND):
-        assert same(Batches(settings, parts=1)[number], in_order[number]), number
+        assert same(TrainingData(settings, parts=1)[number], in_order[number]), number
     different = {batch[1].sum().item() for batch in in_order}
     assert len(different) == len(in_order)
 
 
 def test_a_round_shows_each_scene_once_again():
     settings = small(reuse=2, batch_size=2)
-    batches = Batches(settings, parts=1)
-    batches.source.change = lambda images, masks, key: (images, masks)  # to recognise them
+    batches = TrainingData(settings, parts=1)
+    batches.source.augment = lambda images, masks, key: (images, masks)  # to recognise them
     scenes = [sorted(x.sum().item() for i in part for x in batches[i][0]) for part in (range(16), range(16, 32))]
     assert scenes[0] == scenes[1]
 
 
 def test_what_is_drawn_together_is_cut_in_order():
     settings = small(batch_size=4, drawn_together=4, difficulty=(0.5, 0.5))
-    batches = Batches(settings, parts=2)
+    batches = TrainingData(settings, parts=2)
     source = SyntheticScenes((64, 64), seed=settings.seed)
     for part in range(2):
         whole = source.batch(8, 2 * 4 + part, 0.5)  # the steps 4 to 7
@@ -58,37 +59,37 @@ def test_what_is_drawn_together_is_cut_in_order():
 
 
 def test_processes_and_parts_share_out_all_numbers():
-    shares = [numbers_of(2, 5, parts=6, rank=rank, accumulation=3) for rank in range(2)]
+    shares = [part_numbers(2, 5, parts=6, rank=rank, accumulation=3) for rank in range(2)]
     assert sorted(shares[0] + shares[1]) == list(range(12, 30))
     assert shares[1][:4] == [15, 16, 17, 21]
-    with pytest.raises(ValueError, match="does not part into 3"):
-        Batches(small(), parts=3)
+    with pytest.raises(ValueError, match="not divisible by 3"):
+        TrainingData(small(), parts=3)
 
 
 def test_the_small_size_comes_first():
-    batches = Batches(small(size=96, small_size=64, small_steps=3, batch_size=1), parts=1)
+    batches = TrainingData(small(size=96, small_size=64, small_steps=3, batch_size=1), parts=1)
     assert [batches[i][0].shape[-1] for i in (2, 3)] == [64, 96]
 
 
 def test_workers_prepare_the_same_batches_and_leave_the_random_state_alone():
-    batches = Batches(small(batch_size=1), parts=1)
+    batches = TrainingData(small(batch_size=1), parts=1)
     before = torch.get_rng_state()
-    prepared = list(stream(batches, [7, 3], workers=1))
+    prepared = list(iterate_parts(batches, [7, 3], workers=1))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(same(a, batches[i]) for a, i in zip(prepared, (7, 3), strict=True))
 
 
 def test_a_thread_prepares_the_same_batches_ahead():
-    batches = Batches(small(batch_size=1), parts=1)
+    batches = TrainingData(small(batch_size=1), parts=1)
     numbers = [7, 3, 8, 1, 0]
     for ahead in (1, 3, 9):
-        prepared = list(stream(batches, numbers, ahead=ahead))
+        prepared = list(iterate_parts(batches, numbers, ahead=ahead))
         assert len(prepared) == 5
         assert all(same(a, batches[i]) for a, i in zip(prepared, numbers, strict=True))
 
 
 def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_used(monkeypatch):
-    batches, asked = Batches(small(batch_size=1), parts=1), []
+    batches, asked = TrainingData(small(batch_size=1), parts=1), []
 
     def broken(n, number, difficulty):
         asked.append(number)
@@ -96,7 +97,7 @@ def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_used(monkeyp
 
     monkeypatch.setattr(batches.source, "batch", broken)
     with pytest.raises(MemoryError, match="no room for 4"):
-        next(stream(batches, list(range(4, 100)), ahead=2))
+        next(iterate_parts(batches, list(range(4, 100)), ahead=2))
     assert len(asked) <= 4  # those ahead, and no more
 
 
@@ -110,7 +111,7 @@ def test_images_are_normalised_as_torchvision_does():
 
 def test_the_average_of_weights_is_the_sum_that_defines_it():
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
-    average = WeightAverage(model)
+    average = EMA(model)
     history, counters = [model[0].weight.detach().double().clone()], []
     for _ in range(4):
         model(torch.randn(4, 3, 5, 5))
@@ -161,12 +162,12 @@ def test_random_numbers_go_on_where_they_were():
 
 
 def test_a_log_drops_what_will_be_written_again(tmp_path):
-    report = Report(tmp_path, 0, tensorboard=False)
+    log = RunLog(tmp_path, 0, tensorboard=False)
     for step in (1, 2, 3):
-        report.numbers("train", step, {"loss": step / 3})
+        log.write_values("train", step, {"loss": step / 3})
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 4, "ki')  # killed while writing
-    Report(tmp_path, 2, tensorboard=False).numbers("train", 3, {"loss": 9.0})
+    RunLog(tmp_path, 2, tensorboard=False).write_values("train", 3, {"loss": 9.0})
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["step"], line["loss"]) for line in lines] == [(1, 0.333333), (2, 0.666667), (3, 9.0)]
 
@@ -174,12 +175,12 @@ def test_a_log_drops_what_will_be_written_again(tmp_path):
 def test_scores_tell_a_perfect_mask_from_an_empty_one():
     masks = torch.zeros(2, 1, 32, 32)
     masks[:, :, 8:24, 8:24] = 1
-    assert score(masks, masks)["iou"] == 1
-    assert score(masks, masks)["mae"] == 0
-    assert score(torch.zeros_like(masks), masks)["mae"] == pytest.approx(0.25)
-    assert better("iou", 0.5, None)
-    assert better("iou", 0.5, 0.4)
-    assert not better("mae", 0.5, 0.4)
+    assert mean_scores(masks, masks)["iou"] == 1
+    assert mean_scores(masks, masks)["mae"] == 0
+    assert mean_scores(torch.zeros_like(masks), masks)["mae"] == pytest.approx(0.25)
+    assert is_better("iou", 0.5, None)
+    assert is_better("iou", 0.5, 0.4)
+    assert not is_better("mae", 0.5, 0.4)
 
 
 def test_a_contact_sheet_puts_three_pictures_below_each_other():

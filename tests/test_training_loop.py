@@ -13,10 +13,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from birefnet_lite import load
-from birefnet_lite.training.loop import Diverged, Training, main, train
+from birefnet_lite.__main__ import main
+from birefnet_lite.training.model_setup import has_fast_bfloat16
+from birefnet_lite.training.run_state import load_state
 from birefnet_lite.training.settings import TrainSettings
-from birefnet_lite.training.setup import bfloat16_is_fast
-from birefnet_lite.training.state import load_state
+from birefnet_lite.training.trainer import Diverged, Trainer
+from birefnet_lite.training.training_loop import run_training, train
 
 SMALL = {"backbone": "convnet_n", "inter_channels": 8, "aspp_channels": 8, "image_channels": 4}
 HERE = Path(__file__).parent
@@ -91,7 +93,7 @@ def test_a_run_is_not_taken_for_another(tmp_path):
     with pytest.raises(ValueError, match=r"learning_rate \(0.001, now 0.5\)"):
         train(settings(tmp_path, steps=1, learning_rate=0.5), progress=False)
     assert train(settings(tmp_path, steps=2, learning_rate=0.5), changed=True, progress=False).step == 2
-    assert Training(settings(tmp_path)).step == 0
+    assert Trainer(settings(tmp_path)).step == 0
 
 
 def test_recomputed_activations_change_no_number(tmp_path):
@@ -100,11 +102,11 @@ def test_recomputed_activations_change_no_number(tmp_path):
         for on in (False, True)
     ]
     assert_same(*(run.plain_model.state_dict() for run in runs))
-    assert_same(*(run.average.model.state_dict() for run in runs))
+    assert_same(*(run.ema.model.state_dict() for run in runs))
 
 
 def test_divergence_names_the_step_and_leaves_the_last_good_state(tmp_path, monkeypatch):
-    run = Training(settings(tmp_path))
+    run = Trainer(settings(tmp_path))
     right = run.loss.forward
 
     def wrong(output, mask, labels):
@@ -113,16 +115,16 @@ def test_divergence_names_the_step_and_leaves_the_last_good_state(tmp_path, monk
 
     monkeypatch.setattr(run.loss, "forward", wrong)
     with pytest.raises(Diverged, match="at step 3"):
-        run.run(progress=False)
+        run_training(run, progress=False)
     state = load_state(tmp_path / "last.pt")
     assert state["step"] == 2
     assert all(value.isfinite().all() for value in state["model"].values())
 
 
 def test_what_is_frozen_does_not_move(tmp_path):
-    run = Training(settings(tmp_path, freeze_backbone=True, freeze_batch_norm=True, plain_steps=6, steps=2))
+    run = Trainer(settings(tmp_path, freeze_backbone=True, freeze_batch_norm=True, plain_steps=6, steps=2))
     before = {name: value.clone() for name, value in run.plain_model.state_dict().items()}
-    run.run(progress=False)
+    run_training(run, progress=False)
     moved = {name for name, value in run.plain_model.state_dict().items() if not torch.equal(value, before[name])}
     assert not any("running" in name or "num_batches" in name for name in moved)
     assert not any(name.startswith("encoder.backbone") for name in moved)
@@ -134,17 +136,17 @@ def test_what_is_frozen_does_not_move(tmp_path):
 def test_plain_steps_compute_what_new_deformable_convolutions_do(tmp_path):
     losses = []
     for plain_steps in (0, 1):
-        run = Training(settings(tmp_path, plain_steps=plain_steps, dropout=0.0))
-        losses.append(run.train_step([run.batches[0]])["loss"])
-        run.train_step([run.batches[1]])
+        run = Trainer(settings(tmp_path, plain_steps=plain_steps, dropout=0.0))
+        losses.append(run.train_step([run.data[0]])["loss"])
+        run.train_step([run.data[1]])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     offsets = [module.offset_conv.weight for module in run.plain_model.modules() if hasattr(module, "offset_conv")]
     assert all(weight.abs().max() > 0 for weight in offsets)  # the second step was no longer plain
 
 
 def test_it_learns(tmp_path):
-    run = Training(settings(tmp_path, steps=30, learning_rate=3e-3, dropout=0.0, batch_size=4, precision="bf16"))
-    part = run.batches[0]
+    run = Trainer(settings(tmp_path, steps=30, learning_rate=3e-3, dropout=0.0, batch_size=4, precision="bf16"))
+    part = run.data[0]
     losses = [run.train_step([part])["loss"] for _ in range(25)]
     assert min(losses[-3:]) < 0.6 * losses[0]
 
@@ -159,9 +161,9 @@ def test_it_learns(tmp_path):
         ({}, False),
     ],
 )
-def test_automatic_precision_is_bfloat16_where_the_processor_multiplies_it(tmp_path, monkeypatch, capabilities, fast):
+def test_automatic_precision_follows_the_processor(tmp_path, monkeypatch, capabilities, fast):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    run = Training(settings(tmp_path, precision="auto"))
+    run = Trainer(settings(tmp_path, precision="auto"))
     with run.autocast():
         found = (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
     assert found == (torch.bfloat16 if fast else torch.float32)
@@ -169,14 +171,14 @@ def test_automatic_precision_is_bfloat16_where_the_processor_multiplies_it(tmp_p
 
 def test_automatic_precision_is_float32_where_nothing_is_known_of_the_processor(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)  # as in older versions
-    assert not bfloat16_is_fast(torch.device("cpu"))
+    assert not has_fast_bfloat16(torch.device("cpu"))
 
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_automatic_precision_asks_the_graphics_card(monkeypatch, fast):
     asked = []
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: asked.append(options) or fast)
-    assert bfloat16_is_fast(torch.device("cuda")) is fast
+    assert has_fast_bfloat16(torch.device("cuda")) is fast
     assert asked == [{"including_emulation": False}]
 
 
@@ -195,20 +197,20 @@ def test_the_command_trains_on_a_folder(tmp_path, capsys):
         "accumulation = 1\nsteps = 3\nvalidate_every = 2\nvalidation_images = 3\n"
     )
     output, data = str(tmp_path / "out"), str(tmp_path / "data")
-    assert main([str(config), "--output", output, "--folder", data]) == 0
+    assert main(["train", str(config), "--output", output, "--folder", data]) == 0
     assert "3 of 3 steps" in capsys.readouterr().out
     log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log if line["kind"] == "validation"] == [0, 2, 3]
     assert any((tmp_path / "out" / "logs").iterdir())
-    assert main([str(config), "--output", output]) == 2
+    assert main(["train", str(config), "--output", output]) == 2
     assert "other settings: data" in capsys.readouterr().err
 
 
 def test_classes_need_a_head(tmp_path):
     with pytest.raises(ValueError, match="no class head"):
-        Training(settings(tmp_path, config=SMALL | {"auxiliary_classification": False}))
+        Trainer(settings(tmp_path, config=SMALL | {"auxiliary_classification": False}))
     with pytest.raises(ValueError, match="class head for 5"):
-        Training(settings(tmp_path, config=SMALL | {"num_classes": 5}))
+        Trainer(settings(tmp_path, config=SMALL | {"num_classes": 5}))
 
 
 def test_two_processes_give_the_gradient_of_one(tmp_path):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from birefnet_lite.training.schedule import difficulty_at, ema_decay_at, learning_rate_at, loss_weights_at
+from birefnet_lite.training.schedules import difficulty_at, ema_decay_at, learning_rate_at, loss_weights_at
 from birefnet_lite.training.settings import TrainSettings, find_settings, read_settings, shipped
 
 

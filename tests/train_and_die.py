@@ -6,17 +6,18 @@ import sys
 
 from test_training_loop import settings
 
-from birefnet_lite.training.loop import Training
+from birefnet_lite.training.trainer import Trainer
+from birefnet_lite.training.training_loop import run_training
 
-run = Training(settings(sys.argv[1]))
-step = run.train_step
+trainer = Trainer(settings(sys.argv[1]))
+step = trainer.train_step
 
 
-def deadly(parts):
-    if run.step == int(sys.argv[2]) - 1:
+def kill_at_step(parts):
+    if trainer.step == int(sys.argv[2]) - 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return step(parts)
 
 
-run.train_step = deadly
-run.run(progress=False)
+trainer.train_step = kill_at_step
+run_training(trainer, progress=False)

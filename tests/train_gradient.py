@@ -10,16 +10,16 @@ from pathlib import Path
 import torch
 from test_training_loop import settings
 
-from birefnet_lite.training.loop import Training
-from birefnet_lite.training.sources import Batches
+from birefnet_lite.training.data_sources import TrainingData
+from birefnet_lite.training.trainer import Trainer
 
 folder = Path(sys.argv[1])
-run = Training(settings(folder, batch_size=4, freeze_batch_norm=True, dropout=0.0, clip_norm=0.0))
+run = Trainer(settings(folder, batch_size=4, freeze_batch_norm=True, dropout=0.0, clip_norm=0.0))
 gradients = {}
 run.optimizer.step = lambda: gradients.update(
     {name: p.grad.clone() for name, p in run.plain_model.named_parameters() if p.grad is not None}
 )
-halves = Batches(run.settings, parts=2)
+halves = TrainingData(run.settings, parts=2)
 parts = [halves[0], halves[1]]
 if run.accelerator.num_processes == 1:
     run.train_step([tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))])

@@ -1,18 +1,21 @@
-"""The exponential moving average of a model's weights, which scores better than the weights of any one step."""
+"""Exponential moving average (EMA) of a model's weights."""
 
 from copy import deepcopy
 
 import torch
 from torch import nn
 
-__all__ = ["WeightAverage"]
+__all__ = ["EMA"]
 
 
-class WeightAverage:
-    """A copy of `model` whose weights follow it slowly.
+class EMA:
+    """A copy of a model whose weights are the exponential moving average of the model's.
 
-    The statistics of batch norm are averaged with the weights: they describe what the weights of the last steps made,
-    and so belong to the same mean. Whole numbers, such as counters, are copied.
+    The running statistics of batch norms are averaged too, since they belong to the weights of the same steps.
+    Integers, such as the number of batches, are copied.
+
+    Attributes:
+        model: The averaged model, in evaluation mode and without gradients.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -20,7 +23,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module, decay: float) -> None:
-        """Move towards `model`: average = decay * average + (1 - decay) * weights."""
+        """One step: average = decay * average + (1 - decay) * weights."""
         averages, weights = self.model.state_dict(), model.state_dict()
         floating = [name for name, value in averages.items() if value.is_floating_point()]
         torch._foreach_lerp_([averages[n] for n in floating], [weights[n] for n in floating], 1 - decay)

@@ -1,8 +1,7 @@
-"""The loss weights and schedules under which the published models were trained, as data."""
+"""Recipes of the published models: pixel-loss weights and their change in the last epochs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import sqrt
 from typing import Literal
 
 _DIS = {"bce": 30.0, "iou_sum": 0.5, "ssim": 10.0}
@@ -12,10 +11,15 @@ _MATTING_PHASE = {"mse": 0.9, "ssim": 0.9}
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one published model was trained: pixel-loss weights, epochs, and the fine-tuning at the end.
+    """How one published model was trained.
 
-    ``finetune_factors`` multiply the weights in the last ``finetune_epochs`` of ``epochs``; ``base_learning_rate`` is
-    for a batch of four (AdamW, weight decay 0.01, constant, no warm-up and no clipping).
+    Attributes:
+        weights: Weights of the pixel losses.
+        epochs: Epochs in all.
+        finetune_epochs: Last epochs, in which the weights change.
+        finetune_factors: What the weights are multiplied by in those epochs.
+        base_learning_rate: For a batch of four; it grows with the square root of the batch size (AdamW, weight decay
+            0.01, constant, no warm-up and no clipping).
     """
 
     weights: Mapping[str, float]
@@ -23,12 +27,6 @@ class Recipe:
     finetune_epochs: int
     finetune_factors: Mapping[str, float] = field(default_factory=_REGION_PHASE.copy)
     base_learning_rate: float = 1e-5
-
-    def learning_rate(self, batch_size: int) -> float:
-        """The original's rule: it grows with the square root of the batch size, 1 at a batch of four."""
-        if batch_size < 1:
-            raise ValueError(f"The batch size is {batch_size}; it must be at least 1.")
-        return self.base_learning_rate * sqrt(batch_size / 4)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -44,15 +42,16 @@ RECIPES: dict[str, Recipe] = {
         finetune_factors=_MATTING_PHASE,
     ),
 }
-"""The published recipes by the original's task names. Each can be trained with the repaired ``iou`` instead: see
-:func:`repaired`."""
+"""The published recipes by the original's task names. `repaired_weights` gives weights for the repaired losses."""
 
 
-def repaired(weights: Mapping[str, float], batch_size: int = 4) -> dict[str, float]:
-    """The same weights with each original loss replaced by its repair (``iou_sum`` → ``iou`` and so on).
+def repaired_weights(weights: Mapping[str, float], batch_size: int = 4) -> dict[str, float]:
+    """The same weights with each original loss replaced by its repair (`iou_sum` by `iou` and so on).
 
-    ``iou`` is a mean where ``iou_sum`` adds up the batch, so its weight is multiplied by ``batch_size``, the batch that
-    the weights were made for, to keep the balance.
+    Args:
+        weights: Weights of pixel losses.
+        batch_size: The batch that the weights were made for. `iou` is a mean over the batch and `iou_sum` a sum, so
+            that its weight is multiplied by this number.
     """
     names = {"iou_sum": "iou", "iou_patch_original": "iou_patch", "structure_original": "structure"}
     factors = {"iou_sum": batch_size, "iou_patch_original": batch_size}
@@ -66,11 +65,18 @@ def repaired(weights: Mapping[str, float], batch_size: int = 4) -> dict[str, flo
 def weights_at(
     recipe: Recipe, epoch: int, epochs: int | None = None, schedule: Literal["compounding", "fixed"] = "compounding"
 ) -> dict[str, float]:
-    """The pixel-loss weights in ``epoch``, counted from 1, of a run of ``epochs`` (default: the recipe's own number).
+    """The pixel-loss weights in an epoch.
 
-    ``"compounding"`` is what the original does: the factors are applied anew at the start of every fine-tuning epoch,
-    so that a factor of 0.5 leaves a 32nd after five. ``"fixed"`` applies them once, which is what they look like.
-    Raises ValueError for an epoch outside the run.
+    Args:
+        recipe: The recipe.
+        epoch: Counted from 1.
+        epochs: Epochs in all; None for the recipe's own number.
+        schedule: `"compounding"` multiplies the weights again at the start of every fine-tuning epoch, as the original
+            does: a factor of 0.5 becomes 1/32 after five. `"fixed"` multiplies them once, as the original's settings
+            suggest.
+
+    Raises:
+        ValueError: The epoch is outside the run, or the schedule is unknown.
     """
     epochs = recipe.epochs if epochs is None else epochs
     if not 1 <= epoch <= epochs:

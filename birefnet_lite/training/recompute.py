@@ -1,4 +1,4 @@
-"""Activation checkpointing: a step of training in less memory, for the time of a second forward."""
+"""Recompute activations in the backward pass (activation checkpointing): less memory, more time."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,42 +11,42 @@ from torch.utils.checkpoint import checkpoint
 
 from birefnet_lite.network.birefnet import BiRefNet
 
-__all__ = ["recompute_activations", "segments"]
+__all__ = ["recompute_activations", "recomputed_modules"]
 
 
 def recompute_activations(model: BiRefNet, enable: bool = True) -> None:
-    """Let the blocks of the backbone and the stages of the decoder keep their inputs alone until the backward.
+    """Switch activation checkpointing on or off (Chen et al. 2016, arXiv 1604.06174).
 
-    Everything in between is computed again when gradients ask for it (Chen et al., 2016, arXiv 1604.06174), with the
-    same dropout; batch norms count every batch once. Outputs, gradients and statistics stay what they were. A forward
-    without gradients is not touched. `enable=False` takes it back.
+    Each block of the backbone and each stage of the decoder stores its inputs only. The backward pass runs it again,
+    with the same dropout and without updating batch norm statistics a second time. So outputs, gradients and statistics
+    are the same as without. A forward pass without gradients is not changed.
     """
-    for segment in segments(model):
+    for module in recomputed_modules(model):
         if enable:
-            segment.forward = Recomputed(segment)
+            module.forward = RecomputingForward(module)
         else:
-            segment.__dict__.pop("forward", None)  # back to the class's own
+            module.__dict__.pop("forward", None)  # the method of the class again
 
 
-def segments(model: BiRefNet) -> list[nn.Module]:
-    """The parts that are recomputed one at a time: the backbone's innermost blocks, squeeze, decoder stages."""
+def recomputed_modules(model: BiRefNet) -> list[nn.Module]:
+    """The modules that are recomputed one at a time: the backbone's innermost blocks, squeeze, decoder stages."""
     decoder = [*model.decoder.stages, model.squeeze, model.decoder.image_branch]
-    return [*_blocks(model.encoder.backbone), *(part for part in decoder if part is not None)]
+    return [*_innermost_blocks(model.encoder.backbone), *(part for part in decoder if part is not None)]
 
 
-def _blocks(module: nn.Module) -> list[nn.Module]:
-    """Members of lists that have parts, but no such list of their own: blocks, or a VGG's stages."""
+def _innermost_blocks(module: nn.Module) -> list[nn.Module]:
+    """Members of module lists that have children, but no such list in them: blocks, or the stages of a VGG."""
     found = []
     for child in module.children():
-        inner = _blocks(child)
+        inner = _innermost_blocks(child)
         if not inner and isinstance(module, nn.ModuleList | nn.Sequential) and len(list(child.children())):
             inner = [child]
         found += inner
     return found
 
 
-class Recomputed:
-    """In place of a module's `forward`. An object, not a closure: a copy of the module then calls itself."""
+class RecomputingForward:
+    """Replaces a module's `forward`. An object and not a closure, so that a deep copy of the module calls the copy."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -57,14 +57,14 @@ class Recomputed:
             return forward(*args, **kwargs)
         return checkpoint(forward, *args, use_reentrant=False, context_fn=self._contexts, **kwargs)
 
-    def _contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
-        """Around the first forward, and around the second."""
-        return nullcontext(), _statistics_kept(self.module)
+    def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Contexts for the first and for the second forward."""
+        return nullcontext(), _freeze_statistics(self.module)
 
 
 @contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    """The second forward sees the same batch: the running statistics have it already."""
+def _freeze_statistics(module: nn.Module) -> Iterator[None]:
+    """Keep batch norm statistics as they are: the first forward has updated them for this batch."""
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

@@ -431,7 +431,7 @@ step_checked
 
 # %%
 from birefnet_lite.course.picture import Picture, card
-from birefnet_lite.training.schedule import difficulty_at, learning_rate_at
+from birefnet_lite.training.schedules import difficulty_at, learning_rate_at
 from birefnet_lite.training.settings import find_settings, read_settings
 
 settings = read_settings(find_settings("nano"))
@@ -466,7 +466,7 @@ for n in (0, 1, 2, 5, 10):
 
 # %%
 from birefnet_lite import BiRefNet, BiRefNetConfig
-from birefnet_lite.training.setup import parameter_groups
+from birefnet_lite.training.model_setup import parameter_groups
 
 torch.manual_seed(0)
 student = BiRefNet(BiRefNetConfig.preset("nano").replace(aspp="plain"))
@@ -789,7 +789,7 @@ static(view)
 # | BCE, IoU, SSIM | objective function | `loss.py` | `training/pixel_losses.py` |
 # | `supervise` | multi-stage supervision | `loss.py`, `PixLoss` | `training/losses.py`, `PixelLoss` |
 # | `MyLoss` | objective function | `train.py` | `training/losses.py`, `BiRefNetLoss` |
-# | `train_step` | – | `train.py` | `training/run.py`, `Training.train_step` |
+# | `train_step` | – | `train.py` | `training/trainer.py`, `Trainer.train_step` |
 # | the recipes | experiments | `config.py`, `train.sh` | `training/recipes.py` |
 # | scenes | – | – | `training/synthetic/` |
 #

@@ -1,31 +1,37 @@
-"""What a run tells: a log of one JSON object a line, TensorBoard, and the pictures in it."""
+"""The log of a training run: `log.jsonl`, one JSON object per line, and optionally TensorBoard files."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
-__all__ = ["Report"]
+from birefnet_lite.output import write_text
+
+__all__ = ["RunLog"]
 
 
-class Report:
-    """Writes `log.jsonl` and, if asked to, TensorBoard's files in `logs/`.
+class RunLog:
+    """Writes `log.jsonl` and, if asked to, TensorBoard files in `logs/`.
 
-    A run that goes on from `step` drops what was logged after it, so that no step is there twice.
+    Entries after `step` are deleted: a run that resumes from there writes them again.
+
+    Args:
+        folder: The run's folder.
+        step: The step from which the run starts or resumes.
+        tensorboard: Write TensorBoard files too.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
         self._path = folder / "log.jsonl"
-        self._keep_up_to(step)
+        self._delete_entries_after(step)
         self._writer = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # a slow import
 
             self._writer = SummaryWriter(str(folder / "logs"), purge_step=step + 1)
 
-    def _keep_up_to(self, step: int) -> None:
+    def _delete_entries_after(self, step: int) -> None:
         if not self._path.exists():
             return
         kept = []
@@ -36,12 +42,10 @@ class Report:
                 continue
             if entry["step"] <= step:
                 kept.append(line + "\n")
-        unfinished = self._path.with_suffix(".part")
-        unfinished.write_text("".join(kept), encoding="utf-8")
-        os.replace(unfinished, self._path)
+        write_text(self._path, "".join(kept))
 
-    def numbers(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Log values under `kind` (such as "train"), at this step."""
+    def write_values(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Log numbers of a step under a kind such as `"train"`."""
         entry = {"step": step, "kind": kind} | {name: float(f"{value:.6g}") for name, value in values.items()}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
@@ -49,12 +53,12 @@ class Report:
             for name, value in values.items():
                 self._writer.add_scalar(f"{kind}/{name}", value, step)
 
-    def picture(self, name: str, step: int, image: Tensor) -> None:
-        """Show a picture (3, H, W) in [0, 1] in TensorBoard."""
+    def write_picture(self, name: str, step: int, image: Tensor) -> None:
+        """Show a picture (3, H, W) in [0, 1] in TensorBoard; without TensorBoard nothing is written."""
         if self._writer is not None:
             self._writer.add_image(name, image.clamp(0, 1), step)
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write what is still buffered."""
         if self._writer is not None:
             self._writer.close()
