@@ -1,9 +1,14 @@
 """Tiles, Laplacian and gradient targets against other libraries and brute force."""
 
+import subprocess
+import sys
+
 import kornia
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import correlate
 from torch import nn
 
 from birefnet_lite.checkpoints.official import new_patch_order
@@ -58,9 +63,24 @@ def test_old_weights_on_old_tiles_are_new_weights_on_new_tiles(grid):
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 32, 32), (1, 3, 33, 47), (1, 1, 3, 5)])
-def test_laplacian_equals_kornia(shape):
+def test_laplacian_is_the_mean_of_24_neighbours_minus_the_centre_halved(shape):
     image = torch.randn(shape, dtype=torch.float64)
-    torch.testing.assert_close(laplacian(image), kornia.filters.laplacian(image, 5), rtol=1e-12, atol=1e-12)
+    kernel = np.full((5, 5), 1 / 48)
+    kernel[2, 2] = -1 / 2
+    wanted = [[correlate(channel, kernel, mode="mirror") for channel in one] for one in image.numpy()]
+    torch.testing.assert_close(laplacian(image), torch.from_numpy(np.array(wanted)), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("target", [gradient_target, masked_gradient_target])
+def test_gradient_targets_compile_in_one_graph(target):
+    image, side = torch.randn(2, 3, 64, 96), torch.randn(2, 1, 4, 6)
+    compiled = torch.compile(target, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(image, side), target(image, side))
+
+
+def test_kornia_is_not_imported_before_a_gradient_target_is_computed():
+    code = "import sys, birefnet_lite.network.birefnet; sys.exit('kornia' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_original_target_reaches_the_side_output():

@@ -89,15 +89,19 @@ class OutwardReference(nn.Module):
 
 
 def laplacian(image: Tensor) -> Tensor:
-    """The 5x5 Laplacian of each channel, normalised: the mean of the 24 neighbours, less the centre, halved.
+    """The 5x5 Laplacian of each channel: the mean of the 24 neighbours minus the centre, halved.
 
-    The border is reflected. Shapes: (B, C, H, W) to (B, C, H, W); the unit is that of the image.
+    The border is reflected.
+
+    Args:
+        image: (B, C, H, W), of any unit.
+
+    Returns:
+        (B, C, H, W), in the unit of the image.
     """
-    channels = image.shape[1]
-    kernel = image.new_full((5, 5), 1 / 48)
-    kernel[2, 2] = -0.5
-    padded = F.pad(image, (2, 2, 2, 2), mode="reflect")
-    return F.conv2d(padded, kernel.expand(channels, 1, 5, 5), groups=channels)
+    import kornia.filters  # takes more than a second to import, and only training needs it
+
+    return kornia.filters.laplacian(image, 5, border_type="reflect", normalized=True)
 
 
 def gradient_target(image: Tensor, side_logits: Tensor) -> Tensor:
