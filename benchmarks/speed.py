@@ -5,10 +5,9 @@
     python benchmarks/speed.py --device cuda --dtype float16     one GPU, both under autocast
 
 A model is a preset or the name of a backbone. "Plain" is the network as the course builds it, with torchvision's
-deformable convolution, as the original has it. On a GPU `--optimized overlapped` works on both scales of the encoder at
-once, and `recorded` replays a CUDA graph (`recorded-overlapped`: both). `--save NAME` writes the table to
-benchmarks/results/speed-NAME.md, and the plot of time and memory over pixels beside it. Peak memory on a CPU is
-measured on Linux only. Run it on an idle machine.
+deformable convolution, as the original has it. `--save NAME` writes the table to benchmarks/results/speed-NAME.md, and
+the plot of time and memory over pixels beside it. Peak memory on a CPU is measured on Linux only. Run it on an idle
+machine.
 """
 
 import argparse
@@ -28,23 +27,20 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
 from birefnet_lite.config import PRESETS
-from birefnet_lite.network import deformable as deformable_room
-from birefnet_lite.optimization import RecordedBiRefNet, optimize, record
+from birefnet_lite.network.deformable import use_backend
+from birefnet_lite.optimization import optimize
 
 KINDS = ("plain", "optimized")
 RESULTS = Path(__file__).parent / "results"
 
 
-def build(name: str, kind: str, device: str, way: str = "eager") -> nn.Module:
-    """The network called `name`, with random weights; `way` is how the optimized one runs."""
+def build(name: str, kind: str, device: str) -> nn.Module:
+    """The network called `name`, with random weights."""
     torch.manual_seed(0)
     config = BiRefNetConfig.preset(name) if name in PRESETS else BiRefNetConfig(backbone=name)
     model = BiRefNet(config).eval()
     move_taps(model)
-    if kind == "plain":
-        return model.to(device)
-    model = optimize(model, overlap="overlapped" in way).to(device)
-    return record(model) if "recorded" in way else model
+    return (model if kind == "plain" else optimize(model)).to(device)
 
 
 def forward(model: nn.Module, kind: str, image: Tensor, dtype: torch.dtype) -> Callable[[], Tensor]:
@@ -52,22 +48,22 @@ def forward(model: nn.Module, kind: str, image: Tensor, dtype: torch.dtype) -> C
 
     def work() -> Tensor:
         half = torch.autocast(image.device.type, dtype) if dtype != torch.float32 else nullcontext()
-        with torch.inference_mode(), half, deformable_room.use_backend(backend):
+        with torch.inference_mode(), half, use_backend(backend):
             return model(image).logits
 
     return work
 
 
-def peak(name: str, side: int, kind: str, device: str, dtype: torch.dtype, way: str) -> float:
+def peak(name: str, side: int, kind: str, device: str, dtype: torch.dtype) -> float:
     """MiB that one forward takes at its peak, beyond the weights."""
-    work = forward(build(name, kind, device, way), kind, torch.randn(1, 3, side, side, device=device), dtype)
+    work = forward(build(name, kind, device), kind, torch.randn(1, 3, side, side, device=device), dtype)
     if device == "cuda":
         work()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work()
         return (torch.cuda.max_memory_allocated() - before) / MIB
-    forward(build(name, kind, device, way), kind, torch.randn(1, 3, 64, 64), dtype)()  # what the libraries keep
+    forward(build(name, kind, device), kind, torch.randn(1, 3, 64, 64), dtype)()  # what the libraries keep
     ctypes.CDLL(None).malloc_trim(0)
     high_water()
     before = resident()
@@ -78,8 +74,7 @@ def peak(name: str, side: int, kind: str, device: str, dtype: torch.dtype, way: 
 def peak_in_its_own_process(name: str, side: int, kind: str, args: argparse.Namespace) -> float:
     """Memory that an earlier measurement has touched would count as free, so each gets a process."""
     command = [sys.executable, __file__, "--threads", str(args.threads), "--device", args.device]
-    command += ["--dtype", args.dtype, "--optimized", args.optimized]
-    command += ["--peak", name, str(side), kind]
+    command += ["--dtype", args.dtype, "--peak", name, str(side), kind]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
@@ -170,17 +165,15 @@ def measure(name: str, side: int, args: argparse.Namespace) -> tuple[list[float]
     """Seconds and MiB of both kinds, and lines about the parts and the limits."""
     dtype = getattr(torch, args.dtype)
     image = torch.randn(1, 3, side, side, device=args.device)
-    models = [build(name, kind, args.device, args.optimized) for kind in KINDS]
+    models = [build(name, kind, args.device) for kind in KINDS]
     works = [forward(model, kind, image, dtype) for model, kind in zip(models, KINDS, strict=True)]
     times = by_turns(works, args.device, args.budget)
     wanted, got = (work().float() for work in works)
     notes = [f"{name}, {side} x {side}:", ""]
     notes.append(f"- largest difference {(got - wanted).abs().max() / wanted.abs().max():.1e} of the largest logit")
     for model, kind, work in zip(models, KINDS, works, strict=True):
-        if not isinstance(model, RecordedBiRefNet):  # a recording is one launch, with no parts to time or to count
-            notes.append(f"- {kind}: {shares(model, work, args.device)}")
-            if kind == "optimized":
-                notes.append(f"- {limits(work, times[1], args.device, dtype)}")
+        notes.append(f"- {kind}: {shares(model, work, args.device)}")
+    notes.append(f"- {limits(works[1], times[1], args.device, dtype)}")
     notes.append("")
     del models, works
     measurable = args.device == "cuda" or Path("/proc/self/clear_refs").exists()
@@ -212,8 +205,6 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", type=int, default=[256, 512, 1024])
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
-    ways = ("eager", "overlapped", "recorded", "recorded-overlapped")
-    parser.add_argument("--optimized", default="eager", choices=ways, help="how the optimized network runs")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--budget", type=float, default=30.0, help="seconds for each model and size, about")
     parser.add_argument("--save", metavar="NAME")
@@ -222,7 +213,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.peak:
         name, side, kind = args.peak
-        print(peak(name, int(side), kind, args.device, getattr(torch, args.dtype), args.optimized))
+        print(peak(name, int(side), kind, args.device, getattr(torch, args.dtype)))
         return
     head = f"{machine(args.device)}; torch {torch.__version__}; `{own_command(args.save)}`"
     lines = [head, "", "| model | side | plain | optimized | ratio | peak, plain | optimized | ratio |"]

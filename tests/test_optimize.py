@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from birefnet_lite import BiRefNet, BiRefNetConfig, load
 from birefnet_lite.inference.predict import segment
-from birefnet_lite.optimization import RecordedBiRefNet, optimize, record
+from birefnet_lite.optimization import optimize
 from birefnet_lite.optimization import swin as rewritten_swin
 from birefnet_lite.photos import PHOTOS, load_photo
 
@@ -235,63 +235,6 @@ def test_few_masks_are_kept(tiny_swin):
     assert len(optimized.encoder.backbone.layers[0]._known) == 4
 
 
-# ---- recorded forwards ----
-
-
-def counted_capture(taken):
-    """Stands in for a CUDA graph where there is no GPU: the same memory for input and output at every replay."""
-
-    def capture(model, example):
-        taken.append(tuple(example.shape))
-        still, logits = example.clone(), model(example).logits
-
-        def replay(image):
-            still.copy_(image)
-            logits.copy_(model(still).logits)
-            return logits
-
-        return replay
-
-    return capture
-
-
-def test_a_recording_serves_its_size_and_its_results_stay():
-    model = optimize(small())
-    taken = []
-    recorded = RecordedBiRefNet(model, most_sizes=2, capture=counted_capture(taken))
-    first, second = torch.randn(2, 1, 3, 64, 64)
-    kept = recorded(first).logits
-    assert torch.equal(recorded(second).logits, model(second).logits)
-    assert torch.equal(kept, model(first).logits)
-    assert taken == [(1, 3, 64, 64)]
-    for shape in [(1, 3, 96, 64), (1, 3, 64, 64), (1, 3, 64, 96), (1, 3, 64, 64), (1, 3, 96, 64)]:
-        x = torch.randn(shape)
-        assert torch.equal(recorded(x).logits, model(x).logits)
-    assert taken == [(1, 3, 64, 64), (1, 3, 96, 64), (1, 3, 64, 96), (1, 3, 96, 64)]  # the least lately used goes
-    with torch.autocast("cpu", torch.bfloat16):
-        recorded(first)
-    assert taken[-1] == (1, 3, 64, 64)
-    assert len(taken) == 5
-    photo = torch.rand(3, 50, 70)
-    assert abs(segment(recorded, photo, 64) - segment(model, photo, 64)).max() < 1e-6
-
-
-def test_what_cannot_be_recorded_is_refused():
-    with pytest.raises(ValueError, match=r"CUDA device; this one is on cpu\. Use the model as it is"):
-        record(optimize(small()))
-    with pytest.raises(ValueError, match=r"model\.eval\(\) first"):
-        record(small().train())
-    with pytest.raises(ValueError, match="at least one"):
-        RecordedBiRefNet(small(), most_sizes=0)
-    with pytest.raises(ValueError, match="for inference"):
-        RecordedBiRefNet(small()).train()
-
-
-def test_overlapping_changes_nothing_on_a_cpu():
-    model, x = small(), torch.randn(1, 3, 64, 96)
-    assert torch.equal(optimize(model, overlap=True)(x).logits, optimize(model)(x).logits)
-
-
 @pytest.mark.parametrize("name", PHOTOS)
 def test_float16_keeps_the_trained_mask(name):
     # bfloat16, with three bits less, does not. Nor does float16 with any weights: with those of other steps of the
@@ -301,17 +244,3 @@ def test_float16_keeps_the_trained_mask(name):
     assert (apart <= 1 / 255).mean() > 0.999
     assert apart.mean() < 0.2 / 255
     assert apart.any()
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs and streams need a GPU")
-@pytest.mark.parametrize("dtype", [None, torch.float16])
-@pytest.mark.parametrize("overlap", [False, True])
-def test_recorded_and_overlapped_forwards_on_a_gpu(overlap, dtype):
-    model = small().cuda()
-    recorded = record(optimize(model, overlap=overlap))
-    for shape in [(1, 3, 64, 96), (2, 3, 64, 64), (1, 3, 64, 96)]:
-        x = torch.randn(shape, device="cuda")
-        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)  # else convolutions of float32 round to TF32
-        with exact, torch.inference_mode(), torch.autocast("cuda", dtype, enabled=dtype is not None):
-            wanted, got = model(x).logits.float().sigmoid(), recorded(x).logits.float().sigmoid()
-        assert ((got - wanted).abs() <= (1 / 255 if dtype else 1e-4)).float().mean() > 0.999

@@ -14,6 +14,7 @@ from birefnet_lite.network.lateral import LateralBlock
 from birefnet_lite.network.refinement import InwardReference, OutwardReference
 from birefnet_lite.network.resize import resize as plain_resize
 from birefnet_lite.optimization import swin
+from birefnet_lite.optimization.aspp import DeformableBranch, rewrite_aspp
 from birefnet_lite.optimization.convolutions import (
     ComposedConv2d,
     ImageConv2d,
@@ -25,8 +26,7 @@ from birefnet_lite.optimization.convolutions import (
 )
 from birefnet_lite.optimization.decoder import Block, Image, Lateral, Level, Outward
 from birefnet_lite.optimization.encoder import OptimizedEncoder
-from birefnet_lite.optimization.pyramid import DeformableBranch, rewrite_pyramid
-from birefnet_lite.optimization.resampling import resize, resize_twice
+from birefnet_lite.optimization.resize import resize, resize_twice
 from birefnet_lite.optimization.swin import OptimizedAttention, OptimizedStage, find_windows
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -193,14 +193,14 @@ def test_deformable_branch(kernel_size, size, dtype):
 def test_pyramid(kind, batch_norm, size, dtype):
     pyramid = lively(kind(4, 5, channels=6, batch_norm=batch_norm), dtype)
     x = torch.randn(2, 4, *size, dtype=dtype)
-    assert_same(rewrite_pyramid(pyramid)(x), pyramid(x))
+    assert_same(rewrite_aspp(pyramid)(x), pyramid(x))
 
 
 def test_a_pyramid_of_ones_own_stays():
     own = DeformableASPP(4, channels=6)
     own.branches[1].conv = nn.Conv2d(4, 6, 1)
     for module in (own, nn.Identity()):
-        assert rewrite_pyramid(module) is module
+        assert rewrite_aspp(module) is module
 
 
 @DTYPES

@@ -6,7 +6,6 @@ merged, split and, where one of them acts on channels only and the other on pixe
 the weights or on the size alone need not be computed for each image.
 """
 
-from birefnet_lite.optimization.graphs import RecordedBiRefNet, record
-from birefnet_lite.optimization.network import OptimizedBiRefNet, optimize
+from birefnet_lite.optimization.birefnet import OptimizedBiRefNet, optimize
 
-__all__ = ["OptimizedBiRefNet", "RecordedBiRefNet", "optimize", "record"]
+__all__ = ["OptimizedBiRefNet", "optimize"]

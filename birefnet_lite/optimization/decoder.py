@@ -9,9 +9,9 @@ from birefnet_lite.network.blocks import BasicBlock, ResidualBlock
 from birefnet_lite.network.decoder import Decoder, DecoderStage
 from birefnet_lite.network.lateral import LateralBlock
 from birefnet_lite.network.refinement import ImageBranch, InwardReference, OutwardReference, image_to_tiles
+from birefnet_lite.optimization.aspp import rewrite_aspp
 from birefnet_lite.optimization.convolutions import Affine, ComposedConv2d, SummedConv2d, affine_of, build_conv, fold
-from birefnet_lite.optimization.pyramid import rewrite_pyramid
-from birefnet_lite.optimization.resampling import resize
+from birefnet_lite.optimization.resize import resize
 
 __all__ = ["Block", "Image", "Lateral", "Level", "OptimizedDecoder", "Outward", "Stage"]
 
@@ -92,7 +92,7 @@ class Block(nn.Module):
     def __init__(self, block: BasicBlock, widths: list[int], head: Affine | None = None) -> None:
         super().__init__()
         self.conv_in = SummedConv2d(fold(block.conv_in, block.norm_in), widths, like=block.conv_in)
-        self.aspp = rewrite_pyramid(block.aspp)
+        self.aspp = rewrite_aspp(block.aspp)
         conv_out = fold(block.conv_out, block.norm_out)
         self.conv_out = build_conv(conv_out if head is None else head.after(conv_out), like=block.conv_out)
         self.skip = None

@@ -8,7 +8,7 @@ from birefnet_lite.network.backbone.swin import SwinTransformer
 from birefnet_lite.network.encoder import Encoder
 from birefnet_lite.optimization.convolutions import fold_batch_norms
 from birefnet_lite.optimization.decoder import Level
-from birefnet_lite.optimization.resampling import resize, resize_twice
+from birefnet_lite.optimization.resize import resize, resize_twice
 from birefnet_lite.optimization.swin import rewrite_swin
 
 __all__ = ["OptimizedEncoder"]
@@ -24,9 +24,8 @@ class OptimizedEncoder(nn.Module):
     Shapes: image (B, 3, H, W) to three levels, finest first, and the deepest map with its context in front.
     """
 
-    def __init__(self, encoder: Encoder, strides: tuple[int, ...] | None, overlap: bool = False) -> None:
+    def __init__(self, encoder: Encoder, strides: tuple[int, ...] | None) -> None:
         super().__init__()
-        self.overlap = overlap
         self.backbone = encoder.backbone
         self.scales = encoder.multi_scale_input
         self.context_scales = encoder.context_scales
@@ -48,21 +47,11 @@ class OptimizedEncoder(nn.Module):
         return levels, torch.cat([x for maps in deep for x in maps], dim=1)  # (B, C, h, w)
 
     def _both(self, image: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
-        """The maps of the image and of the half-size image; on a GPU, if wanted, both at the same time."""
+        """The maps of the image and of the half-size image."""
         if self.scales == "none":
             return self.backbone(image), (None,) * 4
         small = resize(image, (image.shape[-2] // 2, image.shape[-1] // 2))
-        if not (self.overlap and image.is_cuda):
-            return self.backbone(image), self.backbone(small)
-        here, side = torch.cuda.current_stream(image.device), torch.cuda.Stream(image.device)
-        side.wait_stream(here)
-        with torch.cuda.stream(side):
-            half = self.backbone(small)
-        full = self.backbone(image)
-        here.wait_stream(side)
-        for used, by in ((small, side), *((x, here) for x in half)):
-            used.record_stream(by)  # else their memory would be free for others too soon
-        return full, half
+        return self.backbone(image), self.backbone(small)
 
     def _join(self, full: Tensor, half: Tensor | None, size: tuple[int, int]) -> list[Tensor]:
         """The maps of one level at `size`, to be concatenated."""

@@ -535,7 +535,7 @@ static(view)
 # | `lateral_conv` | lateral connections | `BasicLatBlk` | `lateral.py`, `LateralBlock` |
 # | `resize_matrix`, `enlarge` | – | `F.interpolate(..., align_corners=True)` | `lateral.py`, `resize` |
 # | `go_up` | reconstruction module | `Decoder.forward` | `decoder.py`, `DecoderStage` |
-# | `lateral_apart` | – | – | `rewrites/decoder.py`, `Lateral` |
+# | `lateral_apart` | – | – | `optimization/decoder.py`, `Lateral` |
 # | the neck | – | `pyramid_neck_x4` to `pyramid_neck_x1` | `lateral.py`, `PyramidNeck` |
 #
 # **Paper and code.** The original has a flag for the kind of lateral block, `lat_blk`, with one choice. The neck came

@@ -328,7 +328,7 @@ with torch.inference_mode():
 # **A convolution of a concatenation** is the sum of the convolutions of its parts. So the five views of an ASPP need
 # not lie side by side: each is projected and added as soon as it is there. Only one of them is in memory at a time.
 #
-# | rewrite in `birefnet_lite/rewrites/` | what it uses |
+# | rewrite in `birefnet_lite/optimization/` | what it uses |
 # |---|---|
 # | head and lateral blocks in front of the enlargement | section 4 |
 # | the batch norms behind convolutions folded, but for the first one | section 5; the first: section 11 |
@@ -608,54 +608,19 @@ else:
 # %% [markdown]
 # **`torch.compile`** writes operators of its own that do several steps while the numbers are in fast memory: an
 # addition, a scale and a ReLU cost one trip instead of three. It compiles anew for each size of image.
-#
-# **CUDA graphs** record all launches of one forward and replay them with a single one. That helps where the launches
-# take longer than the work, as in small networks. The price: one size, and always the same memory for input and output.
-# The package's `record` keeps a recording for each size. `optimize(model, overlap=True)` works on the two sizes of the
-# photo at the same time, so that the small one fills what the large one leaves idle.
-
-# %%
-def recorded(network, example):
-    """A function that copies an image into the recorded input and replays the forward."""
-    still = example.clone()
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side), torch.no_grad():
-        for _ in range(3):  # what is set up at the first calls must not be recorded
-            network(still)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph), torch.no_grad():
-        logits = network(still).logits
-
-    def replay(image):
-        still.copy_(image)
-        graph.replay()
-        torch.cuda.synchronize()
-        return logits
-
-    return replay
-
-# %% [markdown]
-# Both, and the overlap, beside the optimized network as it is.
 
 # %% tags=["machine"]
 if torch.cuda.is_available():
-    replay, compiled = recorded(nets[1], x), torch.compile(nets[1])
-    with torch.inference_mode():
-        print("the same mask:", bool(((replay(x).sigmoid() - nets[1](x).logits.sigmoid()).abs() <= 1 / 255).all()))
-    both = optimize(model, overlap=True).cuda()
-    works = [lambda n=n: on_gpu(n, x, torch.float32) for n in (nets[1], compiled, both)]
-    times = by_turns([*works, lambda: replay(x)])
-    for kind, time in zip(("compiled", "overlapped", "as a graph"), times[1:]):
-        print(f"{kind}: {times[0] / time:.2f} times as fast")
+    compiled = torch.compile(nets[1])
+    times = by_turns([lambda n=n: on_gpu(n, x, torch.float32) for n in (nets[1], compiled)])
+    print(f"compiled: {times[0] / times[1]:.2f} times as fast")
 else:
     print("There is no CUDA device here: nothing to run.")
 
 # %% [markdown]
 # Elsewhere than in PyTorch, `python -m birefnet_lite export nano nano.onnx` writes the optimized network as an ONNX
 # file. And a photo that is too large for the memory is seen in overlapping tiles; what that loses is said in
-# `birefnet_lite/tiles.py`.
+# `birefnet_lite/inference/tiled.py`.
 
 # %% [markdown]
 # ## 12 · Play with it
@@ -744,10 +709,10 @@ static(view)
 #
 # | here | paper | original code | `birefnet_lite` |
 # |---|---|---|---|
-# | `fold_batch_norm`, `compose_convolutions` | – | – | `rewrites/convolutions.py` |
-# | `convolve_first` in head and lateral blocks | – | – | `rewrites/decoder.py` |
-# | merged branches | – | – | `rewrites/pyramid.py` |
-# | `optimize` | – | – | `rewrites/network.py` |
+# | `fold_batch_norm`, `compose_convolutions` | – | – | `optimization/convolutions.py` |
+# | `convolve_first` in head and lateral blocks | – | – | `optimization/decoder.py` |
+# | merged branches | – | – | `optimization/aspp.py` |
+# | `optimize` | – | – | `optimization/birefnet.py` |
 # | half precision | – | `autocast` in `inference.py` | any network, `.half()` or `.bfloat16()` |
 # | `torch.compile` | – | `compile` in `config.py` | any network |
 #

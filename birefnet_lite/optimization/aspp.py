@@ -7,7 +7,7 @@ from birefnet_lite.network.aspp import ASPP, ASPPBranch, DeformableASPP
 from birefnet_lite.network.deformable import DeformableConv2d, deform_conv2d
 from birefnet_lite.optimization.convolutions import Affine, affine_of, build_conv, fold
 
-__all__ = ["DeformableBranch", "Pyramid", "rewrite_pyramid"]
+__all__ = ["DeformableBranch", "OptimizedASPP", "rewrite_aspp"]
 
 
 class DeformableBranch(nn.Module):
@@ -38,7 +38,7 @@ class DeformableBranch(nn.Module):
         return deform_conv2d(x, offset, self.conv.weight, self.conv.bias, padding=self.padding, mask=modulation)
 
 
-class Pyramid(nn.Module):
+class OptimizedASPP(nn.Module):
     """An ASPP in evaluation, without the concatenation: ReLU(s P cat(v_1, ..., v_n, pooled) + t), P the projection.
 
     - The projection of a concatenation is the sum of the projections of its parts, P_1 v_1 + ... + P_n v_n: each view
@@ -73,13 +73,13 @@ class Pyramid(nn.Module):
         return total.relu_().unflatten(2, (height, width))  # (B, out_channels, H, W)
 
 
-def rewrite_pyramid(pyramid: nn.Module) -> nn.Module:
-    """A `Pyramid` for an ASPP of either kind; any other module is returned as it is."""
+def rewrite_aspp(pyramid: nn.Module) -> nn.Module:
+    """An `OptimizedASPP` for an ASPP of either kind; any other module is returned as it is."""
     convs = {type(branch.conv) for branch in pyramid.branches} if isinstance(pyramid, ASPP | DeformableASPP) else set()
     if type(pyramid) is DeformableASPP and convs == {DeformableConv2d}:
         branches = [DeformableBranch(branch) for branch in pyramid.branches]
-        return Pyramid(pyramid, branches, [branch.conv.out_channels for branch in branches])
+        return OptimizedASPP(pyramid, branches, [branch.conv.out_channels for branch in branches])
     if type(pyramid) is ASPP and convs == {nn.Conv2d}:
         branches = [build_conv(fold(branch.conv, branch.norm), like=branch.conv) for branch in pyramid.branches]
-        return Pyramid(pyramid, branches, [branch.out_channels for branch in branches])
+        return OptimizedASPP(pyramid, branches, [branch.out_channels for branch in branches])
     return pyramid

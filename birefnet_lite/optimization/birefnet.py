@@ -7,21 +7,19 @@ from torch import Tensor, nn
 from birefnet_lite.network.birefnet import BiRefNet, BiRefNetOutput
 from birefnet_lite.network.blocks import BasicBlock, ResidualBlock
 from birefnet_lite.network.squeeze import SqueezeModule
+from birefnet_lite.optimization.aspp import rewrite_aspp
 from birefnet_lite.optimization.decoder import Block, OptimizedDecoder
 from birefnet_lite.optimization.encoder import OptimizedEncoder
-from birefnet_lite.optimization.pyramid import rewrite_pyramid
-from birefnet_lite.optimization.resampling import resize
+from birefnet_lite.optimization.resize import resize
 
 __all__ = ["OptimizedBiRefNet", "optimize"]
 
 
-def optimize(model: BiRefNet, *, overlap: bool = False) -> "OptimizedBiRefNet":
+def optimize(model: BiRefNet) -> "OptimizedBiRefNet":
     """A copy of the model for inference that computes the same numbers, up to rounding, in less time and memory.
 
     The model itself stays as it is, and weights that it learns later do not reach the copy. Convert before or after:
     `optimize(model).half()` folds the weights in float64 first and is the more exact way.
-    overlap: on a GPU, work on the two scales of the encoder at the same time. That takes more memory, and pays off
-    where one scale alone does not fill the GPU; on a CPU it changes nothing.
     Raises `TypeError` for anything but a `BiRefNet`, and `ValueError` for one that is in training mode.
     """
     if isinstance(model, OptimizedBiRefNet):
@@ -34,7 +32,7 @@ def optimize(model: BiRefNet, *, overlap: bool = False) -> "OptimizedBiRefNet":
             f"optimize rewrites a network in evaluation mode, and {training} is in training mode, where dropout and "
             "batch norms do something else for each batch. Call model.eval() first."
         )
-    return OptimizedBiRefNet(model, overlap)
+    return OptimizedBiRefNet(model)
 
 
 class OptimizedBiRefNet(nn.Module):
@@ -43,12 +41,12 @@ class OptimizedBiRefNet(nn.Module):
     It has no side outputs and cannot be trained, but gradients with respect to the image are there.
     """
 
-    def __init__(self, model: BiRefNet, overlap: bool = False) -> None:
+    def __init__(self, model: BiRefNet) -> None:
         super().__init__()
         self.config = model.config
         self.min_size = model.min_size
         strides = None if model.neck is None else model.neck.strides
-        self.encoder = OptimizedEncoder(deepcopy(model.encoder), strides, overlap)
+        self.encoder = OptimizedEncoder(deepcopy(model.encoder), strides)
         self.squeeze = None if model.squeeze is None else _rewrite_squeeze(deepcopy(model.squeeze))
         necks = None if model.neck is None else list(model.neck.projections)
         self.deepest = None if necks is None else deepcopy(necks[3])
@@ -79,6 +77,6 @@ def _rewrite_squeeze(squeeze: SqueezeModule) -> nn.Sequential:
     def rewrite(block: nn.Module) -> nn.Module:
         if isinstance(block, BasicBlock | ResidualBlock):
             return Block(block, [block.conv_in.in_channels])
-        return rewrite_pyramid(block)
+        return rewrite_aspp(block)
 
     return nn.Sequential(*(rewrite(block) for block in squeeze))
