@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import tempfile
 import warnings
 from collections.abc import Mapping
 from importlib import resources
@@ -19,6 +18,7 @@ from birefnet_lite.checkpoints.official import CheckpointError, check_fit, load_
 from birefnet_lite.checkpoints.published import PUBLISHED, PatchOrder, download, explain_unknown_name, published_name
 from birefnet_lite.config import PRESETS, BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
+from birefnet_lite.output import replace_atomically
 
 __all__ = ["best_device", "load", "not_finite", "save"]
 
@@ -27,10 +27,9 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
 def best_device() -> torch.device:
-    """The accelerator that is there: `cuda`, `mps`, else `cpu`."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """The accelerator of this machine (such as `cuda` or `mps`), or `cpu` where there is none."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")
 
 
 def load(
@@ -96,28 +95,13 @@ def save(model: BiRefNet, path: str | os.PathLike, dtype: torch.dtype | None = N
             f"{broken[0]} has numbers that are not finite{f' in {dtype}' if dtype else ''}, so nothing was written. A "
             "model that diverged, or was made half precision with numbers beyond its range, cannot be kept."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
+    with replace_atomically(path) as temporary:
         save_file(weights, temporary, metadata=metadata)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
     """Names of the tensors with infinite numbers or NaN in them."""
     return [name for name, value in weights.items() if not value.isfinite().all()]
-
-
-def _umask() -> int:
-    # There is no way to read it but to set it.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _load_file(path: Path, patch_order: PatchOrder | None, config: BiRefNetConfig | None) -> BiRefNet:

@@ -51,22 +51,23 @@ def affine_of(conv: nn.Conv2d) -> Affine:
     return Affine(weight, weight.new_zeros(len(weight)) if conv.bias is None else _exact(conv.bias))
 
 
-def fold(conv: nn.Conv2d, norm: nn.Module) -> Affine:
+def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d | nn.Identity) -> Affine:
     """A convolution and the batch norm behind it as one convolution.
 
     In evaluation a batch norm is gamma (y - mean) / sqrt(var + eps) + beta: with s = gamma / sqrt(var + eps), the
-    weight becomes s W and the bias s (b - mean) + beta. An `nn.Identity` in its place changes nothing.
+    weight becomes s W and the bias s (b - mean) + beta. An `nn.Identity` in place of the batch norm changes nothing.
     """
     weight, bias = affine_of(conv)
     if isinstance(norm, nn.Identity):
         return Affine(weight, bias)
-    scale = (_exact(norm.running_var) + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * _exact(norm.weight)
-    bias = scale * (bias - _exact(norm.running_mean))
-    if norm.bias is not None:
-        bias = bias + _exact(norm.bias)
-    return Affine(scale[:, None, None, None] * weight, bias)
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("A batch norm without running statistics cannot be folded.")
+    gamma = None if norm.weight is None else _exact(norm.weight)
+    beta = None if norm.bias is None else _exact(norm.bias)
+    fused = nn.utils.fusion.fuse_conv_bn_weights(
+        weight, bias, _exact(norm.running_mean), _exact(norm.running_var), norm.eps, gamma, beta
+    )
+    return Affine(*(parameter.detach() for parameter in fused))
 
 
 def fold_batch_norms(net: nn.Module) -> None:

@@ -6,6 +6,7 @@ Parameter names are those of the Swin authors' own code, which published weights
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 __all__ = ["SWIN_VARIANTS", "SwinTransformer", "shift_mask", "window_partition", "window_reverse"]
 
@@ -49,21 +50,6 @@ def shift_mask(height: int, width: int, window: int, shift: int, like: Tensor) -
     region = window_partition(region[None, :, :, None], window)[0, :, :, 0]  # (windows, N)
     apart = region[:, :, None] != region[:, None, :]  # (windows, N, N)
     return like.new_zeros(apart.shape).masked_fill(apart, float("-inf"))
-
-
-class DropPath(nn.Module):
-    """Stochastic depth: in training, leaves a residual branch out of a sample with probability `drop_prob`."""
-
-    def __init__(self, drop_prob: float) -> None:
-        super().__init__()
-        self.drop_prob = drop_prob
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.drop_prob == 0:
-            return x
-        keep = 1 - self.drop_prob
-        mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
-        return x * mask / keep
 
 
 class WindowAttention(nn.Module):
@@ -135,7 +121,7 @@ class SwinBlock(nn.Module):
         self.shift = shift
         self.norm1 = nn.LayerNorm(channels)
         self.attn = WindowAttention(channels, window, heads)
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = StochasticDepth(drop_path, mode="row")
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = MLP(channels)
 
