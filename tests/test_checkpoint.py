@@ -1,6 +1,7 @@
 """Files in and out, the original's names and layouts, published checkpoints, and what must be refused."""
 
 import json
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -107,6 +108,13 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         save(BiRefNet(SMALL), path)
     assert path.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_a_saved_file_has_the_permissions_of_any_new_file(tmp_path):
+    save(BiRefNet(SMALL), tmp_path / "model.safetensors")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_save_wants_a_safetensors_name(tmp_path):

@@ -96,7 +96,9 @@ def save(model: BiRefNet, path: str | os.PathLike, dtype: torch.dtype | None = N
             "model that diverged, or was made half precision with numbers beyond its range, cannot be kept."
         )
     with replace_atomically(path) as temporary:
+        permissions = temporary.stat().st_mode
         save_file(weights, temporary, metadata=metadata)
+        temporary.chmod(permissions)  # safetensors makes a file that only its owner may read
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
