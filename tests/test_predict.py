@@ -458,7 +458,7 @@ def test_estimates_do_not_depend_on_how_the_work_is_cut(monkeypatch):
     from birefnet_lite.inference import cutout
 
     whole = estimate_foreground(pixels, alpha).astype(int)
-    monkeypatch.setattr(cutout, "_ROWS", 16)
+    monkeypatch.setattr(cutout, "STRIP_PIXELS", 301 * 16)
     np.testing.assert_array_equal(estimate_foreground(pixels, alpha), whole)
     # On a smaller picture the colours are nearly those; in between, they are seen at all.
     monkeypatch.setattr(cutout, "ESTIMATE_PIXELS", 301 * 301 // 9)

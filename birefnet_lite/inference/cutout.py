@@ -1,4 +1,6 @@
-"""The colours of an object without those of what was behind it."""
+"""Foreground colours for cut-outs: the colours of an object without those of the background behind it."""
+
+import math
 
 import numpy as np
 import torch
@@ -8,116 +10,115 @@ from torch import Tensor
 
 __all__ = ["estimate_foreground"]
 
-# A pixel's colour counts as foreground by alpha, squared this often (to the power 16): hardly where some background
-# shows through.
+# Pixels are weighted by alpha**16, so that semi-transparent ones barely count: alpha is squared this many times.
 SQUARINGS = 4
-# Where a cell of a smaller picture holds one sure pixel in this many, its colour is kept.
-TRUST = 16
-# How strongly the fitted colours hold on to their estimates, against the pixel itself. 0 is not at all.
+# On the coarser levels of the pyramid, a cell keeps its own colour if one pixel in this many is opaque.
+CELLS_PER_OPAQUE_PIXEL = 16
+# How strongly the final colours are held to their estimates; 0 lets each pixel move freely.
 STIFFNESS = 0.4
-# The estimates are smooth, so that they are made on a smaller picture: it has at most this many pixels.
+# The estimates are smooth, so they are made on a smaller image with at most this many pixels.
 ESTIMATE_PIXELS = 2_000_000
-_ROWS = 512
+# The photo is processed in strips of about this many pixels, which fit the processor's cache.
+STRIP_PIXELS = 400_000
 
 
 def estimate_foreground(
     pixels: NDArray[np.uint8] | NDArray[np.float32], alpha: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
-    """The foreground colours F in the mixture I = alpha F + (1 - alpha) B that each pixel of a photo is.
+    """Estimate the foreground colours F in the mixture I = alpha F + (1 - alpha) B of every pixel.
 
-    Two steps. First F and B are estimated where they are unknown, from where they are seen alone: colours are averaged
-    into ever smaller pictures, each pixel weighted by how sure it is, and come back up where the finer picture is not
-    sure. Then each pixel moves both so that they mix to what the photo shows. Where alpha is 1, F is the photo; where
-    it is 0, F is what the nearest foreground looks like. A flat mask says nothing about the colours: F is the photo.
-    Shapes: pixels (H, W, 3), uint8 or float in [0, 1]; alpha (H, W) in [0, 1]; result (H, W, 3). The memory needed
-    beside the result is bounded, whatever the size. The mixture is that of Porter and Duff (1984); the same two terms,
-    solved together and more slowly, are in Germer et al., "Fast multi-level foreground estimation" (2020).
+    Two steps. First, smooth estimates of F and B are made from the pixels where they are visible alone: colours are
+    averaged over ever larger cells, weighted by alpha**16 or (1 - alpha)**16, and the coarse colours fill the fine
+    cells without weight. Second, F and B of each pixel move by the least squares step to a pair that mixes to the
+    photo. Where alpha is 1, F is the photo; where it is 0, F is the colour of the nearest foreground. A constant alpha
+    contains no information about the colours, so the photo is returned.
+
+    The mixture is that of Porter and Duff (1984). Germer et al., "Fast multi-level foreground estimation" (2020),
+    minimize the same two terms together, iteratively.
+
+    Args:
+        pixels: (H, W, 3), uint8 or float in [0, 1].
+        alpha: (H, W) in [0, 1].
+
+    Returns:
+        F as uint8 (H, W, 3). The additional memory is bounded, whatever the size of the photo.
     """
-    result = np.empty(pixels.shape, np.uint8)
+    height, width = alpha.shape
     least, most = float(alpha.min()), float(alpha.max())
-    flat = least == most
-    foreground = None if flat else _estimate(pixels, alpha, 0.0, most)
-    background = None if flat else _estimate(pixels, alpha, 1.0, 1 - least)
-    for start in range(0, alpha.shape[0], _ROWS):
-        rows = slice(start, start + _ROWS)
-        if flat:
-            result[rows] = _as_bytes(pixels[rows])
-            continue
-        a = alpha[rows]
-        strip = _nearest(foreground, alpha.shape, rows)
-        strip[a == 1] = _as_bytes(pixels[rows][a == 1])
-        y, x = np.nonzero((a > 0) & (a < 1))
-        a = a[y, x, None]  # (N, 1)
-        f, b = (_between(picture, alpha.shape, y + start, x) for picture in (foreground, background))  # (N, 3)
-        # The pair nearest to (f, b) that mixes to the photo; stiffness damps where it is both.
-        rest = _as_float(pixels[rows][y, x]) - a * f - (1 - a) * b
-        strip[y, x] = _as_bytes(f + rest * a / (a**2 + (1 - a) ** 2 + STIFFNESS * a * (1 - a)))
-        result[rows] = strip
+    result = np.empty(pixels.shape, np.uint8)
+    factor = math.ceil(math.sqrt(height * width / ESTIMATE_PIXELS))
+    rows = max(1, STRIP_PIXELS // (width * factor)) * factor
+    strips = [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
+    small = None
+    if least < most:
+        sums = [_weighted_cells(pixels[strip], alpha[strip], factor, least, most) for strip in strips]
+        foreground, background = (_fill(part) for part in torch.cat(sums, dim=2).split(4, dim=1))
+        small = torch.cat([foreground, foreground - background], dim=1)  # (1, 6, h, w)
+    for strip in strips:
+        image = _as_planes(pixels[strip])  # (3, rows, W)
+        if small is not None:
+            f, difference = _enlarge(small, factor, strip, width).split(3)  # (3, rows, W)
+            a = torch.from_numpy(alpha[strip])  # (rows, W)
+            b = 1 - a
+            # The pair nearest to (F, B) that mixes to the photo, damped where alpha is about 0.5.
+            gain = a / (a.square() + b.square() + STIFFNESS * a * b)
+            image = (image - f).addcmul_(difference, b).mul_(gain).add_(f)
+        levels = image.mul_(255).round_().clamp_(0, 255)
+        torch.from_numpy(result)[strip].permute(2, 0, 1).copy_(levels)
     return result
 
 
-def _estimate(pixels: NDArray, alpha: NDArray, other: float, most: float) -> NDArray[np.float32]:
-    """A smooth picture (h, w, 3) of the colours on one side: the foreground (`other` is 0) or the background (1)."""
-    height, width = alpha.shape
-    factor = int(np.ceil(np.sqrt(height * width / ESTIMATE_PIXELS)))
-    strips = []
-    step = max(1, _ROWS // factor) * factor
-    for start in range(0, height, step):
-        rows = slice(start, start + step)
-        weight = abs(alpha[rows, :, None] - other) / most
+def _as_planes(pixels: NDArray) -> Tensor:
+    """(H, W, 3), uint8 or float in [0, 1], as a float tensor (3, H, W) in [0, 1]; always a copy."""
+    scale = 255 if pixels.dtype == np.uint8 else 1
+    planes = np.empty((3, *pixels.shape[:2]), np.float32)
+    np.multiply(pixels.transpose(2, 0, 1), np.float32(1 / scale), out=planes)
+    return torch.from_numpy(planes)
+
+
+def _weighted_cells(pixels: NDArray, alpha: NDArray, factor: int, least: float, most: float) -> Tensor:
+    """Means over cells of `factor` x `factor` pixels: (1, 8, h, w).
+
+    Channels: colours weighted for the foreground (3), that weight, and the same for the background. Weights are
+    relative to the largest alpha, or the smallest, of the photo. Cells at the border count missing pixels as zero.
+    """
+    image, a = _as_planes(pixels), torch.from_numpy(alpha)
+    height, width = a.shape
+    cells = torch.zeros(8, height + -height % factor, width + -width % factor)
+    for first, weight in ((0, a / most), (4, (1 - a) / (1 - least))):
         for _ in range(SQUARINGS):  # many times faster than a power
-            weight *= weight
-        sums = np.concatenate([_as_float(pixels[rows]) * weight, weight], axis=2)  # (rows, W, 4)
-        sums = torch.from_numpy(sums).permute(2, 0, 1)[None]  # (1, 4, rows, W)
-        strips.append(F.avg_pool2d(sums, factor, ceil_mode=True, count_include_pad=False) if factor > 1 else sums)
-    filled = _fill(torch.cat(strips, dim=2))
-    return filled[0].permute(1, 2, 0).numpy()  # (h, w, 3)
+            weight.mul_(weight)
+        torch.mul(image, weight, out=cells[first : first + 3, :height, :width])
+        cells[first + 3, :height, :width] = weight
+    if factor > 1:
+        by_row = sum((cells[:, i::factor] for i in range(1, factor)), cells[:, ::factor])
+        cells = sum((by_row[:, :, i::factor] for i in range(1, factor)), by_row[:, :, ::factor]) / factor**2
+    return cells[None]
 
 
 def _fill(sums: Tensor) -> Tensor:
-    """(1, 4, h, w), weighted colours and their weights in [0, 1], to colours everywhere, (1, 3, h, w)."""
+    """Weighted colours and their weight in [0, 1], (1, 4, h, w), to colours in every cell, (1, 3, h, w)."""
     pyramid = [sums]
     while max(pyramid[-1].shape[-2:]) > 1:
         window = tuple(min(2, side) for side in pyramid[-1].shape[-2:])
         pyramid.append(F.avg_pool2d(pyramid[-1], window, ceil_mode=True, count_include_pad=False))
-    filled = None
+    coarsest = pyramid.pop()
+    filled = coarsest[:, :3] / coarsest[:, 3:].clamp_min(1e-30)
     for level in reversed(pyramid):
         weight = level[:, 3:]
-        colours = level[:, :3] / weight.clamp_min(1e-30)
-        if filled is not None:
-            coarse = F.interpolate(filled, size=level.shape[-2:], mode="bilinear", align_corners=False)
-            trust = 1 if level is sums else TRUST
-            colours = torch.lerp(coarse, colours, (trust * weight).clamp(max=1))
-        filled = colours
+        own = level[:, :3] / weight.clamp_min(1e-30)
+        coarse = F.interpolate(filled, size=level.shape[-2:], mode="bilinear", align_corners=False)
+        trust = 1 if level is sums else CELLS_PER_OPAQUE_PIXEL
+        filled = torch.lerp(coarse, own, (trust * weight).clamp(max=1))
     return filled
 
 
-def _nearest(small: NDArray, shape: tuple[int, int], rows: slice) -> NDArray[np.uint8]:
-    """Some rows of a small picture (h, w, 3), enlarged to the height and width of `shape` by repeating pixels."""
-    y, x = (np.arange(full) * part // full for full, part in zip(shape, small.shape[:2], strict=True))
-    return _as_bytes(small)[y[rows]][:, x]
-
-
-def _between(small: NDArray, shape: tuple[int, int], y: NDArray, x: NDArray) -> NDArray[np.float32]:
-    """The colours (N, 3) at pixels (y, x) of a small picture (h, w, 3), enlarged bilinearly to `shape`."""
-    (top, bottom, down), (left, right, along) = (
-        _neighbours(at, full, part) for at, full, part in zip((y, x), shape, small.shape[:2], strict=True)
-    )
-    above = small[top, left] * (1 - along) + small[top, right] * along
-    below = small[bottom, left] * (1 - along) + small[bottom, right] * along
-    return above * (1 - down) + below * down
-
-
-def _neighbours(at: NDArray, full: int, part: int) -> tuple[NDArray, NDArray, NDArray[np.float32]]:
-    """For pixels of `full`, the two of `part` on either side (N), and how far they lie towards the second (N, 1)."""
-    position = ((at + 0.5) * (part / full) - 0.5).clip(0, part - 1)
-    first = position.astype(np.intp)
-    return first, np.minimum(first + 1, part - 1), (position - first).astype(np.float32)[:, None]
-
-
-def _as_float(pixels: NDArray) -> NDArray[np.float32]:
-    return pixels.astype(np.float32) / 255 if pixels.dtype == np.uint8 else pixels
-
-
-def _as_bytes(pixels: NDArray) -> NDArray[np.uint8]:
-    return pixels if pixels.dtype == np.uint8 else np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
+def _enlarge(small: Tensor, factor: int, strip: slice, width: int) -> Tensor:
+    """Some rows of a smaller image (1, C, h, w), enlarged bilinearly by `factor`: (C, rows, width)."""
+    # One more cell above and below, which the rows at the strip's edges are mixed with.
+    first = max(strip.start // factor - 1, 0)
+    part = small[:, :, first : -(-strip.stop // factor) + 1]
+    if factor > 1:
+        part = F.interpolate(part, scale_factor=float(factor), mode="bilinear", recompute_scale_factor=False)
+    top = strip.start - first * factor
+    return part[0, :, top : top + strip.stop - strip.start, :width]
