@@ -9,7 +9,7 @@ from torch import nn
 from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.ablate import ablatable, ablate
 from birefnet_lite.analysis.attribution import METHODS, agreement, attribute, possible_methods
-from birefnet_lite.analysis.profile import part_costs
+from birefnet_lite.analysis.profile import measure_costs
 from birefnet_lite.analysis.receptive import receptive_field
 from birefnet_lite.analysis.sampling import deformable_kernels
 from birefnet_lite.analysis.windows import swin_blocks
@@ -17,7 +17,13 @@ from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.network.backbone.swin import SwinTransformer
 from birefnet_lite.network.birefnet import BiRefNet
 
-NARROW = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
+NARROW = {
+    "inter_channels": 8,
+    "aspp_channels": 8,
+    "image_channels": 8,
+    "gradient_channels": 4,
+    "train_size": (64, 96),
+}
 
 
 def small(**changes):
@@ -169,6 +175,8 @@ def test_taps_reproduce_the_convolution(photo):
 class SwinOnly(nn.Module):
     """The part of a network that windows are read from."""
 
+    config = BiRefNetConfig(train_size=(64, 96))
+
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
@@ -217,6 +225,8 @@ def test_windows_need_swin(model, photo):
 
 class Stack(nn.Module):
     """Two 3x3 convolutions and a pooled path, named like a network's parts."""
+
+    config = BiRefNetConfig(train_size=(64, 96))
 
     def __init__(self, relu=False):
         super().__init__()
@@ -267,6 +277,8 @@ def test_cells_that_do_not_exist_are_told(model, photo):
 
 class Linear(nn.Module):
     """Logits that are a fixed weighing of the pixels: every attribution is known."""
+
+    config = BiRefNetConfig(train_size=(64, 96))
 
     def __init__(self):
         super().__init__()
@@ -332,14 +344,15 @@ def test_agreement_of_known_maps():
 
 
 def test_costs_add_up(model, photo):
-    costs, seconds = part_costs(model, photo)
-    by_name = {cost.name: cost for cost in costs}
-    assert by_name["backbone"].parameters == sum(p.numel() for p in model.encoder.backbone.parameters())
+    costs = measure_costs(model, photo, passes=3)
+    by_name = {cost.name: cost for cost in costs.parts}
+    assert by_name["encoder.backbone"].parameters == sum(p.numel() for p in model.encoder.backbone.parameters())
     assert by_name["squeeze"].shape == tuple(capture(model, photo)["squeeze"][None].shape)
-    total = sum(cost.parameters for cost in costs)
+    total = sum(cost.parameters for cost in costs.parts)
     sides = sum(p.numel() for stage in model.decoder.stages if stage.side_head for p in stage.side_head.parameters())
     assert total + sides == sum(p.numel() for p in model.parameters())
-    assert sum(cost.seconds for cost in costs) <= seconds
+    assert sum(cost.fastest for cost in costs.parts) <= costs.seconds
+    assert all(cost.fastest <= cost.seconds <= cost.slowest for cost in costs.parts)
     size = by_name["squeeze"].shape
     assert by_name["squeeze"].bytes == 4 * int(np.prod(size))
     assert hooks_of(model) == 0

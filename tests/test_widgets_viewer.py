@@ -28,6 +28,7 @@ from widgets.viewer import Viewer
 def model():
     torch.manual_seed(0)
     narrow = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
+    narrow["train_size"] = (64, 96)
     return BiRefNet(BiRefNetConfig(backbone="pvt_v2_b0", **narrow)).eval()
 
 
@@ -112,6 +113,7 @@ def test_a_size_of_ones_own(model, photo):
 def test_a_model_in_half_precision(photo):
     torch.manual_seed(0)
     narrow = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
+    narrow["train_size"] = (64, 96)
     model = BiRefNet(BiRefNetConfig(backbone="resnet50", aspp="plain", **narrow)).eval().bfloat16()
     viewer = widgets.feature_pyramid(model, photo)
     assert any("bfloat16" in fact for fact in viewer.scene["facts"])

@@ -17,7 +17,13 @@ from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.refinement import masked_gradient_target
 from widgets import building
 
-NARROW = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
+NARROW = {
+    "inter_channels": 8,
+    "aspp_channels": 8,
+    "image_channels": 8,
+    "gradient_channels": 4,
+    "train_size": (64, 96),
+}
 
 
 def small(**changes):

@@ -13,6 +13,7 @@ from torch import Tensor, from_numpy, nn
 from tqdm.auto import tqdm
 
 from birefnet_lite.analysis import Activations, capture
+from birefnet_lite.analysis.parts import ATTENTION, title_of
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import device_and_dtype
 from widgets.arrays import cell
@@ -21,7 +22,7 @@ from widgets.numbers import TIMES
 from widgets.scene import MIB, Scene, share
 from widgets.viewer import Viewer
 
-#: The size of the image that the model sees: (height, width), a square's side, or None for the photo's own shape.
+#: The size of the image that the model sees: (height, width), a square's side, or None for that of its training.
 Size = int | tuple[int, int] | None
 #: A point, box or line over the maps, in the photo's pixels.
 Mark = dict[str, Any]
@@ -30,15 +31,6 @@ KEPT = 40 * MIB
 #: Seconds until a bar says how far the model is.
 DELAY = 1.0
 BACKDROP = 1024
-
-STEPS = {
-    "inward_reference": ("Inward\nreference", "inward reference: the image's tiles, filtered"),
-    "reconstruction": ("Recon-\nstruction", "reconstruction block"),
-    "side": ("Side\noutput", "side output, as logits"),
-    "gradient_attention": ("Gradient\nattention", "outward reference: attention from gradients"),
-    "lateral": ("Lateral\nblock", "lateral block: encoder map of the next finer level"),
-    "out": ("Stage\noutput", "up-sampled, plus lateral: the next stage's input"),
-}
 
 
 def run(model: nn.Module, image: Any, size: Size = None, layers: Iterable[str] | None = None) -> Activations:
@@ -90,7 +82,7 @@ def fit_mask(mask: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
 
 def kind_of(name: str, maps: Tensor | NDArray[np.floating]) -> str:
     """How a layer's numbers are read: attention lies in 0 to 1; what is never negative starts at its least value."""
-    if name.endswith("gradient_attention"):
+    if name.endswith(ATTENTION):
         return "unit"
     if maps.shape[0] == 1:
         return "signed"  # logits, whatever signs this photo happens to give
@@ -101,27 +93,11 @@ def add_layers(scene: Scene, activations: Activations, names: list[str], mask: N
     """Put captured layers into a scene, sharing its memory between them. Takes them out of `activations`."""
     shares = share({name: tuple(activations[name].shape) for name in names}, KEPT)
     for name in names:
-        stride = activations.stride(name)
+        down, across = activations.stride(name)
         maps = activations.pop(name).numpy()
         fitted = None if mask is None else fit_mask(mask, *maps.shape[1:])
-        note = f"stride {stride:g}"
+        note = f"stride {down:g}" if down == across else f"stride {down:g} down, {across:g} across"
         scene.add(name, maps, kind_of(name, maps), title_of(name), note, fitted, shares[name])
-
-
-def title_of(name: str) -> str:
-    """A layer's name in words: `decoder.stage3.lateral` is `Stage 3 · lateral block: …`."""
-    parts = name.split(".")
-    if name == "logits":
-        return "Mask, as logits"
-    if name == "squeeze":
-        return "Squeeze module"
-    if name == "decoder.image_branch":
-        return "Inward reference at full resolution"
-    if parts[0] == "encoder" and len(parts) == 3:
-        return f"Encoder · {'whole' if parts[1] == 'full' else 'half-size'} image, level {parts[2][1:]}"
-    if parts[0] == "encoder":
-        return f"Encoder · level {parts[1][1:]}, both images joined"
-    return f"Stage {parts[1][-1]} · {STEPS[parts[2]][1]}" if parts[2] in STEPS else name
 
 
 def limited(shape: tuple[int, int], longest: int) -> tuple[int, int]:

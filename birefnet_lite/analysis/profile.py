@@ -1,18 +1,19 @@
-"""What each part of the network costs: parameters, time, and the memory of its output."""
+"""The cost of each part of the network: parameters, time, and the memory of its output."""
 
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.analysis.capture import STAGES
 from birefnet_lite.analysis.inputs import Prepared, prepare
+from birefnet_lite.analysis.parts import find_module, list_parts
 from birefnet_lite.inference.predict import evaluating
 
-__all__ = ["PartCost", "part_costs", "parts_of"]
+__all__ = ["Costs", "PartCost", "list_costed_modules", "measure_costs"]
 
 
 @dataclass(frozen=True)
@@ -20,61 +21,111 @@ class PartCost:
     """One part during one pass."""
 
     name: str
+    """The dotted path of its module."""
+    layers: tuple[str, ...]
+    """The layers that it gives."""
     shape: tuple[int, ...]
     """Shape of its first output."""
     parameters: int
     seconds: float
-    """Over all its calls."""
+    """Median over the passes, all its calls together."""
+    fastest: float
+    slowest: float
+    """The shortest and longest time over the passes, in seconds."""
     bytes: int
     """Of its outputs, over all its calls."""
 
 
-def parts_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The parts of a BiRefNet that the paper names, by layer name, in the order in which they run."""
-    parts: dict[str, nn.Module | None] = {"backbone": getattr(model.encoder, "backbone", None)}
-    parts["squeeze"] = getattr(model, "squeeze", None)
-    for number in STAGES:
-        stage = getattr(model.decoder, f"stage{number}")
-        names = {"inward_reference": "inward", "reconstruction": "reconstruction"}
-        for name, attribute in (names | {"gradient_attention": "outward", "lateral": "lateral"}).items():
-            parts[f"decoder.stage{number}.{name}"] = getattr(stage, attribute, None)
-    parts["decoder.image_branch"] = getattr(model.decoder, "image_branch", None)
-    parts["head"] = getattr(model.decoder, "head", None)
-    return {name: part for name, part in parts.items() if part is not None}
+@dataclass(frozen=True)
+class Costs:
+    """All parts, and the whole pass."""
+
+    parts: tuple[PartCost, ...]
+    """In the order in which they run."""
+    seconds: float
+    """Median of the whole pass."""
+    passes: int
 
 
-def part_costs(model: nn.Module, image: Any, size: int | tuple[int, int] | None = None) -> tuple[list[PartCost], float]:
-    """The cost of each part on an image, and the seconds of the whole pass (the second one: the first warms up)."""
+def list_costed_modules(model: nn.Module) -> dict[str, tuple[nn.Module, tuple[str, ...]]]:
+    """The modules that hold parameters of a named part: by path, with the layers that they give, as they run."""
+    found: dict[str, tuple[nn.Module, tuple[str, ...]]] = {}
+    for part in list_parts(model).values():
+        module = find_module(model, part.weights)
+        if module is not None and part.weights and part.used:
+            _, layers = found.get(part.weights, (module, ()))
+            found[part.weights] = (module, (*layers, part.name))
+    return found
+
+
+def measure_costs(model: nn.Module, image: Any, size: int | tuple[int, int] | None = None, passes: int = 5) -> Costs:
+    """The cost of each part on an image.
+
+    Args:
+        model: The network.
+        image: A photo, or a `Prepared` one.
+        size: As for `prepare`.
+        passes: How many passes are timed, after one that warms up.
+    """
     prepared = image if isinstance(image, Prepared) else prepare(model, image, size)
-    parts = parts_of(model)
-    started: dict[str, float] = {}
-    seconds = dict.fromkeys(parts, 0.0)
-    sizes = dict.fromkeys(parts, 0)
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def now() -> float:
-        if prepared.tensor.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
-    def before(name: str) -> None:
-        started[name] = now()
-
-    def after(name: str, output: Any) -> None:
-        seconds[name] += now() - started[name]
-        tensors = [output] if isinstance(output, Tensor) else [x for x in output if isinstance(x, Tensor)]
-        sizes[name] += sum(x.numel() * x.element_size() for x in tensors)
-        shapes.setdefault(name, tuple(tensors[0].shape))
-
+    modules = list_costed_modules(model)
+    clock = _Clock(prepared.tensor.device.type == "cuda", list(modules))
+    totals = []
     with torch.no_grad(), evaluating(model):
         model(prepared.tensor)
         with ExitStack() as stack:
-            for name, part in parts.items():
-                stack.callback(part.register_forward_pre_hook(lambda _m, _i, name=name: before(name)).remove)
-                stack.callback(part.register_forward_hook(lambda _m, _i, out, name=name: after(name, out)).remove)
-            start = now()
-            model(prepared.tensor)
-            total = now() - start
-    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-    costs = [PartCost(name, shapes[name], counts[name], seconds[name], sizes[name]) for name in shapes]
-    return sorted(costs, key=lambda cost: list(parts).index(cost.name)), total
+            for name, (module, _) in modules.items():
+                stack.callback(module.register_forward_pre_hook(lambda _m, _i, name=name: clock.start(name)).remove)
+                hook = module.register_forward_hook(lambda _m, _i, output, name=name: clock.stop(name, output))
+                stack.callback(hook.remove)
+            for _ in range(max(1, passes)):
+                clock.begin_pass()
+                start = clock.now()
+                model(prepared.tensor)
+                totals.append(clock.now() - start)
+    costs = [
+        PartCost(
+            name,
+            layers,
+            clock.shapes[name],
+            sum(parameter.numel() for parameter in module.parameters()),
+            median(clock.seconds[name]),
+            min(clock.seconds[name]),
+            max(clock.seconds[name]),
+            clock.bytes[name],
+        )
+        for name, (module, layers) in modules.items()
+        if name in clock.shapes
+    ]
+    return Costs(tuple(costs), median(totals), len(totals))
+
+
+class _Clock:
+    """Adds up the time and the output of each part, pass by pass."""
+
+    def __init__(self, cuda: bool, names: list[str]) -> None:
+        self.cuda = cuda
+        self.names = names
+        self.seconds: dict[str, list[float]] = {name: [] for name in names}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.bytes: dict[str, int] = {}
+        self._started: dict[str, float] = {}
+
+    def now(self) -> float:
+        if self.cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def begin_pass(self) -> None:
+        for name in self.names:
+            self.seconds[name].append(0.0)
+        self.bytes = dict.fromkeys(self.names, 0)
+
+    def start(self, name: str) -> None:
+        self._started[name] = self.now()
+
+    def stop(self, name: str, output: Any) -> None:
+        self.seconds[name][-1] += self.now() - self._started[name]
+        tensors = [output] if isinstance(output, Tensor) else [x for x in output if isinstance(x, Tensor)]
+        self.bytes[name] += sum(x.numel() * x.element_size() for x in tensors)
+        self.shapes.setdefault(name, tuple(tensors[0].shape))

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from birefnet_lite.analysis.capture import hooked
+from birefnet_lite.analysis.capture import hook_parts
 from birefnet_lite.analysis.inputs import Prepared, prepare
 from birefnet_lite.inference.predict import evaluating
 
@@ -95,7 +95,7 @@ def _gradient(model: nn.Module, image: Tensor, layer: str, row: int, column: int
             stack.callback(parameter.requires_grad_, True)
         for module in model.modules():
             stack.callback(module.register_forward_pre_hook(note).remove)
-        stack.enter_context(hooked(model, receive))
+        stack.enter_context(hook_parts(model, receive))
         try:
             model(image)
         except _Reached:

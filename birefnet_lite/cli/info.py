@@ -1,7 +1,6 @@
 """`info`: what a network is made of. Needs no network connection and no weights."""
 
 import argparse
-from collections.abc import Iterator
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from birefnet_lite.analysis.parts import list_blocks
 from birefnet_lite.checkpoints import PUBLISHED, CheckpointError, load
 from birefnet_lite.cli import CommandError, shipped_model
 from birefnet_lite.config import PRESETS, BiRefNetConfig
@@ -53,7 +53,7 @@ def _table(model: BiRefNet) -> str:
     outputs = _outputs(model, height, width)
     total = sum(p.numel() for p in model.parameters())
     lines = [("part", "parameters", "share", "MB in float32", f"output at {height} x {width} (channels x H x W)")]
-    for name, part in (*_parts(model), ("all", model)):
+    for name, part in (*list_blocks(model), ("all", model)):
         number = sum(p.numel() for p in part.parameters())
         lines.append((name, f"{number:,}", f"{number / total:.1%}", f"{number * 4 / 1e6:,.1f}", outputs[name]))
     widths = [max(len(line[i]) for line in lines) for i in range(4)]
@@ -63,24 +63,15 @@ def _table(model: BiRefNet) -> str:
     )
 
 
-def _parts(model: BiRefNet) -> Iterator[tuple[str, nn.Module]]:
-    """The network's parts by name, in the order in which they run, the decoder in its own parts."""
-    for name, part in model.named_children():
-        if name == "decoder":
-            yield from ((f"decoder.{inner}", stage) for inner, stage in part.named_children())
-        else:
-            yield name, part
-
-
 def _outputs(model: BiRefNet, height: int, width: int) -> dict[str, str]:
     """What each part puts out, found by running the shapes through."""
-    shapes = dict.fromkeys((name for name, _ in _parts(model)), "(in training)")
+    shapes = dict.fromkeys((name for name, _ in list_blocks(model)), "(in training)")
 
     def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         first = [output] if isinstance(output, Tensor) else [x for x in output if isinstance(x, Tensor)]
         shapes[name] = ", ".join(" x ".join(map(str, x.shape[1:])) for x in first)
 
-    hooks = [part.register_forward_hook(partial(note, name)) for name, part in (*_parts(model), ("all", model))]
+    hooks = [part.register_forward_hook(partial(note, name)) for name, part in (*list_blocks(model), ("all", model))]
     with torch.no_grad():
         model(torch.empty(1, 3, height, width, device="meta"))
     for hook in hooks:

@@ -8,11 +8,26 @@ import numpy as np
 from torch import nn
 
 from birefnet_lite.analysis import Activations, capture
+from birefnet_lite.analysis.parts import (
+    ATTENTION,
+    IMAGE_BRANCH,
+    INWARD,
+    LATERAL,
+    LEVELS,
+    LOGITS,
+    RECONSTRUCTION,
+    SIDE,
+    SQUEEZE,
+    encoder_layer,
+    find_module,
+    stage_layer,
+    stage_module,
+)
 from birefnet_lite.course.picture import TIMES
 
 __all__ = ["PARTS", "Part", "PartTable", "part_table"]
 
-LEVELS = ("photo's size", "level 1", "level 2", "level 3", "level 4")
+COLUMNS = ("photo's size", "level 1", "level 2", "level 3", "level 4")
 """The columns of the table; level i is 2^(i + 1) times coarser than the photo."""
 
 
@@ -28,34 +43,33 @@ class Part:
     """The submodules that hold its parameters."""
 
 
-def _stages(layer: str) -> tuple[str, ...]:
-    return tuple(f"decoder.stage{number}.{layer}" for number in (1, 2, 3, 4))
+def _layers(step: str) -> tuple[str, ...]:
+    return tuple(stage_layer(stage, step) for stage in LEVELS)
 
 
-def _levels(prefix: str) -> tuple[str, ...]:
-    return tuple(f"{prefix}.x{level}" for level in (1, 2, 3, 4))
+def _modules(step: str) -> tuple[str, ...]:
+    return tuple(stage_module(stage, step) for stage in LEVELS)
 
 
-# A lateral block brings the next finer level to its stage, so that of stage 4 stands in level 3.
-_LATERAL = tuple(f"decoder.stage{number}.lateral" for number in (2, 3, 4))
+def _encoder(scale: str = "") -> tuple[str, ...]:
+    return tuple(encoder_layer(level, scale) for level in LEVELS)
+
+
+# A lateral block brings the next finer level to its stage, so that the one of stage 4 is in the column of level 3.
+_LATERAL = _layers(LATERAL)[1:]
 
 PARTS = (
-    Part("backbone, whole photo", "02", (None, *_levels("encoder.full")), ("encoder.backbone",)),
-    Part("backbone, half-size photo", "02", (None, *_levels("encoder.half"))),
-    Part("encoder: both, and context", "02", (None, *_levels("encoder"))),
-    Part("squeeze module", "03", (None, None, None, None, "squeeze"), ("squeeze",)),
-    Part("lateral blocks", "04", (None, *_LATERAL, None), ("neck", *_LATERAL)),
-    Part("reconstruction blocks", "05", (None, *_stages("reconstruction")), _stages("reconstruction")),
-    Part(
-        "inward reference",
-        "06",
-        ("decoder.image_branch", *_stages("inward_reference")),
-        ("decoder.image_branch", *_stages("inward")),
-    ),
-    Part("outward reference", "06", (None, *_stages("gradient_attention")), _stages("outward")),
-    Part("side outputs (in training)", "08", (None, *_stages("side")), _stages("side_head")),
+    Part("backbone, whole photo", "02", (None, *_encoder("full")), ("encoder.backbone",)),
+    Part("backbone, half-size photo", "02", (None, *_encoder("half"))),
+    Part("encoder: both, and context", "02", (None, *_encoder())),
+    Part("squeeze module", "03", (None, None, None, None, SQUEEZE), ("squeeze",)),
+    Part("lateral blocks", "04", (None, *_LATERAL, None), ("neck", *_modules(LATERAL)[1:])),
+    Part("reconstruction blocks", "05", (None, *_layers(RECONSTRUCTION)), _modules(RECONSTRUCTION)),
+    Part("inward reference", "06", (IMAGE_BRANCH, *_layers(INWARD)), (IMAGE_BRANCH, *_modules(INWARD))),
+    Part("outward reference", "06", (None, *_layers(ATTENTION)), _modules(ATTENTION)),
+    Part("side outputs (in training)", "08", (None, *_layers(SIDE)), _modules(SIDE)),
     Part("class head (in training)", "08", (None,) * 5, ("class_head",)),
-    Part("head: the mask", "05", ("logits", None, None, None, None), ("decoder.head",)),
+    Part("head: the mask", "05", (LOGITS, None, None, None, None), ("decoder.head",)),
 )
 
 
@@ -63,7 +77,7 @@ class PartTable:
     """The table itself; shows as HTML in a notebook and as aligned text elsewhere."""
 
     def __init__(self, rows: list[tuple[str, ...]], total: int) -> None:
-        self.head = ("part", *LEVELS, "parameters", "notebook")
+        self.head = ("part", *COLUMNS, "parameters", "notebook")
         self.rows = rows
         self.total = total
 
@@ -113,12 +127,8 @@ def part_table(model: nn.Module, size: int | tuple[int, int] = 256, upto: str = 
 
 def _parameters(model: nn.Module, name: str) -> int:
     """How many parameters a submodule has; 0 where this network has no such part."""
-    module: nn.Module | None = model
-    for step in name.split("."):
-        module = getattr(module, step, None)
-        if module is None:
-            return 0
-    return sum(parameter.numel() for parameter in module.parameters())
+    module = find_module(model, name)
+    return 0 if module is None else sum(parameter.numel() for parameter in module.parameters())
 
 
 def _shape(maps: Activations, name: str | None) -> str:

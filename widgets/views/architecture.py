@@ -5,7 +5,8 @@ from typing import Any
 from torch import nn
 
 from birefnet_lite.analysis import capture, prepare
-from birefnet_lite.analysis.profile import part_costs
+from birefnet_lite.analysis.parts import IMAGE_BRANCH, title_of
+from birefnet_lite.analysis.profile import measure_costs
 from birefnet_lite.photos import load_photo
 from widgets.building import Size, add_layers, new_scene, run
 from widgets.memory import register
@@ -15,9 +16,6 @@ from widgets.views.feature_pyramid import pyramid_columns, pyramid_rows
 
 __all__ = ["architecture"]
 
-#: The map that stands for a part which has no layer of its own.
-MAPS = {"backbone": "encoder.full.x1", "head": "logits"}
-
 
 def architecture(model: nn.Module, image: Any = None, size: Size = None) -> Viewer:
     """What is the network made of? Its map with live shapes, parameters and share of time and memory.
@@ -26,22 +24,26 @@ def architecture(model: nn.Module, image: Any = None, size: Size = None) -> View
     """
     image = load_photo("coffee")[0] if image is None else image
     activations = run(model, image, size)
-    costs, seconds = part_costs(model, prepare(model, image, size))
+    costs = measure_costs(model, prepare(model, image, size))
     question = "What is the network made of, and what does each part cost?"
     scene = new_scene("architecture", "Architecture", question, activations, model)
     scene.columns, scene.rows = pyramid_columns(), pyramid_rows(activations)
     names = [name for _, row in scene.rows for name in row if name]
-    extra = [name for name in ("decoder.image_branch",) if name in activations]
+    extra = [name for name in (IMAGE_BRANCH,) if name in activations]
     add_layers(scene, activations, [*names, *extra], None)
     scene.recompute = lambda name: capture(model, image, size, layers=[name])[name].numpy()
     parameters = sum(p.numel() for p in model.parameters())
-    memory = sum(cost.bytes for cost in costs)
-    scene.facts += [f"{parameters / 1e6:.1f} million parameters", f"one pass takes {seconds:.2f} s here"]
+    memory = sum(cost.bytes for cost in costs.parts)
+    scene.facts += [
+        f"{parameters / 1e6:.1f} million parameters",
+        f"one pass takes {costs.seconds:.2f} s here (median of {costs.passes})",
+    ]
     rows = []
-    for cost in costs:
-        layer = MAPS.get(cost.name, cost.name)
-        cells = [cost.name, f" {TIMES} ".join(map(str, cost.shape[1:])), f"{cost.parameters / 1e6:.3f}"]
-        cells += [f"{cost.seconds / seconds:.1%}", f"{cost.bytes / memory:.1%}"]
+    for cost in costs.parts:
+        layer = cost.layers[0]
+        title = "Encoder · backbone, all levels" if len(cost.layers) > 1 else title_of(layer)
+        cells = [title, f" {TIMES} ".join(map(str, cost.shape[1:])), f"{cost.parameters / 1e6:.3f}"]
+        cells += [f"{cost.seconds / costs.seconds:.1%}", f"{cost.bytes / memory:.1%}"]
         rows.append({"cells": cells, **({"layer": layer} if layer in scene.layers else {})})
     columns = ["Part", "output (channels, height, width)", "million parameters", "of the time", "of the output memory"]
     return register(Viewer(scene, table={"columns": columns, "rows": rows}))

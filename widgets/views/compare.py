@@ -24,16 +24,21 @@ SIDES = ("mine", "reference", "difference")
 
 
 def compare(
-    mine: nn.Module, reference: nn.Module, x: Any, names: Mapping[str, str] | None = None, tolerance: float = 1e-4
+    mine: nn.Module,
+    reference: nn.Module,
+    x: Any,
+    names: Mapping[str, str] | None = None,
+    tolerance: float = 1e-4,
+    size: building.Size = None,
 ) -> Viewer:
     """Where does my part compute something else than the reference?
 
-    `x` is the input: a tensor (B, C, H, W), a tuple of tensors, or a photo. `names` maps names of my parts to the
+    `x` is the input: a tensor (B, C, H, W), a tuple of tensors, or a photo, which is squashed to `size`. `names` maps names of my parts to the
     reference's where they differ. A part is OK where it differs by at most `tolerance` of the reference's largest
     value. Choose a row to see both maps and their difference. The first part that is not OK is marked: what follows
     from it differs too.
     """
-    inputs = x if isinstance(x, tuple) else (x if isinstance(x, Tensor) else prepare(reference, x).tensor,)
+    inputs = x if isinstance(x, tuple) else (x if isinstance(x, Tensor) else prepare(reference, x, size).tensor,)
     rows = compare_layers(mine, reference, inputs, names, tolerance)
     wrong = [row for row in rows if row.status != "OK"]
     first = wrong[0] if wrong else None

@@ -5,13 +5,25 @@ from typing import Any
 from torch import nn
 
 from birefnet_lite.analysis import Activations, capture
-from widgets.building import STEPS, add_layers, new_scene, reference_mask, run
+from birefnet_lite.analysis.parts import (
+    GRADIENT,
+    IMAGE_BRANCH,
+    LEVELS,
+    LOGITS,
+    SQUEEZE,
+    STEPS,
+    encoder_layer,
+    stage_layer,
+    stride_of,
+)
+from widgets.building import add_layers, new_scene, reference_mask, run
 from widgets.memory import register
 from widgets.viewer import Viewer
 
 __all__ = ["feature_pyramid"]
 
-STRIDES = (4, 8, 16, 32)
+#: The steps of a decoder stage that have a column.
+SHOWN = [step for step in STEPS.values() if step.name != GRADIENT]
 
 
 def feature_pyramid(
@@ -19,8 +31,8 @@ def feature_pyramid(
 ) -> Viewer:
     """What does each scale of the network see? Every map from the two encoder passes to the mask, under one cursor.
 
-    `image` is a path, PIL image, array or tensor; `size` the (H, W) the model sees (default: the photo's shape, at
-    most 1024 pixels long). Channels with much to see come first; they can also be sorted by agreement with `mask`, or
+    `image` is a path, PIL image, array or tensor; `size` the (H, W) the model sees (default: that of its
+    training). Channels with much to see come first; they can also be sorted by agreement with `mask`, or
     with the predicted mask where none is given.
     """
     activations = run(model, image, size)
@@ -32,7 +44,7 @@ def feature_pyramid(
     scene.columns = pyramid_columns()
     scene.rows = rows
     shown = [name for _, names in rows for name in names if name]
-    add_layers(scene, activations, [*shown, *(n for n in ("decoder.image_branch",) if n in activations)], reference)
+    add_layers(scene, activations, [*shown, *(name for name in (IMAGE_BRANCH,) if name in activations)], reference)
     scene.recompute = lambda name: capture(model, image, size, layers=[name])[name].numpy()
     return register(Viewer(scene))
 
@@ -43,7 +55,7 @@ def pyramid_columns() -> list[str]:
         "Encoder,\nwhole image",
         "Encoder,\nhalf-size",
         "Squeeze\nmodule",
-        *(title for title, _ in STEPS.values()),
+        *(step.heading for step in SHOWN),
         "Mask\n(logits)",
     ]
 
@@ -55,9 +67,9 @@ def pyramid_rows(activations: Activations) -> list[tuple[str, list[str | None]]]
         return name if name in activations else None
 
     rows = []
-    for level, stride in enumerate(STRIDES, start=1):
-        joined = "squeeze" if level == 4 else None
-        steps = [have(f"decoder.stage{level}.{step}") for step in STEPS]
-        names = [have(f"encoder.full.x{level}"), have(f"encoder.half.x{level}"), joined and have(joined), *steps]
-        rows.append((f"Level {level}\nstride {stride}", [*names, "logits" if level == 1 else None]))
+    for level in LEVELS:
+        steps = [have(stage_layer(level, step.name)) for step in SHOWN]
+        encoder = [have(encoder_layer(level, scale)) for scale in ("full", "half")]
+        names = [*encoder, have(SQUEEZE) if level == 4 else None, *steps, have(LOGITS) if level == 1 else None]
+        rows.append((f"Level {level}\nstride {stride_of(level)}", names))
     return rows

@@ -5,6 +5,7 @@ from typing import Any
 from torch import from_numpy, nn
 
 from birefnet_lite.analysis import Activations
+from birefnet_lite.analysis.parts import ATTENTION, GRADIENT, SIDE, STAGES, stage_layer, stride_of
 from birefnet_lite.analysis.targets import LevelTargets, image_laplacian, level_targets, perfect_side_logits
 from birefnet_lite.inference.images import read_mask
 from widgets.building import fit_mask, new_scene, run
@@ -13,8 +14,6 @@ from widgets.scene import PHOTO, Scene
 from widgets.viewer import Viewer
 
 __all__ = ["gradient_targets"]
-
-STAGES = (4, 3, 2)
 
 
 def gradient_targets(
@@ -26,7 +25,7 @@ def gradient_targets(
     and the attention it becomes. With a `mask`, also the target that a perfect side output would give.
     """
     activations = run(model, image, size)
-    stages = [stage for stage in STAGES if f"decoder.stage{stage}.gradient_attention" in activations]
+    stages = [stage for stage in STAGES if stage_layer(stage, ATTENTION) in activations]
     if not stages:
         raise ValueError(
             "This model has no outward reference (outward_reference=False), so there are no gradients to see."
@@ -51,11 +50,11 @@ def gradient_targets(
     )
     lines = []
     for i, stage in enumerate(stages):
-        side = activations[f"decoder.stage{stage}.side"]
+        side = activations[stage_layer(stage, SIDE)]
         targets = level_targets(x, side)
         names = _add_level(scene, activations, stage, targets)
         first = [PHOTO, "laplacian", None][min(i, 2)]
-        scene.rows.append((f"Stage {stage}\nstride {2 ** (stage + 1)}", [first, *names]))
+        scene.rows.append((f"Stage {stage}\nstride {stride_of(stage)}", [first, *names]))
         lines.append(
             [f"Stage {stage}", f"{targets.grey_share:.0%}", f"{targets.floor:.4f}", f"{targets.edge_share:.1%}"]
         )
@@ -64,7 +63,7 @@ def gradient_targets(
         _add_target(scene, "given mask", level_targets(x, perfect_side_logits(fitted)), "given mask")
         given = [f"given mask.{name}" for name in ("original", "corrected")]
         scene.rows.append(("Given mask", [None, None, *given, None, None]))
-    scene.focus = f"decoder.stage{stages[-1]}.corrected"
+    scene.focus = stage_layer(stages[-1], "corrected")
     scene.facts.append(
         "answering 0.5 everywhere costs 0.6931 nats: only what lies between that and the lowest loss can be learned"
     )
@@ -72,7 +71,7 @@ def gradient_targets(
         "caption": "How much each target leaves to learn",
         "columns": ["Level", "original: within 0.1 of 0.5", "original: lowest loss, nats", "corrected: above 0.1"],
         "rows": [
-            {"cells": cells, "layer": f"decoder.stage{stage}.corrected"}
+            {"cells": cells, "layer": stage_layer(stage, "corrected")}
             for stage, cells in zip(stages, lines, strict=True)
         ],
     }
@@ -80,18 +79,15 @@ def gradient_targets(
 
 
 def _add_level(scene: Scene, activations: Activations, stage: int, targets: LevelTargets) -> list[str]:
-    prefix = f"decoder.stage{stage}"
     probabilities = {
-        "side": ("side output", activations[f"{prefix}.side"].sigmoid()),
-        "gradient_prediction": ("predicted gradient", activations[f"{prefix}.gradient_prediction"].sigmoid()),
-        "gradient_attention": ("gradient attention", activations[f"{prefix}.gradient_attention"]),
+        SIDE: ("side output", activations[stage_layer(stage, SIDE)].sigmoid()),
+        GRADIENT: ("predicted gradient", activations[stage_layer(stage, GRADIENT)].sigmoid()),
+        ATTENTION: ("gradient attention", activations[stage_layer(stage, ATTENTION)]),
     }
     for step, (title, maps) in probabilities.items():
-        scene.add(f"{prefix}.{step}", maps.numpy(), "unit", f"Stage {stage} · {title}", "after a sigmoid")
-    _add_target(scene, prefix, targets, f"Stage {stage}")
-    return [
-        f"{prefix}.{step}" for step in ("side", "original", "corrected", "gradient_prediction", "gradient_attention")
-    ]
+        scene.add(stage_layer(stage, step), maps.numpy(), "unit", f"Stage {stage} · {title}", "after a sigmoid")
+    _add_target(scene, f"decoder.stage{stage}", targets, f"Stage {stage}")
+    return [stage_layer(stage, step) for step in (SIDE, "original", "corrected", GRADIENT, ATTENTION)]
 
 
 def _add_target(scene: Scene, prefix: str, targets: LevelTargets, title: str) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy, nn
 
+from birefnet_lite.analysis.parts import LOGITS, SIDE, STAGES, stage_layer
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.metrics import iou, mae, s_measure
 from birefnet_lite.network.resize import resize
@@ -17,8 +18,6 @@ from widgets.viewer import Viewer
 
 __all__ = ["prediction_ladder"]
 
-STAGES = (4, 3, 2)
-
 
 def prediction_ladder(
     model: nn.Module, image: Any, mask: Any = None, size: int | tuple[int, int] | None = None
@@ -29,12 +28,9 @@ def prediction_ladder(
     error and scores of each stage. Changes, errors and up-sampled maps are at most 512 pixels long.
     """
     activations = run(model, image, size)
-    names = {
-        f"stage {stage}": f"decoder.stage{stage}.side"
-        for stage in STAGES
-        if f"decoder.stage{stage}.side" in activations
-    }
-    logits = {title: activations[name] for title, name in names.items()} | {"final": activations["logits"]}
+    sides = {f"stage {stage}": stage_layer(stage, SIDE) for stage in STAGES}
+    logits = {title: activations[name] for title, name in sides.items() if name in activations}
+    logits["final"] = activations[LOGITS]
     scene = new_scene(
         "prediction_ladder", "Prediction ladder", "How does the mask grow from stage to stage?", activations, model
     )

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from birefnet_lite.analysis.parts import INWARD, STAGES, find_module, stage_layer, stage_module
 from birefnet_lite.network.refinement import image_to_tiles
 from birefnet_lite.network.resize import resize
 from widgets.building import Mark, Size, add_layers, new_scene, pinned, run, started
@@ -22,10 +23,11 @@ def reference_tiles(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     2024, and the places that one cell of the stage sees at once.
     """
     activations = run(model, image, size)
-    stages = [n for n in (4, 3, 2, 1) if f"decoder.stage{n}.inward_reference" in activations]
-    grids = {n: getattr(model.decoder, f"stage{n}").inward.grid for n in stages}
-    if not stages or not all(getattr(model.decoder, f"stage{n}").inward.tiles for n in stages):
-        raise ValueError("This model does not cut the image into tiles (inward_reference and image_tiles are needed).")
+    stages = [n for n in STAGES if stage_layer(n, INWARD) in activations]
+    branches = {n: find_module(model, stage_module(n, INWARD)) for n in stages}
+    if not stages or not all(getattr(branch, "tiles", False) for branch in branches.values()):
+        raise ValueError(f"This model does not cut the image into tiles ({INWARD} and image_tiles are needed).")
+    grids = {n: int(branch.grid) for n, branch in branches.items()}
     question = "How does each decoder stage see the image without losing a pixel?"
     scene = new_scene("reference_tiles", "Reference tiles", question, activations, model)
     seen = torch.from_numpy(activations.seen.copy()).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
@@ -37,8 +39,8 @@ def reference_tiles(model: nn.Module, image: Any, size: Size = None) -> Viewer:
         scene.add(tiles, image_to_tiles(seen, grid)[0].numpy(), "unit", f"Stage {n} · tiles of the image", note)
         shrunk = resize(seen, tuple(scene.layers[tiles].shape[1:]))[0].numpy()
         scene.add(small, shrunk, "unit", f"Stage {n} · the image resized", "what is left without tiles")
-        scene.rows.append((f"Stage {n}\nstride {grid}", [tiles, small, f"decoder.stage{n}.inward_reference"]))
-    add_layers(scene, activations, [f"decoder.stage{n}.inward_reference" for n in stages], None)
+        scene.rows.append((f"Stage {n}\nstride {grid}", [tiles, small, stage_layer(n, INWARD)]))
+    add_layers(scene, activations, [stage_layer(n, INWARD) for n in stages], None)
     scene.focus = f"stage {stages[-1]}.resized"
     shape = seen.shape[-2:]
 
@@ -92,7 +94,7 @@ def _tile_of(row: int, column: int, grid: int, shape: tuple[int, int]) -> dict[s
 def _tile_marks(scene: Scene, stage: int, grid: int, place: dict[str, Any], shape: tuple[int, int]) -> list[Mark]:
     rows, columns = scene.size
     high, wide = rows / grid, columns / grid
-    tiles = [f"stage {stage}.tiles", f"decoder.stage{stage}.inward_reference"]
+    tiles = [f"stage {stage}.tiles", stage_layer(stage, INWARD)]
     photo = [f"stage {stage}.resized", "photo"]
     lines = [{"kind": "line", "x": i * wide, "y": 0, "x2": i * wide, "y2": rows} for i in range(1, grid)]
     lines += [{"kind": "line", "x": 0, "y": i * high, "x2": columns, "y2": i * high} for i in range(1, grid)]

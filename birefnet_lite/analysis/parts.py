@@ -1,0 +1,295 @@
+"""The network's named parts: the one list that captures, ablations, views and tables are made from."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from birefnet_lite.network.birefnet import logits_of
+
+__all__ = [
+    "ATTENTION",
+    "GRADIENT",
+    "IMAGE_BRANCH",
+    "INWARD",
+    "LATERAL",
+    "LEVELS",
+    "LOGITS",
+    "OUT",
+    "PHOTO",
+    "RECONSTRUCTION",
+    "SIDE",
+    "SQUEEZE",
+    "STAGES",
+    "STEPS",
+    "Part",
+    "Step",
+    "encoder_layer",
+    "find_module",
+    "list_blocks",
+    "list_parts",
+    "split_layer",
+    "stage_layer",
+    "stage_module",
+    "stride_of",
+    "title_of",
+]
+
+#: Levels of the encoder, finest first, and stages of the decoder in the order in which they run.
+LEVELS = (1, 2, 3, 4)
+STAGES = (4, 3, 2, 1)
+
+#: What every part depends on in the end.
+PHOTO = "photo"
+SQUEEZE = "squeeze"
+IMAGE_BRANCH = "decoder.image_branch"
+LOGITS = "logits"
+
+INWARD = "inward_reference"
+RECONSTRUCTION = "reconstruction"
+SIDE = "side"
+ATTENTION = "gradient_attention"
+GRADIENT = "gradient_prediction"
+LATERAL = "lateral"
+OUT = "out"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of map in a decoder stage."""
+
+    name: str
+    """The end of its layer's name."""
+    module: str
+    """The submodule of the stage that computes it; empty for the stage itself."""
+    title: str
+    """In words."""
+    heading: str
+    """The same for the head of a column, in two lines."""
+    group: str
+    """The colour that the map of the network gives it."""
+
+
+#: By name, in the order in which a stage computes them.
+STEPS = {
+    step.name: step
+    for step in (
+        Step(INWARD, "inward", "inward reference: the image's tiles, filtered", "Inward\nreference", "inward"),
+        Step(RECONSTRUCTION, "reconstruction", "reconstruction block", "Recon-\nstruction", "decoder"),
+        Step(SIDE, "side_head", "side output, as logits", "Side\noutput", "training"),
+        Step(ATTENTION, "outward", "outward reference: gradient attention", "Gradient\nattention", "outward"),
+        Step(GRADIENT, "outward", "predicted gradient, as logits", "Predicted\ngradient", "training"),
+        Step(LATERAL, "lateral", "lateral block: encoder map of the next finer level", "Lateral\nblock", "lateral"),
+        Step(OUT, "", "up-sampled, plus lateral: the next stage's input", "Stage\noutput", "decoder"),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A named map of a network, and the module that computes it."""
+
+    name: str
+    """The layer's dotted name, as `analysis.capture` uses it."""
+    module: nn.Module
+    """The module whose output holds the map."""
+    weights: str
+    """The dotted path, in the model, of the module that holds the part's parameters; empty for a mere sum of others."""
+    group: str
+    """`encoder`, `squeeze`, `lateral`, `decoder`, `inward`, `outward` or `training`."""
+    level: int
+    """The encoder level or decoder stage that it belongs to, 1 to 4; 0 for the photo's own resolution."""
+    inputs: tuple[str, ...] = ()
+    """The parts that it is computed from; `photo` is the image itself."""
+    entry: int | None = None
+    """Which entry of the module's output it is; None for the whole output."""
+    call: int = 0
+    """Which call of the module in one pass: the backbone runs on two sizes of the image."""
+    calls: int = 1
+    """How often the module runs in one pass."""
+    head: nn.Module | None = None
+    """A module to run on the output: side heads are not part of the pass in use."""
+    removable: bool = False
+    """Whether `ablate` can switch it off."""
+    neutral: float = 0.0
+    """The value of a map that carries nothing: attention multiplies, so that it is 1 there."""
+
+    @property
+    def title(self) -> str:
+        """The part in words."""
+        return title_of(self.name)
+
+    @property
+    def used(self) -> bool:
+        """Whether the mask depends on it; side outputs and predicted gradients only serve the training."""
+        return self.group != "training"
+
+    def read(self, output: Any) -> Tensor | None:
+        """The map (B, C, h, w) in the module's output; None where there is none."""
+        if self.name == LOGITS:
+            output = logits_of(output)
+        elif self.entry is not None and (self.entry or not isinstance(output, Tensor)):
+            output = output[self.entry] if isinstance(output, Sequence) and self.entry < len(output) else None
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            return None
+        return output if self.head is None else self.head(output)
+
+
+def list_parts(model: nn.Module) -> dict[str, Part]:
+    """The parts that a model has, by layer name, in the order in which they are computed.
+
+    A model without some of them, such as a learner's own, has the others.
+    """
+    builder = _Builder(model)
+    encoder = getattr(model, "encoder", None)
+    scales = ["full", "half"] if getattr(encoder, "multi_scale_input", "cat") != "none" else ["full"]
+    for call, scale in enumerate(scales):
+        for level in LEVELS:
+            options = {"entry": level - 1, "call": call, "calls": len(scales), "removable": True}
+            builder.add(encoder_layer(level, scale), "encoder.backbone", "encoder", level, [PHOTO], **options)
+    context = range(4 - getattr(encoder, "context_scales", 3), 4)
+    for level in LEVELS:
+        levels = [*context, 4] if level == 4 else [level]
+        inputs = [encoder_layer(each, scale) for each in levels for scale in scales]
+        builder.add(encoder_layer(level), "encoder", "encoder", level, inputs, "", entry=level - 1)
+    builder.add(SQUEEZE, "squeeze", "squeeze", 4, [encoder_layer(4)], removable=True)
+    features = {level: encoder_layer(level) for level in LEVELS}
+    if SQUEEZE in builder.parts:
+        features[4] = SQUEEZE
+    for level in LEVELS:
+        name = f"neck.x{level}"
+        builder.add(name, "neck", "lateral", level, [features[level]], entry=level - 1)
+    if builder.has("neck"):
+        features = {level: f"neck.x{level}" for level in LEVELS}
+    below = features[4]
+    for stage in STAGES:
+        below = builder.add_stage(stage, below, features.get(stage - 1))
+    builder.add(IMAGE_BRANCH, IMAGE_BRANCH, "inward", 0, [PHOTO], removable=True)
+    builder.add(LOGITS, "", "decoder", 0, [below, IMAGE_BRANCH], weights="decoder.head")
+    return builder.parts
+
+
+class _Builder:
+    """Collects the parts that exist."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.parts: dict[str, Part] = {}
+
+    def has(self, path: str) -> bool:
+        return find_module(self.model, path) is not None
+
+    def add(
+        self,
+        name: str,
+        path: str,
+        group: str,
+        level: int,
+        inputs: Iterable[str],
+        weights: str | None = None,
+        **options: Any,
+    ) -> None:
+        """One part, where the model has its module; of its inputs those that exist."""
+        module = find_module(self.model, path)
+        if module is None:
+            return
+        known = tuple(each for each in inputs if each == PHOTO or each in self.parts)
+        self.parts[name] = Part(name, module, path if weights is None else weights, group, level, known, **options)
+
+    def add_stage(self, stage: int, below: str, lateral: str | None) -> str:
+        """The parts of a decoder stage; returns the name of what the next stage reads."""
+        names = {step: stage_layer(stage, step) for step in STEPS}
+        inputs = {
+            INWARD: [PHOTO],
+            RECONSTRUCTION: [below, names[INWARD]],
+            SIDE: [names[RECONSTRUCTION]],
+            ATTENTION: [names[RECONSTRUCTION]],
+            GRADIENT: [names[RECONSTRUCTION]],
+            LATERAL: [] if lateral is None else [lateral],
+            OUT: [names[RECONSTRUCTION], names[ATTENTION], names[LATERAL]],
+        }
+        side_head = find_module(self.model, stage_module(stage, SIDE))
+        options: dict[str, dict[str, Any]] = {
+            INWARD: {"removable": True},
+            RECONSTRUCTION: {"removable": True},
+            ATTENTION: {"entry": 0, "removable": True, "neutral": 1.0},
+            GRADIENT: {"entry": 1},
+            LATERAL: {"removable": True},
+            OUT: {"entry": 0, "weights": ""},
+        }
+        for step, detail in STEPS.items():
+            if step == SIDE:
+                if side_head is not None:
+                    module, weights = stage_module(stage, RECONSTRUCTION), stage_module(stage, SIDE)
+                    self.add(names[SIDE], module, detail.group, stage, inputs[SIDE], weights, head=side_head)
+            elif step != OUT or names[LATERAL] in self.parts:
+                # The last stage's up-sampled map shows nothing that its reconstruction does not, at 16 times the size.
+                self.add(names[step], stage_module(stage, step), detail.group, stage, inputs[step], **options[step])
+        return names[OUT] if names[OUT] in self.parts else names[RECONSTRUCTION]
+
+
+def find_module(model: nn.Module, path: str) -> nn.Module | None:
+    """The submodule at a dotted path, the model itself for an empty one; None where there is none."""
+    module: Any = model
+    for step in path.split(".") if path else ():
+        module = getattr(module, step, None)
+    return module if isinstance(module, nn.Module) else None
+
+
+def list_blocks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The large blocks of a model by path, in the order in which they run: whole stages, not their steps."""
+    paths = ["encoder", "class_head", "squeeze", "neck", *(stage_module(stage) for stage in STAGES)]
+    for path in (*paths, IMAGE_BRANCH, "decoder.head"):
+        if (module := find_module(model, path)) is not None:
+            yield path, module
+
+
+def encoder_layer(level: int, scale: str = "") -> str:
+    """The layer of an encoder level: of the `full` or `half`-size image, or of both joined."""
+    return f"encoder.{scale}.x{level}" if scale else f"encoder.x{level}"
+
+
+def stage_layer(stage: int, step: str) -> str:
+    """The layer of a decoder stage's step: `decoder.stage3.lateral`."""
+    return f"decoder.stage{stage}.{step}"
+
+
+def stage_module(stage: int, step: str = OUT) -> str:
+    """The path of the module that computes a decoder stage's step; of the stage itself without one."""
+    inner = STEPS[step].module
+    return f"decoder.stage{stage}.{inner}" if inner else f"decoder.stage{stage}"
+
+
+def split_layer(name: str) -> tuple[int, str] | None:
+    """The stage and step of a decoder layer's name; None for other layers."""
+    parts = name.split(".")
+    if len(parts) == 3 and parts[0] == "decoder" and parts[2] in STEPS:
+        return int(parts[1].removeprefix("stage")), parts[2]
+    return None
+
+
+def stride_of(level: int) -> int:
+    """Pixels of the network's image that a cell of a level spans: 4, 8, 16, 32; 1 for level 0."""
+    return 2 ** (level + 1) if level else 1
+
+
+def title_of(name: str) -> str:
+    """A layer's name in words: `decoder.stage3.lateral` is `Stage 3 · lateral block: …`."""
+    fixed = {
+        LOGITS: "Mask, as logits",
+        SQUEEZE: "Squeeze module",
+        IMAGE_BRANCH: "Inward reference at full resolution",
+        PHOTO: "Photo",
+    }
+    if name in fixed:
+        return fixed[name]
+    if (found := split_layer(name)) is not None:
+        return f"Stage {found[0]} · {STEPS[found[1]].title}"
+    first, *_, last = name.split(".")
+    if first == "neck":
+        return f"Pyramid neck · level {last[1:]}"
+    if first == "encoder":
+        scale = {"full": "whole image, ", "half": "half-size image, "}.get(name.split(".")[1], "")
+        return f"Encoder · {scale}level {last[1:]}" + ("" if scale else ", both images joined")
+    return name
