@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from birefnet_lite.analysis.ablate import _places, ablatable
-from birefnet_lite.analysis.capture import hooked
+from birefnet_lite.analysis.capture import hook_parts
 from birefnet_lite.inference.export import check_packages, native_deform_conv
 from birefnet_lite.inference.predict import network_size
 from birefnet_lite.network.birefnet import BiRefNet
@@ -128,7 +128,7 @@ class _Opened(nn.Module):
             for layer, gate in zip(self.gates, values, strict=True):
                 module, listen = _places(self.network)[layer]
                 stack.callback(module.register_forward_hook(listen(_gate(layer, gate))).remove)
-            stack.enter_context(hooked(self.network, found.__setitem__))
+            stack.enter_context(hook_parts(self.network, found.__setitem__))
             for name, module in _deformable(self.network):
                 stack.callback(module.offset_conv.register_forward_hook(_keep(found, f"{name}.offset")).remove)
                 modulation = _keep(found, f"{name}.modulation", lambda x: 2 * torch.sigmoid(x))

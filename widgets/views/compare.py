@@ -33,10 +33,10 @@ def compare(
 ) -> Viewer:
     """Where does my part compute something else than the reference?
 
-    `x` is the input: a tensor (B, C, H, W), a tuple of tensors, or a photo, which is squashed to `size`. `names` maps names of my parts to the
-    reference's where they differ. A part is OK where it differs by at most `tolerance` of the reference's largest
-    value. Choose a row to see both maps and their difference. The first part that is not OK is marked: what follows
-    from it differs too.
+    `x` is the input: a tensor (B, C, H, W), a tuple of tensors, or a photo, which is squashed to `size`. `names` maps
+    names of my parts to the reference's where they differ. A part is OK where it differs by at most `tolerance` of the
+    reference's largest value. Choose a row to see both maps and their difference. The first part that is not OK is
+    marked: what follows from it differs too.
     """
     inputs = x if isinstance(x, tuple) else (x if isinstance(x, Tensor) else prepare(reference, x, size).tensor,)
     rows = compare_layers(mine, reference, inputs, names, tolerance)
