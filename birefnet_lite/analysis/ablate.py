@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from birefnet_lite.analysis.parts import Part, list_parts
 
-__all__ = ["HOW", "ablatable", "ablate"]
+__all__ = ["HOW", "ablatable", "ablate", "change_hook"]
 
 HOW = ("zero", "mean", "resample")
 
@@ -49,7 +49,7 @@ def ablate(
         raise ValueError(f"how is {', '.join(HOW)}. Got {how!r}.")
     chosen = [channels] if isinstance(channels, int) else None if channels is None else list(channels)
     part = parts[layer]
-    hook = _hook_of(part, lambda x: _without(x, chosen, how, part.neutral, layer))
+    hook = change_hook(part, lambda x: _without(x, chosen, how, part.neutral, layer))
     handle = part.module.register_forward_hook(hook)
     try:
         yield model
@@ -57,7 +57,7 @@ def ablate(
         handle.remove()
 
 
-def _hook_of(part: Part, change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Any, Any], Any]:
+def change_hook(part: Part, change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Any, Any], Any]:
     """A forward hook that changes the part's map and leaves what else its module gives, or gives in other calls."""
     seen = -1
 

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.analysis.ablate import _places, ablatable
+from birefnet_lite.analysis.ablate import ablatable, change_hook
 from birefnet_lite.analysis.capture import hook_parts
+from birefnet_lite.analysis.parts import Part, list_parts
 from birefnet_lite.inference.export import check_packages, native_deform_conv
 from birefnet_lite.inference.predict import network_size
 from birefnet_lite.network.birefnet import BiRefNet
@@ -124,10 +125,11 @@ class _Opened(nn.Module):
 
     def forward(self, image: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
         found: dict[str, Tensor] = {}
+        parts = list_parts(self.network)
         with ExitStack() as stack:
             for layer, gate in zip(self.gates, values, strict=True):
-                module, listen = _places(self.network)[layer]
-                stack.callback(module.register_forward_hook(listen(_gate(layer, gate))).remove)
+                part = parts[layer]
+                stack.callback(part.module.register_forward_hook(change_hook(part, _gate(part, gate))).remove)
             stack.enter_context(hook_parts(self.network, found.__setitem__))
             for name, module in _deformable(self.network):
                 stack.callback(module.offset_conv.register_forward_hook(_keep(found, f"{name}.offset")).remove)
@@ -138,10 +140,10 @@ class _Opened(nn.Module):
         return tuple(found.values())
 
 
-def _gate(layer: str, gate: Tensor) -> Callable[[Tensor], Tensor]:
+def _gate(part: Part, gate: Tensor) -> Callable[[Tensor], Tensor]:
     """Multiplies a layer by its gate. Gradient attention, a factor itself, becomes 1 where the gate is 0."""
-    if layer.endswith("gradient_attention"):
-        return lambda x: x * gate + (1 - gate)
+    if part.neutral:
+        return lambda x: x * gate + part.neutral * (1 - gate)
     return lambda x: x * gate
 
 
