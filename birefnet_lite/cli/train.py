@@ -1,7 +1,7 @@
 """`train`: train a network as a settings file says."""
 
 import argparse
-from importlib import resources
+from pathlib import Path
 
 from birefnet_lite.cli import CommandError, complain
 
@@ -10,8 +10,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    configs = resources.files("birefnet_lite") / "training" / "configs"
-    shipped = sorted(entry.name.removesuffix(".toml") for entry in configs.iterdir() if entry.name.endswith(".toml"))
+    shipped = sorted(path.stem for path in (Path(__file__).parents[1] / "training" / "configs").glob("*.toml"))
     parser.add_argument("config", metavar="CONFIG", help=f"a TOML file, or one that ships: {', '.join(shipped)}")
     parser.add_argument("--output", metavar="DIR", help="folder for checkpoints and logs")
     parser.add_argument("--folder", metavar="DIR", help="train on this folder with im/ and gt/, or this CSV of pairs")

@@ -1,5 +1,6 @@
 """Set-up of the network and optimizer of a training run: weights, frozen parts, parameter groups, precision."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
         return False
-    known: dict[str, Any] = torch.cpu.get_capabilities()
+    known: Mapping[str, Any] = torch.cpu.get_capabilities()
     return any(known.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
