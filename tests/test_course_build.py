@@ -131,7 +131,7 @@ def test_badges_and_an_installing_cell_only_with_a_repository(course):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ('# %% tags=["excercise"]\n1', "no cell tag 'excercise'"),
+        ('# %% tags=["excercise"]\n1', "no cell tag 'excercise'"),  # codespell:ignore
         ('# %% tags=["exercise"]\nreturn_all = 1', "encloses"),
         ("# %%\n# <solution>\nx = 1\n# </solution>", "encloses"),
         ('# %% tags=["exercise"]\n# <solution>\nx = 1', "do not pair up"),
