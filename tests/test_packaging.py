@@ -81,7 +81,7 @@ def test_importing_opens_no_connection_and_leaves_alone_what_few_need(tmp_path):
         "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
         "import birefnet_lite, birefnet_lite.inference.predict, birefnet_lite.analysis, widgets\n"
         "birefnet_lite.load('nano', 'cpu')\n"
-        "slow = {'timm', 'kornia', 'captum', 'onnx', 'accelerate'} & set(sys.modules)\n"
+        "slow = {'timm', 'kornia', 'captum', 'onnx', 'accelerate', 'torchvision', 'matplotlib'} & set(sys.modules)\n"
         "assert not slow, slow\n"
     )
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "TORCH_HOME": str(tmp_path)}

@@ -1,7 +1,11 @@
 """Convolutional backbones: VGG-16 and ResNet-50 from torchvision, and a small one of our own."""
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
-from torchvision import models
+
+if TYPE_CHECKING:
+    from torchvision import models
 
 __all__ = ["CONVNETS", "ConvNet", "build_convnet"]
 
@@ -26,14 +30,14 @@ class ConvNet(nn.Module):
         return tuple(features)
 
 
-def _vgg(net: models.VGG, cuts: tuple[int, ...]) -> ConvNet:
+def _vgg(net: "models.VGG", cuts: tuple[int, ...]) -> ConvNet:
     """`cuts` are where a stage ends, each behind a pooling layer."""
     stages = [net.features[first:last] for first, last in zip((0, *cuts[:-1]), cuts, strict=True)]
     # Five poolings: an image under 32 pixels has nothing left.
     return ConvNet(stages, (128, 256, 512, 512), min_size=32)
 
 
-def _resnet(net: models.ResNet) -> ConvNet:
+def _resnet(net: "models.ResNet") -> ConvNet:
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1)
     return ConvNet([stem, net.layer2, net.layer3, net.layer4], (256, 512, 1024, 2048), min_size=16)
 
@@ -69,16 +73,26 @@ def _small(channels: tuple[int, int, int, int], depths: tuple[int, int, int, int
     return ConvNet(stages, channels, min_size=1)
 
 
-CONVNETS = {
-    "convnet_n": lambda weights: _small((32, 64, 128, 192), (2, 2, 4, 2)),
-    "vgg16": lambda weights: _vgg(models.vgg16(weights=weights), (10, 17, 24, 31)),
-    "vgg16bn": lambda weights: _vgg(models.vgg16_bn(weights=weights), (14, 24, 34, 44)),
-    "resnet50": lambda weights: _resnet(models.resnet50(weights=weights)),
-}
+CONVNETS = ("convnet_n", "vgg16", "vgg16bn", "resnet50")
 
 
 def build_convnet(name: str, pretrained: bool = False) -> ConvNet:
-    """One of `CONVNETS`, with torchvision's ImageNet weights if `pretrained`. `ValueError` where there are none."""
-    if pretrained and name == "convnet_n":
-        raise ValueError("convnet_n has no ImageNet weights; load('nano') has it trained with the rest of the network.")
-    return CONVNETS[name]("DEFAULT" if pretrained else None)
+    """Build one of `CONVNETS`, with torchvision's ImageNet weights if `pretrained`.
+
+    Raises:
+        ValueError: There are no ImageNet weights for this backbone.
+    """
+    if name == "convnet_n":
+        if pretrained:
+            raise ValueError(
+                "convnet_n has no ImageNet weights; load('nano') has it trained with the rest of the network."
+            )
+        return _small((32, 64, 128, 192), (2, 2, 4, 2))
+    from torchvision import models  # takes over a second to import, and few networks need it
+
+    weights = "DEFAULT" if pretrained else None
+    if name == "resnet50":
+        return _resnet(models.resnet50(weights=weights))
+    if name == "vgg16":
+        return _vgg(models.vgg16(weights=weights), (10, 17, 24, 31))
+    return _vgg(models.vgg16_bn(weights=weights), (14, 24, 34, 44))

@@ -6,7 +6,6 @@ Parameter names are those of the Swin authors' own code, which published weights
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 __all__ = ["SWIN_VARIANTS", "SwinTransformer", "shift_mask", "window_partition", "window_reverse"]
 
@@ -121,7 +120,11 @@ class SwinBlock(nn.Module):
         self.shift = shift
         self.norm1 = nn.LayerNorm(channels)
         self.attn = WindowAttention(channels, window, heads)
-        self.drop_path = StochasticDepth(drop_path, mode="row")
+        self.drop_path: nn.Module = nn.Identity()
+        if drop_path > 0:
+            from torchvision.ops import StochasticDepth  # takes over a second to import
+
+            self.drop_path = StochasticDepth(drop_path, mode="row")
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = MLP(channels)
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from birefnet_lite.network.deformable import operator
@@ -180,11 +179,13 @@ def _torchvision(input, offset, weight, bias, stride, padding, dilation, mask) -
 
     Tensors become contiguous: its backward on CUDA was seen to refuse those of a network with channels last.
     """
+    from torchvision.ops import deform_conv2d as torchvision_operator  # takes over a second to import
+
     dtype = input.dtype
     compute = torch.float64 if dtype == torch.float64 else torch.float32
     tensors = [None if t is None else t.to(compute).contiguous() for t in (input, offset, weight, bias, mask)]
     with torch.autocast(input.device.type, enabled=False):
-        result = torchvision.ops.deform_conv2d(*tensors[:4], stride, padding, dilation, tensors[4])
+        result = torchvision_operator(*tensors[:4], stride, padding, dilation, tensors[4])
     return result.to(dtype)
 
 
