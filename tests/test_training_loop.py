@@ -1,108 +1,96 @@
-"""The training loop as a whole: it learns, it stops and goes on, and two processes do what one does."""
+"""The training loop as a whole: it learns, it resumes after a stop, and two processes compute what one does."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
+from training_case import SMALL, assert_same, run_python, settings, write_pairs
 
 from birefnet_lite import load
 from birefnet_lite.__main__ import main
 from birefnet_lite.training.model_setup import has_fast_bfloat16
 from birefnet_lite.training.run_state import load_state
-from birefnet_lite.training.settings import TrainSettings
 from birefnet_lite.training.trainer import Diverged, Trainer
 from birefnet_lite.training.training_loop import run_training, train
 
-SMALL = {"backbone": "convnet_n", "inter_channels": 8, "aspp_channels": 8, "image_channels": 4}
 HERE = Path(__file__).parent
 
 
-def settings(folder, **changes):
-    values = {
-        "output": str(folder), "config": SMALL, "size": 64, "batch_size": 2, "steps": 6, "warmup_steps": 2,
-        "class_weight": 0.1, "validate_every": 4, "validation_images": 2, "save_every": 2, "log_every": 1,
-        "tensorboard": False, "difficulty": (0.0, 0.2),
-    }  # fmt: skip
-    return TrainSettings(**values | changes)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of six steps, with dropout, two validations and three saved states."""
+    return train(settings(tmp_path_factory.mktemp("finished")), progress=False)
 
 
-def assert_same(a, b, path=""):
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), path
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_same(a[key], b[key], f"{path}/{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b)
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{path}/{i}")
-    else:
-        assert a == b, path
-
-
-def python(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def test_a_killed_run_goes_on_to_the_very_same_numbers(tmp_path):
-    # Dropout is on, so that the random state counts; the kill comes between two checkpoints, and before a validation.
-    whole, killed = settings(tmp_path / "whole"), settings(tmp_path / "killed")
-    train(whole, progress=False)
+def test_a_killed_run_resumes_to_the_same_numbers(finished, tmp_path):
+    # Dropout is on, so that the random state counts; the kill comes between two saved states, and before a validation.
+    killed = settings(tmp_path / "killed")
     # As many threads, too: they decide in which order a sum is taken.
-    done = python(HERE / "train_and_die.py", killed.output, 4, OMP_NUM_THREADS=str(torch.get_num_threads()))
+    done = run_python(HERE / "train_and_die.py", killed.output, 4, OMP_NUM_THREADS=str(torch.get_num_threads()))
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert load_state(tmp_path / "killed" / "last.pt")["step"] == 2
     train(killed, progress=False)
-    states = [load_state(tmp_path / name / "last.pt") for name in ("whole", "killed")]
+    folders = (finished.folder, tmp_path / "killed")
+    states = [load_state(folder / "last.pt") for folder in folders]
     for state in states:
         state["settings"].pop("output")
         state.pop("minutes")
     assert_same(*states)
     assert states[0]["step"] == 6
-    assert_same(*(load_file(tmp_path / name / "best.safetensors") for name in ("whole", "killed")))
-    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "killed")]
+    assert_same(*(load_file(folder / "best.safetensors") for folder in folders))
+    logs = [(folder / "log.jsonl").read_text().splitlines() for folder in folders]
     logs = [[{**json.loads(line), "minutes": 0} for line in log] for log in logs]
     assert logs[0] == logs[1]
 
 
-def test_a_run_that_is_out_of_time_goes_on_later(tmp_path):
-    first = train(settings(tmp_path, max_minutes=1e-6, validate_every=100), progress=False)
+def test_the_state_is_saved_before_an_error_leaves(finished, tmp_path):
+    run = Trainer(settings(tmp_path, save_every=100))
+    step = run.train_step
+
+    def stop(parts):
+        if run.step == 3:
+            raise KeyboardInterrupt
+        return step(parts)
+
+    run.train_step = stop
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run_training(run, progress=False)
+    assert "after step 3 is saved" in caught.value.__notes__[0]
+    assert load_state(tmp_path / "last.pt")["step"] == 3
+    resumed = train(settings(tmp_path, save_every=100), progress=False)
+    assert_same(resumed.plain_model.state_dict(), finished.plain_model.state_dict())
+
+
+def test_a_run_that_is_out_of_time_resumes_later(tmp_path):
+    first = train(settings(tmp_path, steps=2, max_minutes=1e-6, validate_every=100), progress=False)
     assert first.step == 1
-    assert "1 of 6 steps" in first.summary()
-    second = train(settings(tmp_path, validate_every=100), progress=False)
-    assert second.step == 6
+    assert "1 of 2 steps" in first.summary()
+    second = train(settings(tmp_path, steps=2, validate_every=100), progress=False)
+    assert second.step == 2
     assert load(tmp_path / "best.safetensors").config.inter_channels == 8
 
 
-def test_a_run_is_not_taken_for_another(tmp_path):
-    train(settings(tmp_path, steps=1, validate_every=9), progress=False)
+def test_a_state_of_other_settings_is_refused_unless_allowed(finished):
+    changed = {**finished.settings.to_dict(), "learning_rate": 0.5}
+    run = Trainer(settings(finished.folder, learning_rate=0.5))
+    state = load_state(finished.folder / "last.pt")
+    assert run.step == 0
     with pytest.raises(ValueError, match=r"learning_rate \(0.001, now 0.5\)"):
-        train(settings(tmp_path, steps=1, learning_rate=0.5), progress=False)
-    assert train(settings(tmp_path, steps=2, learning_rate=0.5), changed=True, progress=False).step == 2
-    assert Trainer(settings(tmp_path)).step == 0
+        run.restore(state)
+    run.restore(state, settings_may_differ=True)
+    assert run.step == 6
+    assert run.settings.to_dict() == changed
+    with pytest.raises(ValueError, match=r"learning_rate \(0.001, now 0.5\)"):
+        train(run.settings, progress=False)
 
 
-def test_recomputed_activations_change_no_number(tmp_path):
-    runs = [
-        train(settings(tmp_path / str(on), steps=3, validate_every=9, recompute_activations=on), progress=False)
-        for on in (False, True)
-    ]
-    assert_same(*(run.plain_model.state_dict() for run in runs))
-    assert_same(*(run.ema.model.state_dict() for run in runs))
+def test_recomputed_activations_change_no_number(finished, tmp_path):
+    run = train(settings(tmp_path, recompute_activations=True), progress=False)
+    assert_same(run.plain_model.state_dict(), finished.plain_model.state_dict())
+    assert_same(run.ema.model.state_dict(), finished.ema.model.state_dict())
 
 
 def test_divergence_names_the_step_and_leaves_the_last_good_state(tmp_path, monkeypatch):
@@ -111,17 +99,17 @@ def test_divergence_names_the_step_and_leaves_the_last_good_state(tmp_path, monk
 
     def wrong(output, mask, labels):
         result = right(output, mask, labels)
-        return result._replace(total=result.total * (float("nan") if run.step == 2 else 1))
+        return result._replace(total=result.total * (float("nan") if run.step == 3 else 1))
 
     monkeypatch.setattr(run.loss, "forward", wrong)
-    with pytest.raises(Diverged, match="at step 3"):
+    with pytest.raises(Diverged, match="at step 4"):
         run_training(run, progress=False)
     state = load_state(tmp_path / "last.pt")
     assert state["step"] == 2
     assert all(value.isfinite().all() for value in state["model"].values())
 
 
-def test_what_is_frozen_does_not_move(tmp_path):
+def test_frozen_parts_do_not_move(tmp_path):
     run = Trainer(settings(tmp_path, freeze_backbone=True, freeze_batch_norm=True, plain_steps=6, steps=2))
     before = {name: value.clone() for name, value in run.plain_model.state_dict().items()}
     run_training(run, progress=False)
@@ -144,10 +132,10 @@ def test_plain_steps_compute_what_new_deformable_convolutions_do(tmp_path):
     assert all(weight.abs().max() > 0 for weight in offsets)  # the second step was no longer plain
 
 
-def test_it_learns(tmp_path):
-    run = Trainer(settings(tmp_path, steps=30, learning_rate=3e-3, dropout=0.0, batch_size=4, precision="bf16"))
+def test_the_loss_falls_on_one_batch(tmp_path):
+    run = Trainer(settings(tmp_path, steps=30, learning_rate=4e-3, dropout=0.0, precision="bf16"))
     part = run.data[0]
-    losses = [run.train_step([part])["loss"] for _ in range(25)]
+    losses = [run.train_step([part])["loss"] for _ in range(18)]
     assert min(losses[-3:]) < 0.6 * losses[0]
 
 
@@ -169,7 +157,7 @@ def test_automatic_precision_follows_the_processor(tmp_path, monkeypatch, capabi
     assert found == (torch.bfloat16 if fast else torch.float32)
 
 
-def test_automatic_precision_is_float32_where_nothing_is_known_of_the_processor(monkeypatch):
+def test_automatic_precision_is_float32_on_an_unknown_processor(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)  # as in older versions
     assert not has_fast_bfloat16(torch.device("cpu"))
 
@@ -182,18 +170,11 @@ def test_automatic_precision_asks_the_graphics_card(monkeypatch, fast):
     assert asked == [{"including_emulation": False}]
 
 
-def test_the_command_trains_on_a_folder(tmp_path, capsys):
-    for name in ("im", "gt"):
-        (tmp_path / "data" / name).mkdir(parents=True)
-    for i in range(3):
-        Image.effect_noise((70, 50), 40 + i).convert("RGB").save(tmp_path / "data" / "im" / f"{i}.jpg")
-        Image.radial_gradient("L").resize((70, 50)).point(lambda v: 255 * (v < 90)).save(
-            tmp_path / "data" / "gt" / f"{i}.png"
-        )
-    start = train(settings(tmp_path / "start", steps=1), progress=False)
+def test_the_command_trains_on_a_folder(finished, tmp_path, capsys):
+    write_pairs(tmp_path / "data", 3)
     config = tmp_path / "config.toml"
     config.write_text(
-        f'output = "unused"\nstart_from = "{start.folder / "best.safetensors"}"\nsize = 64\nbatch_size = 2\n'
+        f'output = "unused"\nstart_from = "{finished.folder / "best.safetensors"}"\nsize = 64\nbatch_size = 2\n'
         "accumulation = 1\nsteps = 3\nvalidate_every = 2\nvalidation_images = 3\n"
     )
     output, data = str(tmp_path / "out"), str(tmp_path / "data")
@@ -214,10 +195,12 @@ def test_classes_need_a_head(tmp_path):
 
 
 def test_two_processes_give_the_gradient_of_one(tmp_path):
-    script = HERE / "train_gradient.py"
+    import train_gradient
+
+    train_gradient.main(tmp_path / "one")
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    for done in (python(script, tmp_path / "one"), python(*launcher, script, tmp_path / "two")):
-        assert done.returncode == 0, done.stderr[-2000:]
+    done = run_python(*launcher, HERE / "train_gradient.py", tmp_path / "two")
+    assert done.returncode == 0, done.stderr[-2000:]
     one, two = (torch.load(tmp_path / name / "gradient.pt", weights_only=True) for name in ("one", "two"))
     assert (one["processes"], two["processes"]) == (1, 2)
     assert one["gradient"].keys() == two["gradient"].keys()

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from test_training_loop import SMALL, settings
+from training_case import SMALL, settings
 
 from birefnet_lite import BiRefNet, BiRefNetConfig
 from birefnet_lite.analysis import capture

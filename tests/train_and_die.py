@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from test_training_loop import settings
+from training_case import settings
 
 from birefnet_lite.training.trainer import Trainer
 from birefnet_lite.training.training_loop import run_training

@@ -96,7 +96,6 @@ def _loop(trainer: Trainer, progress: bool, log: RunLog | None, recorder: "Recor
         trainer.step, settings.steps, trainer.parts, accelerator.process_index, settings.accumulation
     )
     batches = iterate_parts(trainer.data, numbers, settings.workers, settings.ahead)
-    bar = tqdm(total=settings.steps, initial=trainer.step, unit="step", disable=not (log and progress))
     scores: dict[str, float] = {}
     if log and held_out and settings.start_from and trainer.step == 0:
         scores = _validate(trainer, held_out, log)  # the scores before training, to compare with
@@ -104,29 +103,29 @@ def _loop(trainer: Trainer, progress: bool, log: RunLog | None, recorder: "Recor
         recorder.record(trainer.plain_model, trainer.step)
     accelerator.wait_for_everyone()
     start, minutes_before = time.monotonic(), trainer.minutes
-    while trainer.step < settings.steps:
-        values = trainer.train_step(_next_parts(batches, settings.accumulation, accelerator))
-        minutes = (time.monotonic() - start) / 60
-        trainer.minutes = minutes_before + minutes
-        late = _any_process(accelerator, 0 < settings.max_minutes <= minutes)
-        last = trainer.step == settings.steps
-        if recorder:
-            losses = {name: value for name, value in values.items() if name not in ("gradient_norm", "rate")}
-            recorder.record(trainer.plain_model, trainer.step, losses, force=last or late)
-        if log:
-            bar.update()
-            bar.set_postfix(loss=f"{values['loss']:.3f}", **{k: f"{scores[k]:.3f}" for k in list(scores)[:1]})
-            if trainer.step % settings.log_every == 0 or last:
-                log.write_values("train", trainer.step, values | {"minutes": trainer.minutes})
-        if trainer.step % settings.validate_every == 0 or last:
-            if log and held_out:
-                scores = _validate(trainer, held_out, log)
-            accelerator.wait_for_everyone()
-        if trainer.step % settings.save_every == 0 or last or late:
-            trainer.save()
-        if late:
-            break
-    bar.close()
+    with tqdm(total=settings.steps, initial=trainer.step, unit="step", disable=not (log and progress)) as bar:
+        while trainer.step < settings.steps:
+            values = trainer.train_step(_next_parts(batches, settings.accumulation, accelerator))
+            minutes = (time.monotonic() - start) / 60
+            trainer.minutes = minutes_before + minutes
+            late = _any_process(accelerator, 0 < settings.max_minutes <= minutes)
+            last = trainer.step == settings.steps
+            if recorder:
+                losses = {name: value for name, value in values.items() if name not in ("gradient_norm", "rate")}
+                recorder.record(trainer.plain_model, trainer.step, losses, force=last or late)
+            if log:
+                bar.update()
+                bar.set_postfix(loss=f"{values['loss']:.3f}", **{k: f"{scores[k]:.3f}" for k in list(scores)[:1]})
+                if trainer.step % settings.log_every == 0 or last:
+                    log.write_values("train", trainer.step, values | {"minutes": trainer.minutes})
+            if trainer.step % settings.validate_every == 0 or last:
+                if log and held_out:
+                    scores = _validate(trainer, held_out, log)
+                accelerator.wait_for_everyone()
+            if trainer.step % settings.save_every == 0 or last or late:
+                trainer.save()
+            if late:
+                break
     return scores
 
 
