@@ -16,11 +16,11 @@ from PIL import Image
 import widgets
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
-from widgets import memory
-from widgets.render import limits_for, paint_focus, paint_map
+from widgets import view_registry
+from widgets.drawing_sheet import Sheet, font
+from widgets.look import Look
+from widgets.picture import limits_for, paint_focus, paint_map
 from widgets.scene import Scene, share
-from widgets.sheet import Sheet, font
-from widgets.state import Look
 from widgets.viewer import Viewer
 
 
@@ -165,14 +165,6 @@ def test_a_slider_can_be_linked():
     assert slider.value == 1
 
 
-def test_steps_go_through_the_traits():
-    viewer = viewer_of(a=np.zeros((5, 2, 2)))
-    viewer.act(type="zoom", factor=2.0)
-    viewer.act(type="pin", point=[3, 4])
-    assert viewer.zoom == [2.0, 0.25, 0.25]
-    assert viewer.pin == [3, 4]
-
-
 def test_the_repr_is_the_same_every_time():
     assert repr(viewer_of(a=np.zeros((5, 2, 2)))) == "Viewer('Test', layer='a', channel=0)"
 
@@ -224,10 +216,10 @@ def test_twenty_views_keep_the_memory_of_two():
     views = []
     for _ in range(20):
         scene = scene_of(a=np.random.default_rng(0).normal(size=(8, 64, 64)))
-        views.append(memory.register(Viewer(scene)))
+        views.append(view_registry.register(Viewer(scene)))
     kept = sum(len(view.blob) + sum(len(layer.planes) for layer in view.source.layers.values()) for view in views)
     one = len(views[-1].blob) + 8
-    assert kept == memory.LIMIT * one
+    assert kept == view_registry.LIMIT * one
     assert all(layer.planes for layer in views[-1].source.layers.values())
     sent = []
     views[0].send = lambda content, buffers=None: sent.append(content)
@@ -241,12 +233,12 @@ def test_the_same_maps_are_kept_once():
     maps = np.random.default_rng(0).normal(size=(3, 16, 16))
     other = maps.copy()
     other[1, 0, 0] += 1
-    first, same = (memory.register(Viewer(scene_of(a=values))) for values in (maps, maps))
+    first, same = (view_registry.register(Viewer(scene_of(a=values))) for values in (maps, maps))
     mine, twins = (view.source.layers["a"].planes for view in (first, same))
     assert all(mine[c].codes is twins[c].codes for c in range(3))
     assert same.blob is first.blob
     assert same.source.photo is first.source.photo
-    different = memory.register(Viewer(scene_of(a=other)))  # the first one goes, what it shared stays
+    different = view_registry.register(Viewer(scene_of(a=other)))  # the first one goes, what it shared stays
     planes = different.source.layers["a"].planes
     assert planes[0].codes is twins[0].codes
     assert planes[1].codes is not twins[1].codes
@@ -331,7 +323,7 @@ NASTY = '</script><img src=x onerror="alert(1)"><!-- & {{x}}'
 
 def test_a_state_opens_the_same_view(model, photo):
     viewer = widgets.feature_pyramid(model, photo)
-    viewer.layer, viewer.channel, viewer.pin, viewer.colormap = "squeeze", 5, [3.0, 4.0], "ember"
+    viewer.layer, viewer.channel, viewer.pin, viewer.colormap = "squeeze", 5, [3.0, 4.0], "magma"
     again = widgets.show(json.loads(json.dumps(viewer.state(), allow_nan=False)))
     assert again.look == viewer.look
     assert again.scene == viewer.scene

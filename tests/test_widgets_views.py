@@ -15,7 +15,7 @@ from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.refinement import masked_gradient_target
-from widgets import building
+from widgets import view_setup
 
 NARROW = {
     "inter_channels": 8,
@@ -280,6 +280,6 @@ def test_a_slow_model_says_how_far_it_is(model, photo, monkeypatch, capsys):
     assert names == list(maps)
     widgets.feature_pyramid(model, photo)
     assert capsys.readouterr().err == ""  # quick ones show nothing
-    monkeypatch.setattr(building, "DELAY", 0)
+    monkeypatch.setattr(view_setup, "DELAY", 0)
     widgets.feature_pyramid(model, photo)
     assert "Running the model" in capsys.readouterr().err

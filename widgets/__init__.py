@@ -1,6 +1,6 @@
 """Interactive views of the network. Each function takes a model and an image and returns a viewer."""
 
-from widgets.reopen import show, static
+from widgets.saved_views import show, static
 from widgets.viewer import Viewer
 from widgets.views.ablation import ablation
 from widgets.views.architecture import architecture

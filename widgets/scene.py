@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from widgets.arrays import COLOUR_MAPS, Plane, colour_map, quantise
-from widgets.ranking import STATISTICS, channel_statistics, rank
+from widgets.channel_ranking import STATISTICS, channel_statistics, rank
+from widgets.planes import COLOUR_MAPS, Plane, quantise
 
 __all__ = ["KINDS", "PHOTO", "Layer", "Packer", "Scene", "share"]
 
@@ -186,16 +186,13 @@ class Scene:
         }
 
     def pack(self, budget: float = 5 * MIB, always: dict[str, int] | None = None) -> tuple[list[dict[str, Any]], bytes]:
-        """The parts of the view and one buffer with all of them: photo, colour maps, statistics, and planes up to
-        `budget`.
+        """The parts of the view and one buffer with all of them: photo, statistics, and planes up to `budget`.
 
         The first channel of each layer goes in whatever the budget, and so do the channels in `always` (layer to
         channel).
         """
         packer = Packer()
         packer.add({"kind": "photo", "type": "image/jpeg"}, encode_photo(self.photo))
-        for name in COLOUR_MAPS:
-            packer.add({"kind": "colours", "name": name}, colour_map(name).tobytes())
         counts = share({layer.name: layer.shape for layer in self.layers.values()}, budget)
         for layer in self.layers.values():
             packer.add({"kind": "statistics", "layer": layer.name}, layer.statistics.tobytes())

@@ -14,10 +14,10 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from widgets.arrays import COLOUR_MAPS
-from widgets.frontend import CODE, STYLE
+from widgets.front_end import CODE, STYLE
+from widgets.look import RANGES, SORTS, Look
+from widgets.planes import COLOUR_MAPS
 from widgets.scene import Packer, Scene
-from widgets.state import RANGES, SORTS, Look, transition
 
 __all__ = ["Reaction", "Viewer"]
 
@@ -101,16 +101,6 @@ class Viewer(anywidget.AnyWidget):
         """What is being looked at, as one value."""
         names = Look.__dataclass_fields__
         return Look(**{name: getattr(self, name) for name in names})
-
-    def act(self, **action: Any) -> None:
-        """One step of looking, e.g.
-
-        `viewer.act(type="zoom", factor=2)`; the steps are those of `widgets.state.transition`.
-        """
-        after = transition(self.scene, self.look, action).to_dict()
-        with self.hold_sync():
-            for name, value in after.items():
-                setattr(self, name, value)
 
     @traitlets.validate("layer")
     def _known_layer(self, proposal: dict[str, Any]) -> str:
@@ -233,7 +223,7 @@ class Viewer(anywidget.AnyWidget):
 
     def picture(self, width: int = 1200) -> NDArray[np.uint8]:
         """The same view as an array (H, W, 3), drawn in Python: what a notebook shows where no widget can run."""
-        from widgets.render import draw
+        from widgets.picture import draw
 
         self._whole()
         return draw(self.source, self.look, width=width, table=self.table, marks=self.marks)
@@ -258,7 +248,7 @@ class Viewer(anywidget.AnyWidget):
 
         `budget` bounds the bytes of its maps.
         """
-        from widgets.export import write_page
+        from widgets.html_page import write_page
 
         write_page(path, self.state(budget), self._esm, self._css)
 

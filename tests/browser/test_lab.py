@@ -73,7 +73,7 @@ def test_two_views_and_a_slider_in_a_notebook(lab, lab_page):
 
 def test_errors_are_painted_and_a_restarted_kernel_leaves_the_view(lab, lab_page):
     # Room for one channel of each layer: any other one needs the model again.
-    scarce = "import widgets.building; widgets.building.KEPT = 1\n"
+    scarce = "import widgets.view_setup; widgets.view_setup.KEPT = 1\n"
     lab.write("broken.ipynb", TINY, scarce + "view = widgets.feature_pyramid(model, photo)\nview")
     page = lab_page.page
     lab.open(page, "broken.ipynb")

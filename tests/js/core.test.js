@@ -6,7 +6,8 @@ import * as core from "../../widgets/static/core.js";
 import { transition } from "../../widgets/static/look.js";
 
 const unspelled = { $NaN: NaN, $Infinity: Infinity, "$-Infinity": -Infinity };
-const goldens = JSON.parse(readFileSync(process.env.GOLDENS, "utf8"), (_, value) => (typeof value === "string" && value in unspelled ? unspelled[value] : value));
+const unspell = (_, value) => (typeof value === "string" && value in unspelled ? unspelled[value] : value);
+const goldens = JSON.parse(readFileSync(process.env.GOLDENS, "utf8"), unspell);
 const planeOf = ({ codes, ...rest }) => ({ ...rest, codes: Uint16Array.from(codes) });
 const rgb = (pixels) => Array.from(new Uint8Array(pixels.buffer)).filter((_, i) => i % 4 < 3);
 
@@ -20,6 +21,10 @@ test("maps are painted with the same pixels", () => {
     const over = core.overlay(plane, table, Uint8Array.from(golden.backdrop), width, height, golden.opacity, new Uint32Array(width * height));
     assert.deepEqual(rgb(over), golden.overlaid);
   }
+});
+
+test("colour maps are the same", () => {
+  for (const [name, colours] of goldens.colours) assert.deepEqual(Array.from(core.colourMap(name)), colours);
 });
 
 test("codes stand for the same values", () => {
@@ -43,9 +48,10 @@ test("grey, cells, ranks and limits", () => {
 });
 
 test("a walk of steps leads to the same look", () => {
-  let look = goldens.walk.start;
-  for (const { action, look: expected } of goldens.walk.steps) {
-    look = transition(goldens.walk.scene, look, action);
+  const walk = JSON.parse(readFileSync(new URL("./walk.json", import.meta.url), "utf8"), unspell);
+  let look = walk.start;
+  for (const { action, look: expected } of walk.steps) {
+    look = transition(walk.scene, look, action);
     assert.deepEqual(look, expected, JSON.stringify(action));
   }
 });

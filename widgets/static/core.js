@@ -1,5 +1,6 @@
-// The arithmetic of the viewer, without a page: the twin of widgets/arrays.py. Tests hold the two to the same numbers, so
+// The arithmetic of the viewer, without a page: the twin of widgets/planes.py. Tests hold the two to the same numbers, so
 // every rounding here is the one stated there.
+import { COLOUR_MAPS } from "./colour_maps.js";
 
 export const LEVELS = 65530;
 export const MINUS_INFINITY = 65533;
@@ -47,6 +48,12 @@ export function colourTable(plane, limits, colours, table = new Uint32Array(6553
   table[PLUS_INFINITY] = pack(...MARKS["+∞"]);
   table[MINUS_INFINITY] = pack(...MARKS["-∞"]);
   return table;
+}
+
+// The 256 colours of a map by name, 256 × RGB.
+export function colourMap(name) {
+  const text = COLOUR_MAPS[name];
+  return Uint8Array.from({ length: 768 }, (_, i) => parseInt(text.slice(2 * i, 2 * i + 2), 16));
 }
 
 function packColours(colours) {

@@ -1,4 +1,4 @@
-// What is being looked at, without a page: the twin of widgets/state.py, with the same steps.
+// What is being looked at, and the steps from one look to the next, without a page. Its fields are those of widgets/look.py.
 import { cell, cellCentre, clamp, limitsOf, rank, STATISTICS } from "./core.js";
 
 export const RANGES = ["map", "layer", "all", "own"];
@@ -29,7 +29,7 @@ export function limitsFor(scene, look, plane) {
 
 export function coloursFor(scene, look, name) {
   if (look.colormap !== "auto") return look.colormap;
-  return layerOf(scene, name).kind === "signed" ? "blue-red" : "lagoon";
+  return layerOf(scene, name).kind === "signed" ? "RdBu" : "viridis";
 }
 
 // One step of looking. Returns a new look; what makes no sense leaves it as it was.

@@ -1,5 +1,6 @@
 // The data behind the views of one model: planes, statistics, the photo, and the way to the kernel for more.
-import { PlaneCache, grey, unpack } from "./core.js";
+import { COLOUR_MAPS } from "./colour_maps.js";
+import { PlaneCache, colourMap, grey, unpack } from "./core.js";
 import { channelOrder, layerOf, transition } from "./look.js";
 
 export const LOOK = ["layer", "channel", "channels", "pin", "colormap", "range", "limits", "opacity", "sort", "zoom", "ablated"];
@@ -23,7 +24,7 @@ class Store {
     this.look = Object.fromEntries(LOOK.map((name) => [name, model.get(name)]));
     this.cache = new PlaneCache();
     this.statistics = new Map();
-    this.colours = new Map();
+    this.colours = new Map(Object.keys(COLOUR_MAPS).map((name) => [name, colourMap(name)]));
     this.photo = null;
     this.photoPart = null;
     this.hover = null;
@@ -96,8 +97,7 @@ class Store {
       } else if (part.kind === "statistics") {
         this.statistics.set(part.layer, part.values);
         this.orders.delete(part.layer);
-      } else if (part.kind === "colours") this.colours.set(part.name, part.bytes);
-      else if (part.kind === "photo") {
+      } else if (part.kind === "photo") {
         this.photoPart = part;
         this.decode(part);
       }

@@ -1,12 +1,12 @@
 // The view: builds the page, listens, and redraws what changed once a frame.
 import { Atlas } from "./atlas.js";
-import { Choices } from "./choices.js";
+import { Choices } from "./options.js";
 import { Controls } from "./controls.js";
 import { cell, shortValue } from "./core.js";
 import { layerOf } from "./look.js";
 import { h, watchTheme } from "./dom.js";
-import { follow, grab, key, KEYS } from "./hands.js";
-import { MapPanel, PHOTO } from "./map.js";
+import { follow, grab, key, KEYS } from "./pointer_and_keys.js";
+import { MapPanel, PHOTO } from "./map_panel.js";
 import { savePicture, saveState } from "./save.js";
 import { storeOf } from "./store.js";
 import { Table } from "./table.js";

@@ -14,8 +14,8 @@ from birefnet_lite.analysis.inputs import Prepared
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import evaluating
 from birefnet_lite.metrics import iou, mae, s_measure
-from widgets.building import Size, fit_mask, new_scene, run
-from widgets.memory import register
+from widgets.view_registry import register
+from widgets.view_setup import Size, fit_mask, new_scene, run
 from widgets.viewer import Viewer
 
 __all__ = ["ablation"]

@@ -8,9 +8,9 @@ from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.parts import IMAGE_BRANCH, title_of
 from birefnet_lite.analysis.profile import measure_costs
 from birefnet_lite.photos import load_photo
-from widgets.building import Size, add_layers, new_scene, run
-from widgets.memory import register
-from widgets.numbers import TIMES
+from widgets.number_format import TIMES
+from widgets.view_registry import register
+from widgets.view_setup import Size, add_layers, new_scene, run
 from widgets.viewer import Viewer
 from widgets.views.feature_pyramid import pyramid_columns, pyramid_rows
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.attribution import agreement, attribute, possible_methods
-from widgets.building import Size, fit_mask, new_scene, pinned, reference_mask, run
-from widgets.memory import register
-from widgets.numbers import MINUS
+from widgets.number_format import MINUS
+from widgets.view_registry import register
+from widgets.view_setup import Size, cell_at_pin, fit_mask, new_scene, reference_mask, run
 from widgets.viewer import Viewer
 
 __all__ = ["attribution"]
@@ -95,7 +95,7 @@ def _chosen(viewer: Viewer, mask: NDArray[np.float32]) -> tuple[NDArray[np.float
     height, width = mask.shape
     down, across = viewer.source.size[0] / height, viewer.source.size[1] / width
     if viewer.pin:
-        row, column = pinned(viewer, height, width)
+        row, column = cell_at_pin(viewer, height, width)
         reach = max(1, min(height, width) // 8)
         top, left, bottom, right = row - reach, column - reach, row + reach + 1, column + reach + 1
     elif viewer.region:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.compare import Row, compare_layers
-from widgets import building
-from widgets.memory import register
-from widgets.numbers import TIMES
+from widgets import view_setup
+from widgets.number_format import TIMES
 from widgets.scene import Scene, share
+from widgets.view_registry import register
 from widgets.viewer import Viewer
 
 __all__ = ["compare"]
@@ -29,7 +29,7 @@ def compare(
     x: Any,
     names: Mapping[str, str] | None = None,
     tolerance: float = 1e-4,
-    size: building.Size = None,
+    size: view_setup.Size = None,
 ) -> Viewer:
     """Where does my part compute something else than the reference?
 
@@ -53,7 +53,7 @@ def compare(
         else f"{len(rows) - len(wrong)} of {len(rows)} parts agree; the first that does not is {first.name}"
     )
     scene = Scene("compare", "Layer debugger", agree, _picture(inputs), what="input")
-    counts = share({row.name: _maps(row.reference).shape for row in shown}, building.KEPT / 3)
+    counts = share({row.name: _maps(row.reference).shape for row in shown}, view_setup.KEPT / 3)
     for row in shown:
         _add(scene, row, counts[row.name])
     focus = first if first in shown else shown[-1]
@@ -123,7 +123,7 @@ def _add(scene: Scene, row: Row, keep: int) -> None:
     group = [f"{row.name} · {side}" for side in SIDES[: 3 if apart is not None else 2]]
     for side, maps in zip(SIDES, (mine, reference, apart), strict=True):
         if maps is not None:
-            kind = "signed" if side == "difference" else building.kind_of(row.name, reference)
+            kind = "signed" if side == "difference" else view_setup.kind_of(row.name, reference)
             scene.add(
                 f"{row.name} · {side}",
                 maps,

@@ -16,8 +16,8 @@ from birefnet_lite.analysis.parts import (
     stage_layer,
     stride_of,
 )
-from widgets.building import add_layers, new_scene, reference_mask, run
-from widgets.memory import register
+from widgets.view_registry import register
+from widgets.view_setup import add_layers, new_scene, reference_mask, run
 from widgets.viewer import Viewer
 
 __all__ = ["feature_pyramid"]

@@ -8,9 +8,9 @@ from birefnet_lite.analysis import Activations
 from birefnet_lite.analysis.parts import ATTENTION, GRADIENT, SIDE, STAGES, stage_layer, stride_of
 from birefnet_lite.analysis.targets import LevelTargets, image_laplacian, level_targets, perfect_side_logits
 from birefnet_lite.inference.images import read_mask
-from widgets.building import fit_mask, new_scene, run
-from widgets.memory import register
 from widgets.scene import PHOTO, Scene
+from widgets.view_registry import register
+from widgets.view_setup import fit_mask, new_scene, run
 from widgets.viewer import Viewer
 
 __all__ = ["gradient_targets"]

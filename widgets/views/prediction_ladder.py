@@ -10,10 +10,10 @@ from birefnet_lite.analysis.parts import LOGITS, SIDE, STAGES, stage_layer
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.metrics import iou, mae, s_measure
 from birefnet_lite.network.resize import resize
-from widgets.building import fit_mask, limited, new_scene, run
-from widgets.memory import register
-from widgets.numbers import TIMES
+from widgets.number_format import TIMES
 from widgets.scene import Scene
+from widgets.view_registry import register
+from widgets.view_setup import fit_mask, fit_within, new_scene, run
 from widgets.viewer import Viewer
 
 __all__ = ["prediction_ladder"]
@@ -34,7 +34,7 @@ def prediction_ladder(
     scene = new_scene(
         "prediction_ladder", "Prediction ladder", "How does the mask grow from stage to stage?", activations, model
     )
-    height, width = limited(activations.seen.shape[:2], 512)
+    height, width = fit_within(activations.seen.shape[:2], 512)
     truth = None if mask is None else fit_mask(read_mask(mask), height, width)
     scene.columns = [
         f"{'Final mask' if title == 'final' else title.capitalize()}\n{x.shape[2]} {TIMES} {x.shape[1]}"

@@ -6,8 +6,8 @@ import numpy as np
 from torch import nn
 
 from birefnet_lite.analysis import capture, prepare, receptive
-from widgets.building import Size, add_layers, new_scene, pinned, run, started
-from widgets.numbers import TIMES
+from widgets.number_format import TIMES
+from widgets.view_setup import Size, add_layers, cell_at_pin, new_scene, run, start_at_middle
 from widgets.viewer import Viewer
 from widgets.views.feature_pyramid import pyramid_columns, pyramid_rows
 
@@ -40,7 +40,7 @@ def receptive_field(model: nn.Module, image: Any, size: Size = None) -> Viewer:
         if changed not in ("pin", "layer") or layer == "field":
             return
         height, width = scene.layers[layer].shape[1:]
-        row, column = pinned(viewer, height, width)
+        row, column = cell_at_pin(viewer, height, width)
         field = receptive.receptive_field(model, prepared, layer, row, column)
         scene.add("field", field.effective[None], "positive", "Effective field of the cell", "size of its gradient")
         scene.layers["field"].group = ["field"]
@@ -60,4 +60,4 @@ def receptive_field(model: nn.Module, image: Any, size: Size = None) -> Viewer:
             ],
         }
 
-    return started(Viewer(scene, reaction=react))
+    return start_at_middle(Viewer(scene, reaction=react))

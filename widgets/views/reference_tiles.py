@@ -8,9 +8,9 @@ from torch import nn
 from birefnet_lite.analysis.parts import INWARD, STAGES, find_module, stage_layer, stage_module
 from birefnet_lite.network.refinement import image_to_tiles
 from birefnet_lite.network.resize import resize
-from widgets.building import Mark, Size, add_layers, new_scene, pinned, run, started
-from widgets.numbers import TIMES
+from widgets.number_format import TIMES
 from widgets.scene import Scene
+from widgets.view_setup import Mark, Size, add_layers, cell_at_pin, new_scene, run, start_at_middle
 from widgets.viewer import Viewer
 
 __all__ = ["reference_tiles"]
@@ -47,7 +47,7 @@ def reference_tiles(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     def react(viewer: Viewer, changed: str) -> None:
         if changed not in ("pin", "layer"):
             return
-        row, column = pinned(viewer, *shape)
+        row, column = cell_at_pin(viewer, *shape)
         places = {n: _tile_of(row, column, grids[n], shape) for n in stages}
         chosen = next((n for n in stages if f"stage{n}." in viewer.layer or f"stage {n}." in viewer.layer), stages[-1])
         viewer.marks = _tile_marks(scene, chosen, grids[chosen], places[chosen], shape)
@@ -79,7 +79,7 @@ def reference_tiles(model: nn.Module, image: Any, size: Size = None) -> Viewer:
             ],
         }
 
-    return started(Viewer(scene, reaction=react))
+    return start_at_middle(Viewer(scene, reaction=react))
 
 
 def _tile_of(row: int, column: int, grid: int, shape: tuple[int, int]) -> dict[str, Any]:

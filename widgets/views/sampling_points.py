@@ -7,8 +7,8 @@ from torch import nn
 
 from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.sampling import Kernel, deformable_kernels
-from widgets.building import Mark, Size, new_scene, pinned, run, started
-from widgets.numbers import TIMES
+from widgets.number_format import TIMES
+from widgets.view_setup import Mark, Size, cell_at_pin, new_scene, run, start_at_middle
 from widgets.viewer import Viewer
 
 __all__ = ["sampling_points"]
@@ -60,7 +60,7 @@ def sampling_points(model: nn.Module, image: Any, size: Size = None) -> Viewer:
             viewer.marks = [{**mark, "layers": shown} for mark in marks]
             viewer.table = _tap_table(viewer, parts)
 
-    return started(Viewer(scene, reaction=react))
+    return start_at_middle(Viewer(scene, reaction=react))
 
 
 def _block_of(name: str) -> str:
@@ -74,7 +74,7 @@ def _block_of(name: str) -> str:
 
 def _tap_marks(viewer: Viewer, kernel: Kernel) -> list[Mark]:
     rows, columns = viewer.source.size
-    points = kernel.points(*pinned(viewer, *kernel.modulation.shape[-2:]))
+    points = kernel.points(*cell_at_pin(viewer, *kernel.modulation.shape[-2:]))
     tone = TONES.get(kernel.size, "three")
     return [
         {"kind": "point", "x": x * columns, "y": y * rows, "tone": tone, "weight": float(np.clip(w / 2, 0.1, 1))}
@@ -85,7 +85,7 @@ def _tap_marks(viewer: Viewer, kernel: Kernel) -> list[Mark]:
 def _tap_table(viewer: Viewer, parts: list[Kernel]) -> dict[str, Any]:
     lines = []
     for kernel in parts:
-        row, column = pinned(viewer, *kernel.modulation.shape[-2:])
+        row, column = cell_at_pin(viewer, *kernel.modulation.shape[-2:])
         shift = np.hypot(*kernel.offsets[:, :, row, column].astype(np.float64).T)
         weight = kernel.modulation[:, row, column].astype(np.float64)
         cells = [f"{kernel.size} {TIMES} {kernel.size}", str(kernel.size**2)]

@@ -9,8 +9,8 @@ from torch import nn
 
 from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.windows import BlockAttention, swin_blocks
-from widgets.building import Mark, Size, new_scene, pinned, run, started
-from widgets.numbers import TIMES
+from widgets.number_format import TIMES
+from widgets.view_setup import Mark, Size, cell_at_pin, new_scene, run, start_at_middle
 from widgets.viewer import Viewer
 
 __all__ = ["window_attention"]
@@ -45,21 +45,21 @@ def window_attention(model: nn.Module, image: Any, size: Size = None) -> Viewer:
 
     def react(viewer: Viewer, changed: str) -> None:
         if changed == "pin":
-            fill(lambda height, width: pinned(viewer, height, width))
+            fill(lambda height, width: cell_at_pin(viewer, height, width))
             viewer.replace(list(blocks))
         if changed in ("pin", "layer"):
             block = blocks[viewer.layer]
             viewer.marks = _window_marks(viewer, block)
             viewer.table = _head_table(viewer, block)
 
-    return started(Viewer(scene, reaction=react))
+    return start_at_middle(Viewer(scene, reaction=react))
 
 
 def _window_marks(viewer: Viewer, block: BlockAttention) -> list[Mark]:
     """The window as boxes: one, or up to four where the shift carried it over a border."""
     rows, columns = viewer.source.size
     height, width = block.grid
-    window, _ = block.place(*pinned(viewer, height, width))
+    window, _ = block.place(*cell_at_pin(viewer, height, width))
     tokens = block.tokens(window)
     tokens = tokens[(tokens[:, 0] < height) & (tokens[:, 1] < width)]
     boxes = [(r, c) for r in _runs(tokens[:, 0]) for c in _runs(tokens[:, 1])]
@@ -80,7 +80,7 @@ def _runs(values: NDArray[np.intp]) -> list[tuple[int, int]]:
 
 
 def _head_table(viewer: Viewer, block: BlockAttention) -> dict[str, Any]:
-    row, column = pinned(viewer, *block.grid)
+    row, column = cell_at_pin(viewer, *block.grid)
     maps = block.attention(row, column)  # (heads, h, w)
     y, x = np.indices(block.grid)
     distance = np.hypot(y - row, x - column)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from widgets.ranking import STATISTICS, channel_statistics, rank
+from widgets.channel_ranking import STATISTICS, channel_statistics, rank
 
 
 def test_statistics_against_numpy():

@@ -1,10 +1,12 @@
-"""The arithmetic behind every picture: numbers to 16-bit planes, planes to colours, colours over a photo.
+"""16-bit planes of numbers, their colours, and maps in colour over a photo.
 
 NumPy only. `static/core.js` does the same sums in the browser, and both must give the same pixels, so everything here
 is float64 or integer arithmetic with one stated rounding: floor(x + 0.5).
 """
 
+import json
 from dataclasses import dataclass
+from importlib.resources import files
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,23 +24,16 @@ MARKS: dict[str, tuple[int, int, int]] = {
     "below": (0, 200, 255),
 }
 
-# Anchors in sRGB, evenly spaced, joined by straight lines. Sequential maps rise evenly in lightness; the diverging one
-# has its neutral middle at index 127.5, so that zero of a symmetric range falls there.
-_ANCHORS: dict[str, list[tuple[int, int, int]]] = {
-    "lagoon": [
-        (20, 14, 54), (40, 36, 106), (44, 66, 138), (36, 97, 146), (30, 128, 146),
-        (38, 158, 136), (84, 186, 114), (158, 208, 90), (244, 228, 92),
-    ],
-    "ember": [
-        (10, 8, 18), (44, 18, 66), (88, 26, 100), (134, 36, 110), (180, 52, 100),
-        (220, 80, 78), (244, 124, 58), (252, 178, 86), (254, 236, 180),
-    ],
-    "grey": [(0, 0, 0), (255, 255, 255)],
-    "blue-red": [
-        (14, 46, 104), (34, 94, 168), (88, 148, 204), (164, 200, 228), (244, 244, 244),
-        (244, 192, 164), (222, 124, 98), (184, 50, 54), (108, 12, 32),
-    ],
-}  # fmt: skip
+
+def _read_colour_maps() -> dict[str, NDArray[np.uint8]]:
+    """The tables of the front end, so that both draw with the same ones: name to (256, 3)."""
+    source = (files("widgets") / "static" / "colour_maps.js").read_text(encoding="utf-8")
+    tables = json.loads(source[source.index("{") : source.rindex("}") + 1])
+    return {name: np.frombuffer(bytes.fromhex(text), np.uint8).reshape(256, 3) for name, text in tables.items()}
+
+
+_COLOUR_MAPS = _read_colour_maps()
+COLOUR_MAPS = tuple(_COLOUR_MAPS)
 
 
 @dataclass(frozen=True)
@@ -106,16 +101,13 @@ def code_values(lo: float, hi: float) -> NDArray[np.float64]:
 
 
 def colour_map(name: str) -> NDArray[np.uint8]:
-    """The 256 colours (256, 3) of a map: `lagoon`, `ember`, `grey` (sequential) or `blue-red` (diverging)."""
-    if name not in _ANCHORS:
-        raise ValueError(f"There is no colour map {name!r}. Choose one of {', '.join(_ANCHORS)}.")
-    anchors = np.array(_ANCHORS[name], np.float64)
-    at = np.linspace(0, len(anchors) - 1, 256)
-    channels = [np.interp(at, np.arange(len(anchors)), anchors[:, c]) for c in range(3)]
-    return np.floor(np.stack(channels, axis=1) + 0.5).astype(np.uint8)  # (256, 3)
+    """The 256 colours (256, 3) of a map of matplotlib: `viridis`, `magma` and `grey` are sequential, `RdBu` diverging.
 
-
-COLOUR_MAPS = tuple(_ANCHORS)
+    `RdBu` runs from blue to red; zero of a symmetric range falls on its neutral middle, index 127.5.
+    """
+    if name not in _COLOUR_MAPS:
+        raise ValueError(f"There is no colour map {name!r}. Choose one of {', '.join(COLOUR_MAPS)}.")
+    return _COLOUR_MAPS[name].copy()
 
 
 def colour_table(plane: Plane, limits: tuple[float, float], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:

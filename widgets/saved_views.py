@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from widgets.arrays import Plane
-from widgets.ranking import STATISTICS
+from widgets.channel_ranking import STATISTICS
+from widgets.look import Look
+from widgets.planes import Plane
 from widgets.scene import Scene
-from widgets.state import Look
 from widgets.viewer import BESIDE, Viewer
 
 __all__ = ["scene_from_state", "show", "static"]

@@ -16,10 +16,10 @@ from birefnet_lite.analysis import Activations, capture
 from birefnet_lite.analysis.parts import ATTENTION, title_of
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import device_and_dtype
-from widgets.arrays import cell
-from widgets.memory import register
-from widgets.numbers import TIMES
+from widgets.number_format import TIMES
+from widgets.planes import cell
 from widgets.scene import MIB, Scene, share
+from widgets.view_registry import register
 from widgets.viewer import Viewer
 
 #: The size of the image that the model sees: (height, width), a square's side, or None for that of its training.
@@ -59,7 +59,7 @@ def new_scene(view: str, title: str, question: str, activations: Activations, mo
 def backdrop(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The photo at a size for the page."""
     height, width = photo.shape[:2]
-    rows, columns = limited((height, width), BACKDROP)
+    rows, columns = fit_within((height, width), BACKDROP)
     if (rows, columns) == (height, width):
         return photo
     return np.asarray(Image.fromarray(photo).resize((columns, rows), Image.Resampling.LANCZOS))
@@ -100,20 +100,20 @@ def add_layers(scene: Scene, activations: Activations, names: list[str], mask: N
         scene.add(name, maps, kind_of(name, maps), title_of(name), note, fitted, shares[name])
 
 
-def limited(shape: tuple[int, int], longest: int) -> tuple[int, int]:
+def fit_within(shape: tuple[int, int], longest: int) -> tuple[int, int]:
     """A size (H, W) of the same proportions whose longer side is at most `longest`."""
     scale = min(1.0, longest / max(shape))
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def pinned(viewer: Viewer, height: int, width: int) -> tuple[int, int]:
+def cell_at_pin(viewer: Viewer, height: int, width: int) -> tuple[int, int]:
     """The cell (row, column) of a map of this size under the pin; the middle without a pin."""
     rows, columns = viewer.source.size
     x, y = viewer.pin or [columns / 2, rows / 2]
     return cell(y, rows, height), cell(x, columns, width)
 
 
-def started(viewer: Viewer) -> Viewer:
+def start_at_middle(viewer: Viewer) -> Viewer:
     """A view whose pin stands in the middle of the photo, with what follows from it."""
     rows, columns = viewer.source.size
     viewer.pin = [columns / 2, rows / 2]

@@ -1,7 +1,7 @@
 """A view as a picture, drawn in Python: the reference for the browser's pixels, and what a notebook shows without a
 widget.
 
-The maps are painted by `widgets.arrays` exactly as the page paints them; around them stand the same labels and numbers.
+The maps are painted by `widgets.planes` exactly as the page paints them; around them stand the same labels and numbers.
 """
 
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from widgets.arrays import Plane, cell, cell_centre, colour_map, grey, limits_of, overlay, paint
-from widgets.numbers import TIMES, format_value, short_value
+from widgets.drawing_sheet import ACCENT, INK, LINE, MUTED, TONES, Sheet, font
+from widgets.look import Look
+from widgets.number_format import TIMES, format_value, short_value
+from widgets.planes import Plane, cell, cell_centre, colour_map, grey, limits_of, overlay, paint
 from widgets.scene import PHOTO, Layer, Scene
-from widgets.sheet import ACCENT, INK, LINE, MUTED, TONES, Sheet, font
-from widgets.state import Look
 
 __all__ = ["colours_for", "draw", "limits_for", "paint_focus", "paint_map"]
 
@@ -36,7 +36,7 @@ def limits_for(scene: Scene, look: Look, layer: Layer, plane: Plane) -> tuple[fl
 
 def colours_for(look: Look, layer: Layer) -> NDArray[np.uint8]:
     """The look's colour map; `auto` is diverging for signed layers and sequential for the others."""
-    automatic = "blue-red" if layer.kind == "signed" else "lagoon"
+    automatic = "RdBu" if layer.kind == "signed" else "viridis"
     return colour_map(automatic if look.colormap == "auto" else look.colormap)
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widgets import arrays
-from widgets.arrays import LEVELS, MARKS, cell, cell_centre, cells, colour_map, colour_table, overlay, quantise
-from widgets.numbers import format_value, short_value
+from widgets import planes
+from widgets.number_format import format_value, short_value
+from widgets.planes import LEVELS, MARKS, cell, cell_centre, cells, colour_map, colour_table, overlay, quantise
 
 finite = st.floats(-1e300, 1e300)
 
@@ -51,8 +51,8 @@ def test_only_one_map_at_a_time(shape):
 def test_colours_against_a_loop():
     values = np.array([[-2.0, -1.0, -0.3, 0.0], [0.7, 1.0, 2.0, np.nan], [np.inf, -np.inf, 0.25, 0.5]])
     plane = quantise(values)
-    colours = colour_map("lagoon")
-    painted = arrays.paint(plane, (-1.0, 1.0), colours)
+    colours = colour_map("viridis")
+    painted = planes.paint(plane, (-1.0, 1.0), colours)
     for y, x in np.ndindex(values.shape):
         value = plane.values()[y, x]
         if math.isnan(value):
@@ -75,23 +75,31 @@ def test_limits_that_enclose_nothing_show_the_middle():
 
 
 def test_zero_of_a_symmetric_range_is_neutral():
-    low, high = arrays.limits_of("signed", -0.2, 0.8)
+    low, high = planes.limits_of("signed", -0.2, 0.8)
     assert low == -high
-    middle = colour_map("blue-red")[127:129].astype(int)
+    middle = colour_map("RdBu")[127:129].astype(int)
     assert np.ptp(middle) <= 4
-    assert arrays.limits_of("unit", 0.3, 0.4) == (0, 1)
-    assert arrays.limits_of("positive", 0.3, 0.4) == (0.3, 0.4)
+    assert planes.limits_of("unit", 0.3, 0.4) == (0, 1)
+    assert planes.limits_of("positive", 0.3, 0.4) == (0.3, 0.4)
 
 
 def test_sequential_maps_rise_in_lightness():
-    for name in ("lagoon", "ember", "grey"):
+    for name in ("viridis", "magma", "grey"):
         luma = colour_map(name).astype(float) @ [0.299, 0.587, 0.114]
         assert np.all(np.diff(luma) > -1)
         assert luma[-1] - luma[0] > 150
 
 
+def test_colour_maps_are_those_of_matplotlib():
+    import matplotlib
+
+    for name, theirs in {"viridis": "viridis", "magma": "magma", "grey": "gray", "RdBu": "RdBu_r"}.items():
+        expected = np.array([matplotlib.colormaps[theirs](i)[:3] for i in range(256)]) * 255
+        np.testing.assert_allclose(colour_map(name), expected, atol=0.51)
+
+
 def test_an_unknown_colour_map_is_named():
-    with pytest.raises(ValueError, match=r"jet.*lagoon"):
+    with pytest.raises(ValueError, match=r"jet.*viridis"):
         colour_map("jet")
 
 
@@ -100,9 +108,9 @@ def test_overlay_against_a_loop(opacity):
     random = np.random.default_rng(0)
     plane = quantise(random.normal(size=(2, 3)))
     backdrop = random.integers(0, 256, (7, 8)).astype(np.uint8)
-    colours = colour_map("ember")
+    colours = colour_map("magma")
     result = overlay(plane, (plane.lo, plane.hi), colours, backdrop, opacity)
-    heat = arrays.paint(plane, (plane.lo, plane.hi), colours).astype(int)
+    heat = planes.paint(plane, (plane.lo, plane.hi), colours).astype(int)
     weight = math.floor(opacity * 255 + 0.5)
     for y, x in np.ndindex(7, 8):
         over = heat[y * 2 // 7, x * 3 // 8]

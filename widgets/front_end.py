@@ -1,4 +1,4 @@
-"""The front end as one file: what a widget and an exported page load.
+"""The front end joined into one file, for widgets and exported pages.
 
 It is made of small ES modules, which tests import as they are. A widget's code must be one file, so they are joined
 when this module is imported. There is nothing to build, and nothing built to keep in step.
@@ -7,21 +7,28 @@ when this module is imported. There is nothing to build, and nothing built to ke
 import re
 from importlib.resources import files
 
-__all__ = ["CODE", "STYLE", "join_modules"]
+__all__ = ["CODE", "STYLE", "join_modules", "read_static"]
 
-MODULES = ("core", "look", "dom", "store", "map", "controls", "choices", "atlas", "save", "table", "hands", "viewer")
+MODULES = (
+    "colour_maps", "core", "look", "dom", "store", "map_panel", "controls", "options", "atlas", "save", "table",
+    "pointer_and_keys", "viewer",
+)  # fmt: skip
+
+
+def read_static(name: str) -> str:
+    """The text of a file of the front end."""
+    return (files("widgets") / "static" / name).read_text(encoding="utf-8")
 
 
 def join_modules() -> str:
     """The front end as one ES module: the modules in order of need, without their imports and inner exports."""
-    static = files("widgets") / "static"
     pieces = []
     for name in MODULES:
-        source = (static / f"{name}.js").read_text(encoding="utf-8")
+        source = read_static(f"{name}.js")
         source = re.sub(r"^import .*?;\n", "", source, flags=re.MULTILINE)
         pieces.append(re.sub(r"^export (?!default)", "", source, flags=re.MULTILINE))
     return "\n".join(pieces)
 
 
 CODE = join_modules()
-STYLE = (files("widgets") / "static" / "style.css").read_text(encoding="utf-8")
+STYLE = read_static("style.css")

@@ -1,0 +1,38 @@
+"""The part of a view's state that says what is looked at: layer, channel, pin, colours and zoom.
+
+The steps from one look to the next happen on the page (`transition` in `static/look.js`).
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["RANGES", "SORTS", "Look"]
+
+RANGES = ("map", "layer", "all", "own")
+SORTS = ("detail", "variance", "mean", "max", "agreement", "index")
+
+
+@dataclass(frozen=True)
+class Look:
+    """Which layer and channel is in focus and how it is drawn.
+
+    `pin` is a position in the photo, [x, y] in its pixels, or [] for none. `limits` are used with `range="own"`.
+    `zoom` is [scale, left, top], the corner in parts of the picture. `channels` remembers the channel chosen in every
+    layer.
+    """
+
+    layer: str
+    channel: int = 0
+    channels: dict[str, int] = field(default_factory=dict)
+    pin: list[float] = field(default_factory=list)
+    colormap: str = "auto"
+    range: str = "map"
+    limits: list[float] = field(default_factory=list)
+    opacity: float = 0.7
+    sort: str = "detail"
+    zoom: list[float] = field(default_factory=lambda: [1.0, 0.0, 0.0])
+    ablated: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return asdict(self)
