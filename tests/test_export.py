@@ -54,7 +54,7 @@ def nano():
 
 @pytest.fixture(scope="module")
 def little_nano():
-    """`nano`'s backbone and one deformable ASPP: in GridSample, each of its convolutions takes the exporter a second."""
+    """`nano`'s backbone and one deformable ASPP: GridSample takes the exporter a second for each convolution."""
     config = BiRefNetConfig.preset("nano").replace(
         multi_scale_input="none", context_scales=0, squeeze_block="deformable_aspp", aspp="none"
     )

@@ -160,6 +160,7 @@ def test_compile_in_one_graph(tiny_swin):
         torch.testing.assert_close(compiled(x).logits, optimized(x).logits)
 
 
+@pytest.mark.slow
 def test_export_gives_the_same_numbers(tiny_swin):
     optimized = optimize(small(backbone=tiny_swin))
     x = torch.randn(2, 3, 64, 96)
