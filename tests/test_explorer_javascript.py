@@ -13,8 +13,8 @@ from PIL import Image
 
 from birefnet_lite.network.refinement import gradient_target, laplacian, masked_gradient_target
 from birefnet_lite.network.resize import resize as resize_aligned
-from widgets.arrays import quantise
-from widgets.ranking import channel_statistics
+from widgets.channel_ranking import channel_statistics
+from widgets.planes import quantise
 
 NODE = shutil.which("node")
 TEST = Path(__file__).parent / "js" / "explorer.test.js"

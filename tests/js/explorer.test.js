@@ -44,7 +44,7 @@ test("maps are resized with aligned corners as in the network", () => {
   }
 });
 
-test("planes have the codes of widgets.arrays", () => {
+test("planes have the codes of widgets.planes", () => {
   for (const { source, result, lo, hi, shape } of goldens.planes) {
     const plane = quantise(floats(source), shape[1], shape[0]);
     assert.deepEqual(plane.codes, new Uint16Array(bytes(result).buffer));
@@ -52,7 +52,7 @@ test("planes have the codes of widgets.arrays", () => {
   }
 });
 
-test("statistics of channels are those of widgets.ranking", () => {
+test("statistics of channels are those of widgets.channel_ranking", () => {
   for (const { source, mask, result, shape } of goldens.statistics) {
     close(channelStatistics(floats(source), ...shape, mask && floats(mask)), floats(result), 1e-5);
   }

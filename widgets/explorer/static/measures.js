@@ -8,7 +8,7 @@ const SAMPLED = 32;
 
 export const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
-// The twin of arrays.quantise: numbers to codes over the range of the finite ones.
+// The twin of planes.quantise: numbers to codes over the range of the finite ones.
 export function quantise(values, width, height) {
   let lo = Infinity;
   let hi = -Infinity;
@@ -29,7 +29,7 @@ export function quantise(values, width, height) {
   return { codes, lo, hi, width, height };
 }
 
-// The twin of ranking.channel_statistics for finite maps: seven rows (lo, hi, mean, max, variance, agreement, detail).
+// The twin of channel_ranking.channel_statistics for finite maps: seven rows (lo, hi, mean, max, variance, agreement, detail).
 export function channelStatistics(values, channels, height, width, mask) {
   const out = new Float32Array(7 * channels);
   const size = height * width;
