@@ -1,6 +1,7 @@
 """Deformable convolution against torchvision, against loops over the formula, and against finite differences."""
 
 import math
+import threading
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from birefnet_lite.network import deformable
-from birefnet_lite.network.deformable import DeformableConv2d, cpu, deform_conv2d, use_backend
+from birefnet_lite.network.deformable import DeformableConv2d, backends, cpu, deform_conv2d, use_backend
 
 # B, C, O, H, W, (kh, kw), stride, padding, dilation, offset groups
 CASES = [
@@ -250,7 +251,29 @@ def test_use_backend_is_for_the_block_and_the_call_goes_first(monkeypatch):
 def test_use_backend_ends_with_an_error_too():
     with pytest.raises(KeyError), use_backend("torchvision"):
         raise KeyError
-    assert deformable._chosen is None
+    with use_backend(None):
+        assert backends.select_backend(None, torch.zeros(1), groups=1) == "gather"
+    assert backends.select_backend(None, torch.zeros(1), groups=1) == "gather"
+
+
+def test_use_backend_holds_in_its_own_thread_only():
+    """One thread opens a block and stays in it while another one chooses a backend."""
+    opened, done = threading.Event(), threading.Event()
+
+    def hold_block() -> None:
+        with use_backend("torchvision"):
+            opened.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=hold_block)
+    thread.start()
+    assert opened.wait(10)
+    elsewhere = backends.select_backend(None, torch.zeros(1), groups=1)
+    with use_backend("gather"):
+        done.set()
+        thread.join()
+        assert backends.select_backend(None, torch.zeros(1), groups=1) == "gather"
+    assert elsewhere == "gather"
 
 
 def test_a_new_layer_is_the_plain_convolution():

@@ -11,8 +11,7 @@ import sys
 import pytest
 import torch
 
-from birefnet_lite.network import deformable
-from birefnet_lite.network.deformable import deform_conv2d
+from birefnet_lite.network.deformable import backends, deform_conv2d
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 ON_GPU = torch.cuda.is_available() and not INTERPRETED
@@ -150,19 +149,19 @@ def test_float64_is_refused():
 @outside
 def test_errors_where_it_cannot_run(monkeypatch):
     arguments = {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in draw(CASES[0]).items()}
-    monkeypatch.setattr(deformable, "HAS_TRITON", True)
+    monkeypatch.setattr(backends, "HAS_TRITON", True)
     with pytest.raises(ValueError, match="on cpu"):
         deform_conv2d(**arguments, backend="triton")
-    monkeypatch.setattr(deformable, "HAS_TRITON", False)
+    monkeypatch.setattr(backends, "HAS_TRITON", False)
     with pytest.raises(ValueError, match="not installed"):
         deform_conv2d(**arguments, backend="triton")
 
 
 @outside
 def test_cuda_without_triton_warns_once(monkeypatch, recwarn):
-    monkeypatch.setattr(deformable, "HAS_TRITON", False)
-    monkeypatch.setattr(deformable, "_warned", False)
-    assert [deformable._for_cuda(torch.zeros(1)) for _ in range(3)] == ["torchvision"] * 3
+    monkeypatch.setattr(backends, "HAS_TRITON", False)
+    monkeypatch.setattr(backends, "_warned", False)
+    assert [backends._select_for_cuda(torch.zeros(1)) for _ in range(3)] == ["torchvision"] * 3
     assert ["Triton is not installed" in str(w.message) for w in recwarn] == [True]
 
 
@@ -170,11 +169,11 @@ def test_cuda_without_triton_warns_once(monkeypatch, recwarn):
 @pytest.mark.parametrize("installed", [True, False])
 @pytest.mark.filterwarnings("ignore:Triton is not installed")
 def test_the_choice_on_cuda_is_compiled_away(installed, monkeypatch):
-    monkeypatch.setattr(deformable, "HAS_TRITON", installed)
+    monkeypatch.setattr(backends, "HAS_TRITON", installed)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
 
     def choose(x):
-        return x + 1 if deformable._for_cuda(x) == "triton" else x - 1
+        return x + 1 if backends._select_for_cuda(x) == "triton" else x - 1
 
     y = torch.compile(choose, fullgraph=True, backend="eager")(torch.zeros(2))
     assert y.tolist() == ([1, 1] if installed else [-1, -1])
@@ -182,13 +181,13 @@ def test_the_choice_on_cuda_is_compiled_away(installed, monkeypatch):
 
 @outside
 def test_cuda_takes_triton_but_for_float64_and_old_cards(monkeypatch):
-    monkeypatch.setattr(deformable, "HAS_TRITON", True)
+    monkeypatch.setattr(backends, "HAS_TRITON", True)
     monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
-    assert deformable._for_cuda(torch.zeros(1, dtype=torch.bfloat16)) == "triton"
-    assert deformable._for_cuda(torch.zeros(1, dtype=torch.float64)) == "torchvision"
+    assert backends._select_for_cuda(torch.zeros(1, dtype=torch.bfloat16)) == "triton"
+    assert backends._select_for_cuda(torch.zeros(1, dtype=torch.float64)) == "torchvision"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    assert deformable._for_cuda(torch.zeros(1)) == "torchvision"
+    assert backends._select_for_cuda(torch.zeros(1)) == "torchvision"
 
 
 def compiled_kernel(kernel, channels=64, outputs=256, card=86):

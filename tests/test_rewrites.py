@@ -253,13 +253,13 @@ def test_window_attention(batch, shift, size, dtype):
 
 @DTYPES
 @pytest.mark.parametrize("shift", [0, 1])
-def test_large_maps_in_pieces(shift, dtype, monkeypatch):
+def test_large_maps_forward_in_parts(shift, dtype, monkeypatch):
     """Pieces of a size that divides nothing, and a map whose windows reach beyond it."""
     monkeypatch.setattr(swin, "LARGE", 0)
     monkeypatch.setattr(swin, "PIXELS", 7)
     monkeypatch.setattr(swin, "WINDOWS", 4)
     taken = []
-    monkeypatch.setattr(OptimizedAttention, "_in_pieces", spy(OptimizedAttention._in_pieces, taken))
+    monkeypatch.setattr(OptimizedAttention, "_forward_in_parts", spy(OptimizedAttention._forward_in_parts, taken))
     block = lively(SwinBlock(12, heads=4, window=3, shift=shift, drop_path=0), dtype)
     optimized = swin.OptimizedBlock(block)
     x = torch.randn(2, 8, 10, 12, dtype=dtype)

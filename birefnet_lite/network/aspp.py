@@ -1,4 +1,6 @@
-"""Atrous spatial pyramid pooling: the same map seen with several receptive fields at once."""
+"""Atrous spatial pyramid pooling (ASPP): convolutions with several receptive fields on the same map, side by side."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,15 +11,15 @@ from birefnet_lite.network.resize import resize
 __all__ = ["ASPP", "DeformableASPP", "batch_norm_or_identity"]
 
 
-def batch_norm_or_identity(channels: int, batch_norm: bool) -> nn.Module:
-    """A batch norm, or nothing: checkpoints trained with batches of one have no batch norm outside the backbone."""
+def batch_norm_or_identity(channels: int, batch_norm: bool) -> nn.BatchNorm2d | nn.Identity:
+    """A batch norm, or `nn.Identity` for checkpoints trained without batch norms outside the backbone."""
     return nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
 
 
 class ASPPBranch(nn.Module):
     """One receptive field: convolution, batch norm, ReLU. (B, C, H, W) to (B, out_channels, H, W)."""
 
-    def __init__(self, conv: nn.Module, out_channels: int, batch_norm: bool) -> None:
+    def __init__(self, conv: nn.Conv2d | DeformableConv2d, out_channels: int, batch_norm: bool) -> None:
         super().__init__()
         self.conv = conv
         self.norm = batch_norm_or_identity(out_channels, batch_norm)
@@ -28,7 +30,10 @@ class ASPPBranch(nn.Module):
 
 
 class PooledBranch(nn.Module):
-    """The whole map as one receptive field: average, 1x1 convolution, batch norm, ReLU, spread over the map again."""
+    """The whole map as one receptive field: average, 1x1 convolution, batch norm, ReLU, resized to the map.
+
+    Shapes: (B, in_channels, H, W) to (B, out_channels, H, W), the same values at every pixel.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, batch_norm: bool) -> None:
         super().__init__()
@@ -38,34 +43,45 @@ class PooledBranch(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = self.relu(self.norm(self.conv(self.pool(x))))  # (B, C, 1, 1)
-        return resize(pooled, x.shape[-2:])
+        pooled = self.relu(self.norm(self.conv(self.pool(x))))  # (B, out_channels, 1, 1)
+        return resize(pooled, x.shape[-2:])  # (B, out_channels, H, W)
 
 
 class _Pyramid(nn.Module):
-    """What both kinds share: branches side by side, concatenated, a 1x1 convolution back to `out_channels`."""
+    """The part that both kinds of ASPP share: branches, concatenation, and a 1x1 convolution to `out_channels`."""
 
     def __init__(
-        self, branches: list[ASPPBranch], in_channels: int, out_channels: int, channels: int, batch_norm: bool
+        self,
+        convs: Sequence[nn.Conv2d | DeformableConv2d],
+        in_channels: int,
+        out_channels: int,
+        channels: int,
+        batch_norm: bool,
     ) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(branches)
+        self.branches = nn.ModuleList(ASPPBranch(conv, channels, batch_norm) for conv in convs)
         self.pooled = PooledBranch(in_channels, channels, batch_norm)
-        self.project = nn.Conv2d(channels * (len(branches) + 1), out_channels, 1, bias=False)
+        self.project = nn.Conv2d(channels * (len(convs) + 1), out_channels, 1, bias=False)
         self.norm = batch_norm_or_identity(out_channels, batch_norm)
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        views = [branch(x) for branch in self.branches]
-        x = torch.cat([*views, self.pooled(x)], dim=1)  # (B, channels * 5, H, W)
-        return self.dropout(self.relu(self.norm(self.project(x))))
+        views = [branch(x) for branch in self.branches]  # four maps (B, channels, H, W)
+        x = torch.cat([*views, self.pooled(x)], dim=1)  # (B, 5 * channels, H, W)
+        return self.dropout(self.relu(self.norm(self.project(x))))  # (B, out_channels, H, W)
 
 
 class ASPP(_Pyramid):
-    """ASPP with dilated 3x3 convolutions (rates 1, 6, 12, 18, the first one 1x1) and a pooled branch.
+    """ASPP with dilated convolutions: 1x1, then 3x3 at rates 6, 12 and 18, and a pooled branch (Chen et al. 2017).
 
-    Shapes: (B, in_channels, H, W) to (B, out_channels, H, W); every branch has `channels` channels.
+    Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
+
+    Args:
+        in_channels: Width of the input.
+        out_channels: Width of the result; None is `in_channels`.
+        channels: Width of each branch.
+        batch_norm: False leaves out all batch norms.
     """
 
     rates = (1, 6, 12, 18)
@@ -76,17 +92,15 @@ class ASPP(_Pyramid):
         convs = [nn.Conv2d(in_channels, channels, 1, bias=False)] + [
             nn.Conv2d(in_channels, channels, 3, padding=rate, dilation=rate, bias=False) for rate in self.rates[1:]
         ]
-        branches = [ASPPBranch(conv, channels, batch_norm) for conv in convs]
-        super().__init__(branches, in_channels, out_channels or in_channels, channels, batch_norm)
+        super().__init__(convs, in_channels, out_channels or in_channels, channels, batch_norm)
 
 
 class DeformableASPP(_Pyramid):
-    """ASPP whose branches are deformable convolutions of 1x1, 1x1, 3x3 and 7x7, and a pooled branch.
+    """ASPP with deformable convolutions of 1x1, 1x1, 3x3 and 7x7, and a pooled branch.
 
-    The hierarchical receptive fields of the paper's reconstruction block (figure of the block, section on the
-    reconstruction module). The paper names the sizes 1, 3 and 7; the original has the 1x1 branch twice, and its
-    weights need both.
-    Shapes: (B, in_channels, H, W) to (B, out_channels, H, W); every branch has `channels` channels.
+    These are the hierarchical receptive fields of the paper's reconstruction block. The paper names the sizes 1, 3 and
+    7; the original code has the 1x1 branch twice, and its weights need both.
+    Arguments and shapes are those of `ASPP`.
     """
 
     kernel_sizes = (1, 1, 3, 7)
@@ -95,5 +109,4 @@ class DeformableASPP(_Pyramid):
         self, in_channels: int, out_channels: int | None = None, channels: int = 256, batch_norm: bool = True
     ) -> None:
         convs = [DeformableConv2d(in_channels, channels, size) for size in self.kernel_sizes]
-        branches = [ASPPBranch(conv, channels, batch_norm) for conv in convs]
-        super().__init__(branches, in_channels, out_channels or in_channels, channels, batch_norm)
+        super().__init__(convs, in_channels, out_channels or in_channels, channels, batch_norm)

@@ -1,4 +1,4 @@
-"""Reconstruction blocks: what each decoder stage, and the squeeze module, is built of."""
+"""Reconstruction blocks, of which the decoder stages and the squeeze module are built."""
 
 from torch import Tensor, nn
 
@@ -8,11 +8,17 @@ __all__ = ["BasicBlock", "ResidualBlock", "build_block"]
 
 
 class BasicBlock(nn.Module):
-    """The paper's reconstruction block: narrow to `inter_channels`, look with several receptive fields, widen again.
+    """The paper's reconstruction block: 3x3 convolution to a narrow map, ASPP, 3x3 convolution to the final width.
 
-    `aspp` is `"deformable"`, `"plain"` or `"none"`; `inter_channels=None` takes a quarter of the input's width. There
-    is no activation behind the last batch norm.
+    There is no activation after the last batch norm.
     Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
+
+    Args:
+        in_channels, out_channels: Widths of input and output.
+        inter_channels: Width between the two convolutions; None is a quarter of `in_channels`.
+        aspp: `"deformable"`, `"plain"` or `"none"`.
+        aspp_channels: Width of each branch of the ASPP.
+        batch_norm: False leaves out all batch norms.
     """
 
     def __init__(
@@ -29,6 +35,7 @@ class BasicBlock(nn.Module):
         self.conv_in = nn.Conv2d(in_channels, inner, 3, padding=1)
         self.norm_in = batch_norm_or_identity(inner, batch_norm)
         self.relu = nn.ReLU(inplace=True)
+        self.aspp: nn.Module
         if aspp == "deformable":
             self.aspp = DeformableASPP(inner, channels=aspp_channels, batch_norm=batch_norm)
         elif aspp == "plain":
@@ -41,25 +48,41 @@ class BasicBlock(nn.Module):
         self.norm_out = batch_norm_or_identity(out_channels, batch_norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.relu(self.norm_in(self.conv_in(x)))  # (B, inter, H, W)
-        x = self.aspp(x)
-        return self.norm_out(self.conv_out(x))
+        x = self.relu(self.norm_in(self.conv_in(x)))  # (B, inter_channels, H, W)
+        x = self.aspp(x)  # (B, inter_channels, H, W)
+        return self.norm_out(self.conv_out(x))  # (B, out_channels, H, W)
 
 
 class ResidualBlock(BasicBlock):
-    """A `BasicBlock` with a 1x1 convolution around it. Same arguments and shapes."""
+    """A `BasicBlock` plus a 1x1 convolution of its input. Same arguments and shapes."""
 
-    def __init__(self, in_channels: int, out_channels: int, *args, **kwargs) -> None:
-        super().__init__(in_channels, out_channels, *args, **kwargs)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        inter_channels: int | None = 64,
+        aspp: str = "deformable",
+        aspp_channels: int = 256,
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, inter_channels, aspp, aspp_channels, batch_norm)
         self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + self.skip(x)
 
 
-def build_block(kind: str, in_channels: int, out_channels: int, **kwargs) -> BasicBlock:
-    """A `"basic"` or `"residual"` block; `ValueError` for any other kind."""
+def build_block(
+    kind: str,
+    in_channels: int,
+    out_channels: int,
+    inter_channels: int | None = 64,
+    aspp: str = "deformable",
+    aspp_channels: int = 256,
+    batch_norm: bool = True,
+) -> BasicBlock:
+    """Build a `"basic"` or `"residual"` block; `ValueError` for any other kind."""
     kinds = {"basic": BasicBlock, "residual": ResidualBlock}
     if kind not in kinds:
         raise ValueError(f"The block is {kind!r}; it can be 'basic' or 'residual'.")
-    return kinds[kind](in_channels, out_channels, **kwargs)
+    return kinds[kind](in_channels, out_channels, inter_channels, aspp, aspp_channels, batch_norm)

@@ -1,18 +1,26 @@
-"""The encoder: one backbone on two sizes of the image, and the context fusion."""
+"""The encoder: one backbone run on the image and on its half-size copy, and the fusion of context features."""
 
 import torch
 from torch import Tensor, nn
 
+from birefnet_lite.network.backbone import Backbone
 from birefnet_lite.network.resize import resize
 
 __all__ = ["Encoder", "fuse_context", "fuse_scales"]
 
 
 def fuse_scales(full: tuple[Tensor, ...], half: tuple[Tensor, ...], how: str) -> tuple[Tensor, ...]:
-    """Joins the features of the image with those of the half-size image, level by level.
+    """Join the features of the image with those of the half-size image, level by level.
 
-    Detail comes from the image, meaning from the half-size image. `how` is `"cat"` (widths double) or `"add"`.
-    Shapes: (B, C, H, W) and (B, C, H / 2, W / 2) to (B, 2 C, H, W) or (B, C, H, W), at each level.
+    The image contributes detail, the half-size image a larger receptive field.
+
+    Args:
+        full: Four maps (B, C, H, W) of the image, finest first.
+        half: Four maps (B, C, H / 2, W / 2) of the half-size image.
+        how: `"cat"` (concatenate, widths double) or `"add"`.
+
+    Returns:
+        Four maps (B, 2 C, H, W) or (B, C, H, W).
     """
     half = tuple(resize(small, large.shape[-2:]) for large, small in zip(full, half, strict=True))
     if how == "add":
@@ -21,9 +29,14 @@ def fuse_scales(full: tuple[Tensor, ...], half: tuple[Tensor, ...], how: str) ->
 
 
 def fuse_context(features: tuple[Tensor, ...], scales: int) -> Tensor:
-    """The deepest map with the `scales` next finer ones, resized to it, in front of it (context feature fusion).
+    """Concatenate the deepest map with the `scales` next finer ones, resized to it (context feature fusion).
 
-    Shapes: four maps (B, C_i, H_i, W_i), finest first, to (B, sum of the last C_i, H_4, W_4).
+    Args:
+        features: Four maps (B, C_i, H_i, W_i), finest first.
+        scales: How many of the finer maps are used, 0 to 3.
+
+    Returns:
+        (B, sum of the last C_i, H_4, W_4). The deepest map comes last.
     """
     *finer, deepest = features
     context = [resize(x, deepest.shape[-2:]) for x in finer[len(finer) - scales :]]
@@ -31,14 +44,17 @@ def fuse_context(features: tuple[Tensor, ...], scales: int) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Backbone, image pyramid and context: the first half of the paper's localization module.
+    """Backbone, image pyramid and context fusion: the first half of the paper's localization module.
 
-    `backbone` gives four maps, finest first. `multi_scale_input` is `"cat"`, `"add"` or `"none"`, `context_scales` the
-    number of finer maps that join the deepest one.
-    Shapes: image (B, 3, H, W) to x1, x2, x3 and x4 at strides 4, 8, 16 and 32, x4 with its context.
+    Shapes: image (B, 3, H, W) to x1, x2, x3, x4 at strides 4, 8, 16, 32; x4 includes its context.
+
+    Args:
+        backbone: A network that gives four maps, finest first.
+        multi_scale_input: How the two scales are joined: `"cat"`, `"add"`, or `"none"` to use the image alone.
+        context_scales: How many of the finer maps join the deepest one, 0 to 3.
     """
 
-    def __init__(self, backbone: nn.Module, multi_scale_input: str = "cat", context_scales: int = 3) -> None:
+    def __init__(self, backbone: Backbone, multi_scale_input: str = "cat", context_scales: int = 3) -> None:
         super().__init__()
         self.backbone = backbone
         self.multi_scale_input = multi_scale_input

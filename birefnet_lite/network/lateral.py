@@ -1,4 +1,4 @@
-"""Lateral blocks: they bring the encoder's maps to the decoder."""
+"""Lateral blocks, which bring encoder maps to the decoder, and the neck for plain vision transformers."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,7 @@ __all__ = ["LateralBlock", "PyramidNeck"]
 
 
 class LateralBlock(nn.Module):
-    """A 1x1 convolution from an encoder map to the width of the decoder stage that adds it.
+    """A 1x1 convolution from the width of an encoder map to the width of the decoder stage that adds it.
 
     Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
     """
@@ -22,9 +22,9 @@ class LateralBlock(nn.Module):
 
 
 class PyramidNeck(nn.Module):
-    """Makes a pyramid of four maps of one stride, as a plain vision transformer gives them.
+    """Makes a feature pyramid of four maps that have one stride, as a plain vision transformer gives them.
 
-    Each map is resampled to its place in the pyramid (strides 4, 8, 16 and 32 of the image) and brought to its width.
+    Each map is resized to its level of the pyramid (strides 4, 8, 16 and 32 of the image) and projected to its width.
     Shapes: four maps (B, in_channels[i], h, w), finest level first, to (B, out_channels[i], H / stride, W / stride).
     """
 

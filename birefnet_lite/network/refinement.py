@@ -1,4 +1,4 @@
-"""Bilateral reference: inward to the image, outward to its gradients."""
+"""Bilateral reference: inward reference (image tiles), outward reference (gradient attention) and its targets."""
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +19,19 @@ __all__ = [
 
 
 def image_to_tiles(image: Tensor, grid: int) -> Tensor:
-    """Cuts an image into grid x grid tiles and stacks them on the channels: no pixel is lost, none is averaged.
+    """Cut an image into grid x grid tiles and stack them along the channels, so that every pixel is kept.
 
-    The channel of the result is `(c * grid + row) * grid + column`: colour slowest, tile column fastest. (Until
-    November 2024 the original had column, row, colour in this order; `checkpoint.py` converts such weights.) Unlike
-    pixel unshuffling, a tile is a crop: neighbours in it are neighbours in the image.
-    Shapes: (B, C, H, W) to (B, C * grid * grid, H / grid, W / grid).
+    Each tile is a crop: neighbours in a tile are neighbours in the image, unlike after `nn.PixelUnshuffle`. Channel
+    `(c * grid + row) * grid + column` of the result is the tile at (row, column) of channel c: the colour varies
+    slowest, the column fastest. Until November 2024 the original ordered them by column, row, colour;
+    `checkpoints/official.py` converts such weights.
+
+    Args:
+        image: (B, C, H, W), H and W multiples of `grid`.
+        grid: Number of tiles per side.
+
+    Returns:
+        (B, C * grid * grid, H / grid, W / grid).
     """
     batch, channels, height, width = image.shape
     if height % grid or width % grid:
@@ -35,7 +42,7 @@ def image_to_tiles(image: Tensor, grid: int) -> Tensor:
 
 
 class ImageBranch(nn.Module):
-    """Two 3x3 convolutions without an activation between them: one linear bank of 5x5 filters (paper Fig. 2, InRef).
+    """Two 3x3 convolutions without an activation between them: together a linear 5x5 filter (paper Fig. 2, InRef).
 
     Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
     """
@@ -50,10 +57,15 @@ class ImageBranch(nn.Module):
 
 
 class InwardReference(nn.Module):
-    """The image at the resolution of a decoder stage, all of its detail kept (paper, inward reference).
+    """Features of the image at the resolution of a decoder stage (paper, inward reference).
 
-    With `tiles`, the image is cut into grid x grid tiles stacked on the channels; without, it is resized, and detail
-    is lost. Shapes: (B, 3, H, W) to (B, out_channels, H / grid, W / grid).
+    Shapes: (B, 3, H, W) to (B, out_channels, H / grid, W / grid).
+
+    Args:
+        grid: The stage's stride, and the number of tiles per side.
+        out_channels: Width of the result.
+        inter_channels: Width between the two convolutions.
+        tiles: Cut the image into tiles, which keeps all detail, or resize it, which loses detail.
     """
 
     def __init__(self, grid: int, out_channels: int, inter_channels: int = 64, tiles: bool = True) -> None:
@@ -64,15 +76,20 @@ class InwardReference(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         if self.tiles:
-            return self.branch(image_to_tiles(image, self.grid))
+            return self.branch(image_to_tiles(image, self.grid))  # (B, out_channels, H / grid, W / grid)
         height, width = image.shape[-2:]
         return self.branch(resize(image, (height // self.grid, width // self.grid)))
 
 
 class OutwardReference(nn.Module):
-    """Gradient features, and the attention read from them (paper, outward reference).
+    """Gradient features, with an attention map and gradient logits computed from them (paper, outward reference).
 
-    Shapes: (B, in_channels, H, W) to the attention (B, 1, H, W) in 0 to 1 and the gradient logits (B, 1, H, W).
+    Shapes: (B, in_channels, H, W) to the attention (B, 1, H, W), in 0 to 1, and the gradient logits (B, 1, H, W).
+
+    Args:
+        in_channels: Width of the input.
+        channels: Width of the gradient features.
+        batch_norm: False leaves out the batch norm.
     """
 
     def __init__(self, in_channels: int, channels: int = 16, batch_norm: bool = True) -> None:
@@ -84,7 +101,7 @@ class OutwardReference(nn.Module):
         self.attention_head = nn.Conv2d(channels, 1, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.relu(self.norm(self.conv(x)))  # (B, 16, H, W)
+        features = self.relu(self.norm(self.conv(x)))  # (B, channels, H, W)
         return self.attention_head(features).sigmoid(), self.gradient_head(features)
 
 
@@ -105,26 +122,39 @@ def laplacian(image: Tensor) -> Tensor:
 
 
 def gradient_target(image: Tensor, side_logits: Tensor) -> Tensor:
-    """What the original's gradient heads are trained towards: Laplacian of the image times the side output's logits.
+    """Compute the target of a gradient head in the original code: image Laplacian times the side output's logits.
 
-    Compared after a sigmoid, so that a background without edges is 0.5. The target is not detached: its gradient
-    reaches the side output. `masked_gradient_target` is what the paper describes.
-    Shapes: image (B, 3, H, W) as the network sees it, side_logits (B, 1, h, w), to (B, 1, H, W), unbounded.
+    The loss compares it after a sigmoid, so that a background without edges is 0.5. The target is not detached: its
+    gradient reaches the side output. The paper describes another target, `masked_gradient_target`.
+
+    Args:
+        image: (B, 3, H, W), as the network sees it.
+        side_logits: (B, 1, h, w), of the same stage.
+
+    Returns:
+        (B, 1, H, W), unbounded.
     """
     edges = laplacian(image.mean(dim=1, keepdim=True))  # (B, 1, H, W)
     return edges * resize(side_logits, image.shape[-2:])
 
 
 def masked_gradient_target(image: Tensor, side_logits: Tensor, percentile: float = 0.99) -> Tensor:
-    """The edges of the image near the object that a stage predicts, in 0 to 1 (paper, gradient supervision).
+    """Compute the edges of the image near the object that a stage predicts (paper, gradient supervision).
 
-    The absolute Laplacian is divided by its 99th percentile in each image and clipped. The mask is the side output as
-    a probability over 0.5, dilated by max(1, round(H / 128)) pixels and cut off from the gradient.
-    Shapes: image (B, 3, H, W), side_logits (B, 1, h, w), to (B, 1, H, W).
+    The absolute Laplacian is divided by its 99th percentile in each image and clipped at 1. It is multiplied by the
+    predicted mask (probability over 0.5), dilated by max(1, round(H / 128)) pixels. The target is detached.
+
+    Args:
+        image: (B, 3, H, W), as the network sees it.
+        side_logits: (B, 1, h, w), of the same stage.
+        percentile: The fraction of pixels whose Laplacian is at most the divisor, 0 to 1.
+
+    Returns:
+        (B, 1, H, W), in 0 to 1.
     """
     height, width = image.shape[-2:]
     edges = laplacian(image.detach().mean(dim=1, keepdim=True)).abs()  # (B, 1, H, W)
-    # One grey level is an edge of about 0.01; below this floor there is only rounding.
+    # One grey level is an edge of about 0.01. The floor keeps rounding errors of flat images small.
     scale = _percentile(edges.flatten(1), percentile).clamp_min(1e-4)  # (B,)
     edges = (edges / scale[:, None, None, None]).clamp(max=1)
     mask = (resize(side_logits.detach(), (height, width)).sigmoid() > 0.5).to(edges.dtype)
@@ -133,7 +163,7 @@ def masked_gradient_target(image: Tensor, side_logits: Tensor, percentile: float
 
 
 def _percentile(rows: Tensor, fraction: float) -> Tensor:
-    """(B, N) to (B,), interpolated; `torch.quantile` refuses more than 16 million values."""
+    """The interpolated percentile of each row: (B, N) to (B,). `torch.quantile` refuses more than 16 million values."""
     position = fraction * (rows.shape[1] - 1)
     below = int(position)
     low = rows.kthvalue(below + 1, dim=1).values

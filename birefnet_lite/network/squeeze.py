@@ -1,4 +1,4 @@
-"""The squeeze module: the encoder's deepest map and its context, brought back to one width."""
+"""The squeeze module: blocks that narrow the encoder's deepest map, with its context, to the decoder's width."""
 
 from torch import nn
 
@@ -9,11 +9,16 @@ __all__ = ["SqueezeModule"]
 
 
 class SqueezeModule(nn.Sequential):
-    """Squeezes (B, in_channels, H, W) to (B, out_channels, H, W): end of the paper's localization module.
+    """One or more blocks in a row, at the end of the paper's localization module. The first one narrows the map.
 
-    `block` is `"basic"` or `"residual"` (a reconstruction block, with the given `inter_channels`, `aspp` and
-    `aspp_channels`), or `"aspp"` or `"deformable_aspp"` (the pyramid alone). The first of `depth` blocks narrows, the
-    others keep the width.
+    Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
+
+    Args:
+        in_channels: Width of the deepest map with its context.
+        out_channels: Width of the result.
+        block: `"basic"` or `"residual"` for a reconstruction block, `"aspp"` or `"deformable_aspp"` for an ASPP alone.
+        depth: How many blocks.
+        inter_channels, aspp, aspp_channels, batch_norm: Those of `BasicBlock`.
     """
 
     def __init__(
@@ -27,11 +32,10 @@ class SqueezeModule(nn.Sequential):
         aspp_channels: int = 256,
         batch_norm: bool = True,
     ) -> None:
-        pyramids = {"aspp": ASPP, "deformable_aspp": DeformableASPP}
-
         def build(width: int) -> nn.Module:
-            if block in pyramids:
-                return pyramids[block](width, out_channels, channels=aspp_channels, batch_norm=batch_norm)
+            if block in ("aspp", "deformable_aspp"):
+                kind = ASPP if block == "aspp" else DeformableASPP
+                return kind(width, out_channels, channels=aspp_channels, batch_norm=batch_norm)
             return build_block(
                 block,
                 width,

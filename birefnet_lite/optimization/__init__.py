@@ -1,9 +1,9 @@
-"""The same numbers, faster: exact rewrites of a network for inference.
+"""Exact rewrites of a network for inference: the same numbers, up to rounding, in less time and memory.
 
-Each module holds the rewrites of one part, each rewrite a small function or module with its algebra. They all follow
-from a few facts: a convolution, a batch norm in evaluation and a bilinear resampling are linear, so that they can be
-merged, split and, where one of them acts on channels only and the other on pixels only, exchanged; and what depends on
-the weights or on the size alone need not be computed for each image.
+Each file rewrites the part of `network/` with the same name, and gives the algebra of each rewrite; `convolutions.py`
+holds the algebra that they share. The rewrites use that a convolution, a batch norm in evaluation mode and a bilinear
+resampling are linear. So they can be merged and split, and their order can be exchanged where one acts on channels only
+and the other on pixels only. Numbers that depend only on the weights or on the image size are computed once.
 """
 
 from birefnet_lite.optimization.birefnet import OptimizedBiRefNet, optimize

@@ -1,4 +1,7 @@
-"""Rewrites of the ASPP: stacked sampling convolutions, folded norms, no concatenation."""
+"""Rewrites of the ASPP: offset and modulation in one convolution, folded norms, no concatenation."""
+
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +17,22 @@ class DeformableBranch(nn.Module):
     """A deformable convolution and its batch norm: (B, C, H, W) to (B, out_channels, H, W), without the ReLU.
 
     - Offset and modulation convolutions read the same pixels: their weights are stacked into one convolution.
-    - The 2 of the modulation 2 * sigmoid(m) and the batch norm are factors of each term w_k . m_k . x(...) of the sum,
-      and go into the weight; what the norm adds becomes the bias.
+    - The 2 of the modulation 2 * sigmoid(m) and the scale of the batch norm are factors of each term
+      w_k . m_k . x(...) of the sum, and are merged into the weight; the shift of the norm becomes the bias.
 
-    The two 1x1 branches of a pyramid could be one as well, with two offset groups and a block-diagonal weight. Half of
-    that weight is zeros, though, and multiplying them took longer than the second call.
+    The two 1x1 branches could also be merged, with two offset groups and a block-diagonal weight. But half of that
+    weight is zeros, and multiplying by them took longer than a second call.
     """
 
     def __init__(self, branch: ASPPBranch) -> None:
         super().__init__()
-        conv: DeformableConv2d = branch.conv
+        conv = branch.conv
+        assert isinstance(conv, DeformableConv2d)
         self.padding = conv.padding
         offset, modulation = affine_of(conv.offset_conv), affine_of(conv.modulation_conv)
         self.offsets = len(offset.weight)
-        stacked = (torch.cat(both) for both in zip(offset, modulation, strict=True))
-        self.sampling = build_conv(Affine(*stacked), like=conv.offset_conv)
+        weight, bias = (torch.cat(both) for both in zip(offset, modulation, strict=True))
+        self.sampling = build_conv(Affine(weight, bias), like=conv.offset_conv)
         weight, bias = fold(conv.conv, branch.norm)
         self.conv = build_conv(Affine(2 * weight, bias), like=conv.conv)
 
@@ -39,24 +43,24 @@ class DeformableBranch(nn.Module):
 
 
 class OptimizedASPP(nn.Module):
-    """An ASPP in evaluation, without the concatenation: ReLU(s P cat(v_1, ..., v_n, pooled) + t), P the projection.
+    """An ASPP in evaluation mode, without the concatenation: ReLU(s P cat(v_1, ..., v_n, pooled) + t).
 
-    - The projection of a concatenation is the sum of the projections of its parts, P_1 v_1 + ... + P_n v_n: each view
-      is added as soon as it is there, and only one of them is in memory at a time.
-    - The pooled branch is one pixel, spread over the map. Its projection is one number per image and channel: the
-      start of the sum.
-    - The batch norms are folded, the last one (s, t) into P; dropout is nothing in evaluation.
+    - The projection P of a concatenation is the sum of the projections of its parts, P_1 v_1 + ... + P_n v_n. Each
+      branch's map v_i is added as soon as it is computed, and only one of them is in memory at a time.
+    - The pooled branch has the same value at every pixel. Its projection is one number per image and channel, with
+      which the sum starts.
+    - The batch norms are folded, the last one (s, t) into P. Dropout does nothing in evaluation mode.
 
     Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
     """
 
-    def __init__(self, pyramid: ASPP | DeformableASPP, branches: list[nn.Module], widths: list[int]) -> None:
+    def __init__(self, pyramid: ASPP | DeformableASPP, branches: Sequence[nn.Module], widths: Sequence[int]) -> None:
         super().__init__()
         self.branches = nn.ModuleList(branches)
         pooled = pyramid.pooled
         self.pooled = build_conv(fold(pooled.conv, pooled.norm), like=pooled.conv)
         *parts, last = fold(pyramid.project, pyramid.norm).split([*widths, self.pooled.out_channels])
-        # The bias goes with the pooled part, which starts the sum.
+        # `split` gives the bias to the first part; here the pooled part, which starts the sum, takes it.
         self.project_pooled = build_conv(Affine(last.weight, parts[0].bias), like=pyramid.project)
         like = pyramid.project.weight
         self.projections = nn.ParameterList(
@@ -74,12 +78,17 @@ class OptimizedASPP(nn.Module):
 
 
 def rewrite_aspp(pyramid: nn.Module) -> nn.Module:
-    """An `OptimizedASPP` for an ASPP of either kind; any other module is returned as it is."""
-    convs = {type(branch.conv) for branch in pyramid.branches} if isinstance(pyramid, ASPP | DeformableASPP) else set()
-    if type(pyramid) is DeformableASPP and convs == {DeformableConv2d}:
-        branches = [DeformableBranch(branch) for branch in pyramid.branches]
-        return OptimizedASPP(pyramid, branches, [branch.conv.out_channels for branch in branches])
-    if type(pyramid) is ASPP and convs == {nn.Conv2d}:
-        branches = [build_conv(fold(branch.conv, branch.norm), like=branch.conv) for branch in pyramid.branches]
-        return OptimizedASPP(pyramid, branches, [branch.out_channels for branch in branches])
+    """Return an `OptimizedASPP` for an ASPP of either kind, and any other module as it is."""
+    if type(pyramid) not in (ASPP, DeformableASPP):
+        return pyramid
+    assert isinstance(pyramid, ASPP | DeformableASPP)
+    branches = cast("list[ASPPBranch]", list(pyramid.branches))
+    kinds = {type(branch.conv) for branch in branches}
+    if kinds == {DeformableConv2d}:
+        deformable = [DeformableBranch(branch) for branch in branches]
+        return OptimizedASPP(pyramid, deformable, [branch.conv.out_channels for branch in deformable])
+    if kinds == {nn.Conv2d}:
+        convs = [(cast("nn.Conv2d", branch.conv), branch.norm) for branch in branches]
+        plain = [build_conv(fold(conv, norm), like=conv) for conv, norm in convs]
+        return OptimizedASPP(pyramid, plain, [branch.out_channels for branch in plain])
     return pyramid

@@ -1,11 +1,15 @@
-"""The whole network, rewritten for inference."""
+"""`optimize`: rewrites a whole network for inference."""
 
 from copy import deepcopy
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 
+from birefnet_lite.network.backbone.convnets import ConvNet
 from birefnet_lite.network.birefnet import BiRefNet, BiRefNetOutput
-from birefnet_lite.network.blocks import BasicBlock, ResidualBlock
+from birefnet_lite.network.blocks import BasicBlock
+from birefnet_lite.network.check_image import check_image
 from birefnet_lite.network.squeeze import SqueezeModule
 from birefnet_lite.optimization.aspp import rewrite_aspp
 from birefnet_lite.optimization.decoder import Block, OptimizedDecoder
@@ -16,11 +20,14 @@ __all__ = ["OptimizedBiRefNet", "optimize"]
 
 
 def optimize(model: BiRefNet) -> "OptimizedBiRefNet":
-    """A copy of the model for inference that computes the same numbers, up to rounding, in less time and memory.
+    """Copy a model into a form for inference that computes the same numbers, up to rounding, in less time and memory.
 
-    The model itself stays as it is, and weights that it learns later do not reach the copy. Convert before or after:
-    `optimize(model).half()` folds the weights in float64 first and is the more exact way.
-    Raises `TypeError` for anything but a `BiRefNet`, and `ValueError` for one that is in training mode.
+    The model itself is not changed, and later changes of its weights do not reach the copy. For half precision,
+    `optimize(model).half()` is more exact than `optimize(model.half())`, since weights are combined in float64.
+
+    Raises:
+        TypeError: The model is not a `BiRefNet`, or is optimized already.
+        ValueError: The model is in training mode.
     """
     if isinstance(model, OptimizedBiRefNet):
         raise TypeError("The model is optimized already.")
@@ -30,52 +37,53 @@ def optimize(model: BiRefNet) -> "OptimizedBiRefNet":
     if training is not None:
         raise ValueError(
             f"optimize rewrites a network in evaluation mode, and {training} is in training mode, where dropout and "
-            "batch norms do something else for each batch. Call model.eval() first."
+            "batch norms depend on the batch. Call model.eval() first."
         )
     return OptimizedBiRefNet(model)
 
 
 class OptimizedBiRefNet(nn.Module):
-    """A `BiRefNet` rewritten for inference, as `optimize` gives it: (B, 3, H, W) to a `BiRefNetOutput`.
+    """A `BiRefNet` rewritten for inference; `optimize` makes it. (B, 3, H, W) to a `BiRefNetOutput`.
 
-    It has no side outputs and cannot be trained, but gradients with respect to the image are there.
+    It has no side outputs and cannot be trained; gradients with respect to the image are available.
     """
 
     def __init__(self, model: BiRefNet) -> None:
         super().__init__()
         self.config = model.config
         self.min_size = model.min_size
-        strides = None if model.neck is None else model.neck.strides
-        self.encoder = OptimizedEncoder(deepcopy(model.encoder), strides)
+        self.encoder = OptimizedEncoder(deepcopy(model.encoder), None if model.neck is None else model.neck.strides)
         self.squeeze = None if model.squeeze is None else _rewrite_squeeze(deepcopy(model.squeeze))
-        necks = None if model.neck is None else list(model.neck.projections)
-        self.deepest = None if necks is None else deepcopy(necks[3])
-        self.decoder = OptimizedDecoder(deepcopy(model.decoder), self.encoder.scales, necks)
+        projections = None if model.neck is None else cast("list[nn.Conv2d]", list(model.neck.projections))
+        self.deepest = None if projections is None else deepcopy(projections[3])
+        self.decoder = OptimizedDecoder(deepcopy(model.decoder), self.encoder.scales, projections)
         self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> BiRefNetOutput:
-        BiRefNet.check_image(self, image)
+        dtype = next(self.decoder.parameters()).dtype
+        check_image(image, self.config, self.min_size, (dtype, torch.float32))
+        if not isinstance(self.encoder.backbone, ConvNet):
+            image = image.to(dtype)  # a `ConvNet` reads the image in float32 (see `ImageConv2d`)
         levels, x = self.encoder(image)
         if self.squeeze is not None:
             x = self.squeeze(x)
         if self.deepest is not None:
             height, width = image.shape[-2:]
             x = self.deepest(resize(x, (height // 32, width // 32)))
-        image = image.to(next(self.decoder.parameters()).dtype)  # only the encoder reads it in more (see `ImageConv2d`)
-        return BiRefNetOutput(None, (), (), (), self.decoder(image, levels, x))
+        return BiRefNetOutput(None, (), (), (), self.decoder(image.to(dtype), levels, x))
 
     def train(self, mode: bool = True) -> "OptimizedBiRefNet":
-        """Evaluation mode is the only one; `ValueError` for the other."""
+        """Do nothing for evaluation mode, the only one there is; `ValueError` for training mode."""
         if mode:
             raise ValueError("An optimized network is for inference; train the BiRefNet it was made from.")
         return super().train(False)
 
 
 def _rewrite_squeeze(squeeze: SqueezeModule) -> nn.Sequential:
-    """Folded norms and no concatenations in each block, be it a reconstruction block or a pyramid alone."""
+    """Rewrite each block of a squeeze module, whether it is a reconstruction block or an ASPP alone."""
 
     def rewrite(block: nn.Module) -> nn.Module:
-        if isinstance(block, BasicBlock | ResidualBlock):
+        if isinstance(block, BasicBlock):
             return Block(block, [block.conv_in.in_channels])
         return rewrite_aspp(block)
 

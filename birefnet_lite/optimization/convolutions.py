@@ -1,4 +1,4 @@
-"""Algebra of convolutions: fold, compose, split. Weights are combined in float64 and rounded once."""
+"""Algebra of convolutions: fold batch norms, compose, split. Weights are combined in float64 and rounded once."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -26,33 +26,33 @@ class Affine(NamedTuple):
     bias: Tensor
 
     def after(self, first: "Affine") -> "Affine":
-        """This 1x1 convolution behind another one, as one: W (V x + b) + c = (W V) x + (W b + c).
+        """Merge this 1x1 convolution with the one before it: W (V x + b) + c = (W V) x + (W b + c).
 
-        Zero padding is no obstacle: the 1x1 convolution reads no neighbour.
+        This also holds with zero padding, since a 1x1 convolution reads no neighbours.
         """
         matrix = self.weight[:, :, 0, 0]  # (O, M)
         return Affine(torch.einsum("om,mikl->oikl", matrix, first.weight), matrix @ first.bias + self.bias)
 
     def split(self, widths: list[int]) -> list["Affine"]:
-        """One convolution for each part of a concatenated input: W cat(x, y) + b = (W_x x + b) + W_y y."""
+        """Split into one convolution for each part of a concatenated input: W cat(x, y) + b = (W_x x + b) + W_y y."""
         weights = self.weight.split(widths, dim=1)
         return [Affine(w, self.bias if i == 0 else torch.zeros_like(self.bias)) for i, w in enumerate(weights)]
 
 
-def _exact(tensor: Tensor) -> Tensor:
-    """float64, on the CPU where the device has none."""
+def _to_float64(tensor: Tensor) -> Tensor:
+    """Convert to float64, on the CPU if the device has no float64."""
     device = "cpu" if tensor.device.type == "mps" else tensor.device
     return tensor.detach().to(device, torch.float64)
 
 
 def affine_of(conv: nn.Conv2d) -> Affine:
-    """The numbers of a convolution; a bias that it does not have is zero."""
-    weight = _exact(conv.weight)
-    return Affine(weight, weight.new_zeros(len(weight)) if conv.bias is None else _exact(conv.bias))
+    """Return the numbers of a convolution, with zeros for a missing bias."""
+    weight = _to_float64(conv.weight)
+    return Affine(weight, weight.new_zeros(len(weight)) if conv.bias is None else _to_float64(conv.bias))
 
 
 def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d | nn.Identity) -> Affine:
-    """A convolution and the batch norm behind it as one convolution.
+    """Merge a convolution and the batch norm after it into one convolution.
 
     In evaluation a batch norm is gamma (y - mean) / sqrt(var + eps) + beta: with s = gamma / sqrt(var + eps), the
     weight becomes s W and the bias s (b - mean) + beta. An `nn.Identity` in place of the batch norm changes nothing.
@@ -62,19 +62,19 @@ def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d | nn.Identity) -> Affine:
         return Affine(weight, bias)
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("A batch norm without running statistics cannot be folded.")
-    gamma = None if norm.weight is None else _exact(norm.weight)
-    beta = None if norm.bias is None else _exact(norm.bias)
+    gamma = None if norm.weight is None else _to_float64(norm.weight)
+    beta = None if norm.bias is None else _to_float64(norm.bias)
     fused = nn.utils.fusion.fuse_conv_bn_weights(
-        weight, bias, _exact(norm.running_mean), _exact(norm.running_var), norm.eps, gamma, beta
+        weight, bias, _to_float64(norm.running_mean), _to_float64(norm.running_var), norm.eps, gamma, beta
     )
     return Affine(*(parameter.detach() for parameter in fused))
 
 
 def fold_batch_norms(net: nn.Module) -> None:
-    """Folds, in place, each batch norm that directly follows a convolution in an `nn.Sequential`, or in a residual
-    block whose pairs are called conv1 and bn1, conv2 and bn2, and so on (torchvision's ResNet).
+    """Fold, in place, the batch norms that follow a convolution.
 
-    The convolution that reads the image becomes an `ImageConv2d`.
+    These are pairs in an `nn.Sequential`, and pairs named conv1 and bn1, conv2 and bn2, and so on, as in torchvision's
+    ResNet. The convolution that reads the image becomes an `ImageConv2d`.
     """
     for module in net.modules():
         names = list(module._modules)
@@ -89,16 +89,17 @@ def fold_batch_norms(net: nn.Module) -> None:
 
 
 class ImageConv2d(nn.Conv2d):
-    """The convolution that reads the image: it stays in float32 when the network around it is made half precision.
+    """The convolution that reads the image. It stays in float32 when the rest of the network is made half precision.
 
-    Neighbouring pixels are nearly equal, so that what is rounded off them, and off the weights, adds up instead of
-    averaging out. Takes images of either precision, and returns that of the network around it.
+    Neighbouring pixels are nearly equal, so the rounding errors of pixels and weights add up instead of averaging out.
+    Takes images of either precision, and returns the precision of the rest of the network.
     """
 
     around: torch.dtype = torch.float32
+    """The dtype of the rest of the network."""
 
     def _apply(self, fn, recurse: bool = True):
-        # The weight cannot tell what a move or a cast does to the rest: it may be wider.
+        # Apply the move or cast to an empty tensor of the network's dtype, to learn the network's new dtype.
         self.around = fn(self.weight.new_empty(0, dtype=self.around)).dtype
 
         def widest(tensor: Tensor) -> Tensor:
@@ -113,8 +114,14 @@ class ImageConv2d(nn.Conv2d):
 
 
 def build_conv(affine: Affine, like: nn.Conv2d, kind: type[nn.Conv2d] = nn.Conv2d, **geometry) -> nn.Conv2d:
-    """A module of this kind with these numbers, in the dtype and on the device of `like`; geometry, too, unless it is
-    given."""
+    """Build a convolution from its numbers.
+
+    Args:
+        affine: Weight and bias.
+        like: The convolution whose dtype, device, stride, padding, dilation and groups are used.
+        kind: The class of the new module.
+        geometry: Stride, padding, dilation or groups, if they differ from those of `like`.
+    """
     names = ("stride", "padding", "dilation", "groups")
     geometry = {name: getattr(like, name) for name in names} | geometry
     out_channels, in_channels, *kernel = affine.weight.shape
@@ -133,7 +140,7 @@ def build_conv(affine: Affine, like: nn.Conv2d, kind: type[nn.Conv2d] = nn.Conv2
 
 
 class SummedConv2d(nn.Module):
-    """A convolution of concatenated maps, without the concatenation: the sum of one convolution for each.
+    """A convolution of concatenated maps, computed without the concatenation as a sum of one convolution for each.
 
     Shapes: maps (B, widths[i], H, W) to (B, O, H, W).
     """
@@ -150,7 +157,7 @@ class SummedConv2d(nn.Module):
 
 
 def compose(second: Affine, first: Affine) -> Affine:
-    """Two 3x3 convolutions in a row as one of 5x5, away from the border.
+    """Merge two 3x3 convolutions in a row into one of 5x5, which is exact away from the border.
 
     y(p) = sum_a V_a z(p + a) and z(q) = sum_b W_b x(q + b) give y(p) = sum_c (sum_{a + b = c} V_a W_b) x(p + c).
     """
@@ -164,12 +171,11 @@ def compose(second: Affine, first: Affine) -> Affine:
 
 
 class ComposedConv2d(nn.Module):
-    """Two padded 3x3 convolutions without an activation between them, as one 5x5 convolution; exact at the border.
+    """Two padded 3x3 convolutions without an activation between them, as one 5x5 convolution, exact at the border too.
 
-    The second convolution pads with zeros where the first, carried on over the border, would have a value: there the
-    composed filter is wrong, but only in the outermost row or column, which alone look over the border. This frame of
-    one pixel is computed by the two convolutions themselves, on strips of three pixels: a row of y takes two rows of z,
-    and they take three of x.
+    The second convolution reads zeros beyond the border, where the first one, continued, would have other values. So
+    the composed filter is wrong there, but only in the outermost row or column. This frame of one pixel is computed by
+    the two convolutions themselves, on strips of three pixels: one row of y needs two rows of z, and three of x.
     Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
     """
 
@@ -181,7 +187,7 @@ class ComposedConv2d(nn.Module):
 
     @staticmethod
     def pays(first: Affine, second: Affine) -> bool:
-        """Whether 25 in out multiplications are fewer than 9 in inter + 9 inter out."""
+        """Whether composing saves multiplications: 25 in * out against 9 in * inter + 9 inter * out, per pixel."""
         inter, inner = first.weight.shape[:2]
         outer = len(second.weight)
         return 25 * inner * outer < 9 * inter * (inner + outer)

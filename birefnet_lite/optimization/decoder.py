@@ -1,5 +1,6 @@
-"""Rewrites of the decoder: blocks without concatenations, laterals below their resolution, the head below its own."""
+"""Rewrites of the decoder: no concatenations, and lateral blocks and head applied before the up-sampling."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,23 +18,23 @@ __all__ = ["Block", "Image", "Lateral", "Level", "OptimizedDecoder", "Outward", 
 
 
 class Level(NamedTuple):
-    """One level of the encoder, its two scales not yet joined."""
+    """One level of the encoder, with its two scales not yet joined."""
 
     full: Tensor
     """(B, C, h, w)."""
     half: Tensor | None
     """(B, C, h / 2, w / 2), of the half-size image."""
-    size: tuple[int, int]
-    """Height and width at which the decoder takes the level: (h, w), but where a neck makes a pyramid."""
+    size: Sequence[int]
+    """Height and width at which the decoder takes the level: (h, w), or the size of the neck's pyramid level."""
 
 
 class Lateral(nn.Module):
-    """A lateral block in front of the up-sampling, added to what comes from below before that is up-sampled.
+    """A lateral block applied before the up-sampling, and added to the deeper features before they are up-sampled.
 
-    A 1x1 convolution mixes channels and a resampling mixes pixels, so that they can change places: with the scales
-    concatenated, W cat(f, up(h)) + b = W_f f + b + up(W_h h); with the scales added, W (f + up(h)) + b = W f + b +
-    up(W h). The resampling's weights add up to 1, so that the bias stays what it is. And up(x) + up(W_h h) =
-    up(x + W_h h): where x, from the stage below, is as large as h, one up-sampling does for both.
+    A 1x1 convolution mixes channels and a resampling mixes pixels, so their order can be exchanged. With concatenated
+    scales, W cat(f, up(h)) + b = W_f f + b + up(W_h h); with added scales, W (f + up(h)) + b = W f + b + up(W h). The
+    resampling's weights add up to 1, so the bias is unchanged. And up(x) + up(W_h h) = up(x + W_h h): if the features
+    x of the deeper stage have the size of h, one up-sampling is enough for both.
     """
 
     def __init__(self, lateral: Affine, like: nn.Conv2d, scales: str) -> None:
@@ -47,11 +48,11 @@ class Lateral(nn.Module):
         self.from_half = None if half is None else build_conv(half, like)
 
     def forward(self, x: Tensor, level: Level) -> Tensor:
-        """x (B, C, h, w) up to the level, and the level's map added to it."""
+        """Up-sample x (B, C, h, w) to the level's size, and add the level's map."""
         lateral = self.from_full(level.full)
         if self.from_half is not None:
             half = self.from_half(level.half)
-            if x.shape[-2:] == half.shape[-2:] and level.full.shape[-2:] == torch.Size(level.size):
+            if x.shape[-2:] == half.shape[-2:] and tuple(level.full.shape[-2:]) == tuple(level.size):
                 x = x + half
             else:
                 lateral = lateral + resize(half, level.full.shape[-2:])
@@ -59,9 +60,9 @@ class Lateral(nn.Module):
 
 
 class Image(nn.Module):
-    """The inward reference; its two convolutions are one where that takes fewer multiplications.
+    """The inward reference, with its two convolutions merged where that takes fewer multiplications.
 
-    `head` is a 1x1 convolution that follows, and becomes part of the second one.
+    `head` is a 1x1 convolution that follows; it is merged into the second convolution.
     Shapes: (B, 3, H, W) to (B, out_channels, H / grid, W / grid).
     """
 
@@ -71,6 +72,7 @@ class Image(nn.Module):
         branch: ImageBranch = inward.branch
         first, second = affine_of(branch.conv_in), affine_of(branch.conv_out)
         second = second if head is None else head.after(second)
+        self.branch: nn.Module
         if ComposedConv2d.pays(first, second):
             self.branch = ComposedConv2d(first, second, like=branch.conv_in)
         else:
@@ -84,9 +86,10 @@ class Image(nn.Module):
 
 
 class Block(nn.Module):
-    """A reconstruction block with folded norms: parts (B, widths[i], H, W) of its input to (B, out_channels, H, W).
+    """A reconstruction block with folded norms, whose input comes in parts instead of concatenated.
 
-    `head` is a 1x1 convolution that follows, and becomes part of the last one: nothing but the norm is between them.
+    `head` is a 1x1 convolution that follows; it is merged into the last one, since only the norm is between them.
+    Shapes: parts (B, widths[i], H, W) to (B, out_channels, H, W).
     """
 
     def __init__(self, block: BasicBlock, widths: list[int], head: Affine | None = None) -> None:
@@ -108,7 +111,7 @@ class Block(nn.Module):
 
 
 class Outward(nn.Module):
-    """The attention of the outward reference, its norm folded; the gradient head is for training.
+    """The attention of the outward reference, with its norm folded. The gradient head is only for training.
 
     Shapes: (B, in_channels, H, W) to (B, 1, H, W), in 0 to 1.
     """
@@ -123,9 +126,9 @@ class Outward(nn.Module):
 
 
 class Stage(nn.Module):
-    """A decoder stage: (B, in_channels, h, w), the image and a level of the encoder to features at the level's size.
+    """A decoder stage: features (B, in_channels, h, w), image and encoder level to features at the level's size.
 
-    `head` is given in the last stage, which has no lateral block, and gives logits at its own resolution.
+    The last stage has no lateral block. It is given the `head`, and returns logits at its own resolution.
     """
 
     def __init__(
@@ -146,7 +149,7 @@ class Stage(nn.Module):
             lateral: LateralBlock = stage.lateral
             affine = affine_of(lateral.conv)
             if neck is not None:
-                # The neck resamples between its projection and the lateral block, and may as well do so behind both.
+                # The neck resamples between its projection and the lateral block; after both gives the same result.
                 affine = affine.after(affine_of(neck))
             self.lateral = Lateral(affine, lateral.conv, scales)
 
@@ -154,20 +157,20 @@ class Stage(nn.Module):
         x = self.block(x) if self.image is None else self.block(x, self.image(image))
         if self.outward is not None:
             x = x * self.outward(x)
-        return x if self.lateral is None else self.lateral(x, level)
+        return x if self.lateral is None else self.lateral(x, level)  # (B, out_channels, *level.size)
 
 
 class OptimizedDecoder(nn.Module):
-    """The decoder without what only training needs, and with the head in front of the up-sampling.
+    """The decoder without its outputs for training, and with the head applied before the last up-sampling.
 
     The head is linear, and so are the last block's second convolution, the resampling and the image branch:
-    W cat(up(V a), I(x)) + b = up(W_a V a) + W_x I(x) + b. One channel is up-sampled to the image's size instead of all.
+    W cat(up(V a), I(x)) + b = up(W_a V a) + W_x I(x) + b. So one channel is up-sampled to the image's size, not all.
 
-    `necks` are the neck's projections of the four levels, finest first, where there is a neck.
+    `necks` are the neck's projections of the four levels, finest first, if there is a neck.
     Shapes: image (B, 3, H, W), three levels and the deepest map (B, C, h, w) to logits (B, 1, H, W).
     """
 
-    def __init__(self, decoder: Decoder, scales: str, necks: list[nn.Conv2d] | None = None) -> None:
+    def __init__(self, decoder: Decoder, scales: str, necks: Sequence[nn.Conv2d] | None = None) -> None:
         super().__init__()
         head = affine_of(decoder.head)
         self.image = None
@@ -176,8 +179,8 @@ class OptimizedDecoder(nn.Module):
             head, image_head = head.split([head.weight.shape[1] - image_channels, image_channels])
             self.image = Image(decoder.image_branch, image_head)
         *deep, last = decoder.stages
-        necks = [None] * 4 if necks is None else necks
-        stages = [Stage(stage, scales, neck) for stage, neck in zip(deep, necks[2::-1], strict=True)]
+        projections = [None] * 3 if necks is None else [necks[i] for i in (2, 1, 0)]
+        stages = [Stage(stage, scales, neck) for stage, neck in zip(deep, projections, strict=True)]
         self.stages = nn.ModuleList([*stages, Stage(last, scales, head=head)])
 
     def forward(self, image: Tensor, levels: tuple[Level, Level, Level], x: Tensor) -> Tensor:

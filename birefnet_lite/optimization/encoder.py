@@ -1,4 +1,6 @@
-"""Rewrites of the encoder: the scales stay apart until a convolution has made them narrow, or the map small."""
+"""Rewrites of the encoder: the two scales are not joined at full width, only after a convolution or resizing."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +17,16 @@ __all__ = ["OptimizedEncoder"]
 
 
 class OptimizedEncoder(nn.Module):
-    """The encoder, which hands on both scales of the three finer levels as they are.
+    """The encoder, with both scales of the three finer levels kept separate.
 
-    Only the deepest map, with its context, is needed whole. For the context a finer map of the half-size image would be
-    enlarged and then made much smaller: `resize_twice` leaves out what is between. Nothing else needs the joined maps,
-    because the lateral blocks take the scales apart (see `Lateral`).
-    Takes the encoder's backbone over and changes it: give it a copy.
-    Shapes: image (B, 3, H, W) to three levels, finest first, and the deepest map with its context in front.
+    Only the deepest map, with its context, needs the joined scales; the lateral blocks take them separately (see
+    `Lateral`). For the context, a finer map of the half-size image would be enlarged and then made much smaller:
+    `resize_twice` does both in one step.
+    Shapes: image (B, 3, H, W) to three levels, finest first, and the deepest map, after its context.
+
+    Args:
+        encoder: A copy of the encoder. Its backbone is changed in place.
+        strides: Strides of the neck's pyramid, if there is a neck.
     """
 
     def __init__(self, encoder: Encoder, strides: tuple[int, ...] | None) -> None:
@@ -37,24 +42,24 @@ class OptimizedEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[tuple[Level, Level, Level], Tensor]:
         height, width = image.shape[-2:]
-        full, half = self._both(image)
+        full, half = self._run_backbone(image)
         size = full[3].shape[-2:]
         deep = [self._join(full[i], half[i], size) for i in range(3 - self.context_scales, 4)]
-        sizes = [x.shape[-2:] for x in full]
+        sizes: list[Sequence[int]] = [x.shape[-2:] for x in full]
         if self.strides is not None:
             sizes = [(height // stride, width // stride) for stride in self.strides]
-        levels = tuple(Level(*level) for level in zip(full[:3], half[:3], sizes[:3], strict=True))
-        return levels, torch.cat([x for maps in deep for x in maps], dim=1)  # (B, C, h, w)
+        first, second, third = (Level(*level) for level in zip(full[:3], half[:3], sizes[:3], strict=True))
+        return (first, second, third), torch.cat([x for maps in deep for x in maps], dim=1)  # (B, C, h, w)
 
-    def _both(self, image: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
-        """The maps of the image and of the half-size image."""
+    def _run_backbone(self, image: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+        """Compute the maps of the image and of the half-size image (None for each, if the latter is not used)."""
         if self.scales == "none":
             return self.backbone(image), (None,) * 4
         small = resize(image, (image.shape[-2] // 2, image.shape[-1] // 2))
         return self.backbone(image), self.backbone(small)
 
-    def _join(self, full: Tensor, half: Tensor | None, size: tuple[int, int]) -> list[Tensor]:
-        """The maps of one level at `size`, to be concatenated."""
+    def _join(self, full: Tensor, half: Tensor | None, size: Sequence[int]) -> list[Tensor]:
+        """Resize the maps of one level to `size`; the result is to be concatenated."""
         maps = [resize(full, size)]
         if half is None:
             return maps

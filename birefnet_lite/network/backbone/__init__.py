@@ -1,22 +1,23 @@
-"""Backbones: (B, 3, H, W) to four maps, finest first.
+"""Backbones: networks from an image (B, 3, H, W) to four feature maps, finest first."""
 
-Each one knows its widths (`channels`) and the smallest image it takes (`min_size`, in pixels).
-"""
-
-from torch import nn
-
+from birefnet_lite.network.backbone.base import Backbone
 from birefnet_lite.network.backbone.convnets import CONVNETS, build_convnet
 from birefnet_lite.network.backbone.swin import SWIN_VARIANTS, SwinTransformer
 from birefnet_lite.network.backbone.timm_models import DINOV3, PVTV2, build_dinov3, build_timm, imagenet_swin_weights
 
-__all__ = ["build_backbone"]
+__all__ = ["Backbone", "build_backbone"]
 
 
-def build_backbone(name: str, pretrained: bool = False) -> nn.Module:
-    """The backbone called `name`: one of `birefnet_lite.config.BACKBONES`, or `timm:NAME`.
+def build_backbone(name: str, pretrained: bool = False) -> Backbone:
+    """Build a backbone by name.
 
-    `pretrained` takes ImageNet weights (for DINOv3, its own) through torchvision or timm, which download them once;
-    `ConnectionError` says what to do where there is no network. `ValueError` for a name that is not known.
+    Args:
+        name: One of `birefnet_lite.config.BACKBONES`, or `timm:NAME` for any timm model with `features_only`.
+        pretrained: Take ImageNet weights (for DINOv3, its own) through torchvision or timm, which download them once.
+
+    Raises:
+        ValueError: The name is not known.
+        ConnectionError: The pretrained weights are not in the cache and cannot be downloaded.
     """
     if not pretrained:
         return _build(name, pretrained=False)
@@ -31,7 +32,7 @@ def build_backbone(name: str, pretrained: bool = False) -> nn.Module:
         ) from error
 
 
-def _build(name: str, pretrained: bool) -> nn.Module:
+def _build(name: str, pretrained: bool) -> Backbone:
     if name in SWIN_VARIANTS:
         backbone = SwinTransformer(**SWIN_VARIANTS[name])
         if pretrained:

@@ -1,4 +1,4 @@
-"""Convolutional backbones: VGG-16 and ResNet-50 from torchvision, and a small one of our own."""
+"""Convolutional backbones: VGG-16 and ResNet-50 from torchvision, and the small residual network of `nano`."""
 
 from typing import TYPE_CHECKING
 
@@ -7,13 +7,15 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from torchvision import models
 
+from birefnet_lite.network.backbone.base import Backbone
+
 __all__ = ["CONVNETS", "ConvNet", "build_convnet"]
 
 
-class ConvNet(nn.Module):
-    """Four groups of layers in a row, each halving the resolution (the first one quarters it).
+class ConvNet(Backbone):
+    """Four groups of layers in a row. The first one quarters the resolution, each other one halves it.
 
-    Shapes: (B, 3, H, W) to four maps (B, C_i, H / s, W / s) at strides 4, 8, 16 and 32.
+    Shapes: (B, 3, H, W) to four maps (B, channels[i], H / stride, W / stride) at strides 4, 8, 16 and 32.
     """
 
     def __init__(self, stages: list[nn.Sequential], channels: tuple[int, ...], min_size: int) -> None:
@@ -24,16 +26,17 @@ class ConvNet(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         features = []
+        x = image
         for stage in self.stages:
-            image = stage(image)
-            features.append(image)
+            x = stage(x)
+            features.append(x)
         return tuple(features)
 
 
 def _vgg(net: "models.VGG", cuts: tuple[int, ...]) -> ConvNet:
-    """`cuts` are where a stage ends, each behind a pooling layer."""
+    """Group VGG's layers; each of `cuts` is the number of layers up to the end of a group, after a pooling layer."""
     stages = [net.features[first:last] for first, last in zip((0, *cuts[:-1]), cuts, strict=True)]
-    # Five poolings: an image under 32 pixels has nothing left.
+    # Five pooling layers leave nothing of an image under 32 pixels.
     return ConvNet(stages, (128, 256, 512, 512), min_size=32)
 
 
@@ -47,22 +50,23 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*_conv(channels, channels), nn.ReLU(inplace=True), *_conv(channels, channels))
+        first, (conv, norm) = _conv(channels, channels), _conv(channels, channels)
+        self.body = nn.Sequential(*first, nn.ReLU(inplace=True), conv, norm)
         self.relu = nn.ReLU(inplace=True)
-        nn.init.zeros_(self.body[-1].weight)  # a new block passes its input on, which makes the start easy
+        nn.init.zeros_(norm.weight)  # a new block is the identity, which makes training easier at its start
 
     def forward(self, x: Tensor) -> Tensor:
         return self.relu(x + self.body(x))
 
 
-def _conv(in_channels: int, out_channels: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
+def _conv(in_channels: int, out_channels: int, stride: int = 1) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv, nn.BatchNorm2d(out_channels)
 
 
 def _small(channels: tuple[int, int, int, int], depths: tuple[int, int, int, int]) -> ConvNet:
-    """A residual network that learns from scratch: each stage halves the resolution, then has `depths` blocks."""
+    """A residual network: each stage halves the resolution, then has `depths[i]` blocks. It trains from scratch."""
     before = channels[0] // 2
     stem = [*_conv(3, before, stride=2), nn.ReLU(inplace=True)]
     stages = []

@@ -1,15 +1,19 @@
 """Swin transformer: attention inside windows that shift from block to block (Liu et al., 2021, arXiv 2103.14030).
 
-Parameter names are those of the Swin authors' own code, which published weights use.
+Parameters have the names of the Swin authors' own code, as in published weights.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from birefnet_lite.network.backbone.base import Backbone
+
 __all__ = ["SWIN_VARIANTS", "SwinTransformer", "shift_mask", "window_partition", "window_reverse"]
 
-SWIN_VARIANTS: dict[str, dict] = {
+SWIN_VARIANTS: dict[str, dict[str, Any]] = {
     "swin_v1_t": {"width": 96, "depths": (2, 2, 6, 2), "heads": (3, 6, 12, 24), "window": 7},
     "swin_v1_s": {"width": 96, "depths": (2, 2, 18, 2), "heads": (3, 6, 12, 24), "window": 7},
     "swin_v1_b": {"width": 128, "depths": (2, 2, 18, 2), "heads": (4, 8, 16, 32), "window": 12},
@@ -18,30 +22,38 @@ SWIN_VARIANTS: dict[str, dict] = {
 
 
 def window_partition(x: Tensor, window: int) -> Tensor:
-    """Cuts a map into windows: (B, H, W, C) to (B, windows, window * window, C). H and W are multiples of `window`."""
+    """Cut a map into windows: (B, H, W, C) to (B, windows, window * window, C). H and W are multiples of `window`."""
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // window, window, width // window, window, channels)  # (B, rows, h, columns, w, C)
     return x.transpose(2, 3).reshape(batch, -1, window * window, channels)  # (B, rows * columns, h * w, C)
 
 
 def window_reverse(windows: Tensor, window: int, height: int, width: int) -> Tensor:
-    """The inverse of `window_partition`: (B, windows, window * window, C) to (B, H, W, C)."""
+    """Invert `window_partition`: (B, windows, window * window, C) to (B, H, W, C)."""
     batch, channels = windows.shape[0], windows.shape[-1]
-    x = windows.reshape(
-        batch, height // window, width // window, window, window, channels
-    )  # (B, rows, columns, h, w, C)
+    rows, columns = height // window, width // window
+    x = windows.reshape(batch, rows, columns, window, window, channels)  # (B, rows, columns, h, w, C)
     return x.transpose(2, 3).reshape(batch, height, width, channels)
 
 
 def shift_mask(height: int, width: int, window: int, shift: int, like: Tensor) -> Tensor:
-    """Which pixels of a window may see each other once the map has been rolled by `shift`.
+    """Build the attention mask for a map that was rolled by `shift` pixels before it was cut into windows.
 
-    The roll brings opposite borders of the map into one window; they are not neighbours. Returns (windows, N, N) with
-    N = window * window, 0 where a pixel may look and minus infinity where not.
+    The roll brings pixels from opposite borders of the map into one window. They are not neighbours, so they must not
+    attend to each other.
+
+    Args:
+        height, width: Size of the map, multiples of `window`.
+        window: Side of a window, in pixels.
+        shift: How far the map was rolled, in pixels.
+        like: A tensor with the wanted dtype and device.
+
+    Returns:
+        (windows, N, N) with N = window * window: 0 where a pixel may attend to another, minus infinity elsewhere.
     """
 
     def regions(size: int) -> Tensor:
-        """0 in the body, 1 in the last window's untouched part, 2 in the part that came round."""
+        """0 before the last window, 1 in its part that was not rolled over the border, 2 in the part that was."""
         position = torch.arange(size, device=like.device)
         return (position >= size - window).long() + (position >= size - shift).long()
 
@@ -52,10 +64,13 @@ def shift_mask(height: int, width: int, window: int, shift: int, like: Tensor) -
 
 
 class WindowAttention(nn.Module):
-    """Multi-head attention among the pixels of each window, with a learnt bias per relative position.
+    """Multi-head attention among the pixels of each window, with a learned bias for each relative position.
 
     Shapes: (B, windows, N, C) with N = window * window, and a mask (windows, N, N) or None, to (B, windows, N, C).
     """
+
+    relative_position_index: Tensor
+    """(N, N): the row of the bias table for each pair of pixels."""
 
     def __init__(self, channels: int, window: int, heads: int) -> None:
         super().__init__()
@@ -68,7 +83,7 @@ class WindowAttention(nn.Module):
 
     @staticmethod
     def _relative_position_index(window: int) -> Tensor:
-        """(N, N): the row of the bias table for each pair of pixels."""
+        """Compute the row of the bias table for each pair of pixels, (N, N)."""
         row, column = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
         row, column = row.flatten(), column.flatten()  # (N,)
         down = row[:, None] - row[None, :] + window - 1  # (N, N), 0 to 2 * window - 2
@@ -76,16 +91,15 @@ class WindowAttention(nn.Module):
         return down * (2 * window - 1) + right
 
     def position_bias(self) -> Tensor:
-        """(heads, N, N), added to the scores."""
+        """Look up the bias that is added to the scores, (heads, N, N)."""
         n = self.relative_position_index.shape[0]
         bias = self.relative_position_bias_table[self.relative_position_index.flatten()]  # (N * N, heads)
         return bias.reshape(n, n, self.heads).permute(2, 0, 1)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         batch, windows, n, channels = x.shape
-        qkv = self.qkv(x).reshape(
-            batch, windows, n, 3, self.heads, channels // self.heads
-        )  # (B, windows, N, 3, heads, d)
+        width = channels // self.heads  # d
+        qkv = self.qkv(x).reshape(batch, windows, n, 3, self.heads, width)  # (B, windows, N, 3, heads, d)
         q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # 3 x (B, windows, heads, N, d)
         bias = self.position_bias()
         if mask is not None:
@@ -96,7 +110,7 @@ class WindowAttention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers with a GELU between them, four times as wide inside."""
+    """Two linear layers with a GELU between them and four times the width inside: (..., C) to (..., C)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -109,9 +123,9 @@ class MLP(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Window attention and MLP, each behind a layer norm and around a skip. (B, H, W, C) to (B, H, W, C).
+    """Window attention and MLP, each after a layer norm and with a skip connection: (B, H, W, C) to (B, H, W, C).
 
-    A map that is no multiple of the window is padded at the right and at the bottom, behind the norm.
+    A map whose size is no multiple of the window is padded at the right and at the bottom, after the norm.
     """
 
     def __init__(self, channels: int, heads: int, window: int, shift: int, drop_path: float) -> None:
@@ -133,20 +147,21 @@ class SwinBlock(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
     def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Pad, roll, cut into windows, attend, and invert these steps: (B, H, W, C) to (B, H, W, C)."""
         height, width = x.shape[1:3]
         x = F.pad(x, (0, 0, 0, -width % self.window, 0, -height % self.window))  # (B, H', W', C)
         padded_height, padded_width = x.shape[1:3]
         x = torch.roll(x, (-self.shift, -self.shift), dims=(1, 2))
-        x = self.attn(window_partition(x, self.window), mask)
-        x = window_reverse(x, self.window, padded_height, padded_width)
+        x = self.attn(window_partition(x, self.window), mask)  # (B, windows, N, C)
+        x = window_reverse(x, self.window, padded_height, padded_width)  # (B, H', W', C)
         x = torch.roll(x, (self.shift, self.shift), dims=(1, 2))
         return x[:, :height, :width]
 
 
 class PatchMerging(nn.Module):
-    """Halves the resolution and doubles the width: four neighbours side by side, a norm, a linear layer.
+    """Halves the resolution and doubles the width: concatenates four neighbours, then a norm and a linear layer.
 
-    An odd map is padded. (B, H, W, C) to (B, ceil(H / 2), ceil(W / 2), 2 C).
+    A map of odd size is padded. Shapes: (B, H, W, C) to (B, ceil(H / 2), ceil(W / 2), 2 C).
     """
 
     def __init__(self, channels: int) -> None:
@@ -157,12 +172,12 @@ class PatchMerging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
-        corners = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        corners = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]  # 4 x (B, H / 2, W / 2, C)
         return self.reduction(self.norm(torch.cat(corners, dim=-1)))  # (B, H / 2, W / 2, 2 C)
 
 
 class SwinStage(nn.Module):
-    """Blocks at one resolution, every second one shifted by half a window, and the way down to the next stage."""
+    """Blocks at one resolution, every second one shifted by half a window, and the down-sampling to the next stage."""
 
     def __init__(
         self, channels: int, depth: int, heads: int, window: int, drop_paths: list[float], downsample: bool
@@ -176,7 +191,7 @@ class SwinStage(nn.Module):
         self.downsample = PatchMerging(channels) if downsample else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, H, W, C) to the stage's own map (B, H, W, C) and the next stage's input (B, H / 2, W / 2, 2 C)."""
+        """Map (B, H, W, C) to the stage's own map (B, H, W, C) and the next stage's input (B, H / 2, W / 2, 2 C)."""
         height, width = x.shape[1:3]
         height, width = height + -height % self.window, width + -width % self.window
         mask = shift_mask(height, width, self.window, self.window // 2, like=x)
@@ -186,7 +201,7 @@ class SwinStage(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """4x4 pixels to one token, normalised: (B, 3, H, W) to (B, ceil(H / 4), ceil(W / 4), C)."""
+    """A 4x4 convolution with stride 4 and a norm: (B, 3, H, W) to (B, ceil(H / 4), ceil(W / 4), C)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -199,10 +214,18 @@ class PatchEmbedding(nn.Module):
         return self.norm(self.proj(image).permute(0, 2, 3, 1))  # (B, H / 4, W / 4, C)
 
 
-class SwinTransformer(nn.Module):
-    """Four stages of windowed attention. (B, 3, H, W) to four maps (B, C_i, H / s, W / s) at strides 4, 8, 16, 32.
+class SwinTransformer(Backbone):
+    """Four stages of window attention.
 
-    The output of each stage has a layer norm of its own, which no ImageNet checkpoint contains.
+    The output of each stage has a layer norm of its own, which ImageNet checkpoints do not contain.
+    Shapes: (B, 3, H, W) to four maps (B, channels[i], H / stride, W / stride) at strides 4, 8, 16 and 32.
+
+    Args:
+        width: Channels of the first stage; each other one has twice as many as the one before.
+        depths: Number of blocks of each stage.
+        heads: Number of attention heads of each stage.
+        window: Side of a window, in pixels of the map.
+        drop_path: Probability, in training, that the last block's branches are left out (stochastic depth).
     """
 
     min_size = 16
@@ -218,7 +241,7 @@ class SwinTransformer(nn.Module):
         super().__init__()
         self.channels = tuple(width * 2**i for i in range(len(depths)))
         total = sum(depths)
-        # Deeper blocks are dropped more often, from 0 up to drop_path.
+        # The probability grows linearly with depth, from 0 to drop_path.
         drop_paths = [drop_path * i / max(1, total - 1) for i in range(total)]
         self.patch_embed = PatchEmbedding(width)
         self.layers = nn.ModuleList()
@@ -238,7 +261,7 @@ class SwinTransformer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def load_imagenet_weights(self, weights: dict[str, Tensor]) -> None:
-        """Takes all weights but the output norms and the position tables; `RuntimeError` where any other is missing."""
+        """Load all weights except the output norms and position tables; `RuntimeError` if any other is missing."""
         kept = {k: v for k, v in self.state_dict().items() if k.startswith("norms.") or k.endswith("position_index")}
         self.load_state_dict({**weights, **kept})
 

@@ -3,7 +3,9 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from birefnet_lite.network.backbone.base import Backbone
 
 __all__ = [
     "DINOV3",
@@ -18,7 +20,7 @@ __all__ = [
 
 PVTV2 = ("pvt_v2_b0", "pvt_v2_b1", "pvt_v2_b2", "pvt_v2_b5")
 
-# timm's name, and the four blocks whose output is used.
+# timm's name, and the indices of the four blocks whose outputs are used.
 DINOV3: dict[str, tuple[str, tuple[int, int, int, int]]] = {
     "dino_v3_s": ("vit_small_patch16_dinov3", (3, 5, 7, 11)),
     "dino_v3_s_plus": ("vit_small_plus_patch16_dinov3", (3, 5, 7, 11)),
@@ -28,7 +30,7 @@ DINOV3: dict[str, tuple[str, tuple[int, int, int, int]]] = {
     "dino_v3_7b": ("vit_7b_patch16_dinov3", (9, 19, 29, 39)),
 }
 
-# ImageNet weights of the Swin authors, ImageNet-22k first, as the original network starts from.
+# Weights of the Swin authors (ImageNet-22k, then ImageNet-1k), from which the original's training starts.
 _SWIN = {
     "swin_v1_t": "swin_tiny_patch4_window7_224.ms_in22k_ft_in1k",
     "swin_v1_s": "swin_small_patch4_window7_224.ms_in22k_ft_in1k",
@@ -37,7 +39,7 @@ _SWIN = {
 }
 
 _STRIDES = [4, 8, 16, 32]
-# Options that let a model take images of any size; each model knows some of them.
+# Options that let a model take images of any size. Each model knows some of them.
 _ANY_SIZE = (
     {"dynamic_img_size": True, "dynamic_img_pad": True},
     {"dynamic_img_size": True},
@@ -45,14 +47,14 @@ _ANY_SIZE = (
 )
 
 
-class TimmBackbone(nn.Module):
-    """A timm feature extractor as a backbone. (B, 3, H, W) to four maps (B, C_i, h_i, w_i).
+class TimmBackbone(Backbone):
+    """A timm feature extractor as a backbone: (B, 3, H, W) to four maps (B, channels[i], h_i, w_i).
 
-    `is_pyramid` says whether the maps have strides 4, 8, 16 and 32; otherwise they all have one stride, as in a plain
-    vision transformer, and a `PyramidNeck` makes a pyramid of them.
+    The maps of a plain vision transformer have one stride (`is_pyramid` is False); a `PyramidNeck` then makes a
+    pyramid of them.
     """
 
-    def __init__(self, net: nn.Module, min_size: int) -> None:
+    def __init__(self, net: Any, min_size: int) -> None:
         super().__init__()
         self.net = net
         self.channels = tuple(net.feature_info.channels())
@@ -67,7 +69,7 @@ class TimmBackbone(nn.Module):
 
 
 def build_dinov3(name: str, pretrained: bool = False) -> TimmBackbone:
-    """One of `DINOV3`. `dino_v3_7b` has 6.8 billion parameters: build it on the meta device."""
+    """Build one of `DINOV3`; `dino_v3_7b`, with its 6.8 billion parameters, only on the meta device."""
     timm_name, blocks = DINOV3[name]
     if name == "dino_v3_7b" and torch.empty(0).device.type != "meta":
         raise ValueError(
@@ -79,15 +81,16 @@ def build_dinov3(name: str, pretrained: bool = False) -> TimmBackbone:
 
 
 def build_timm(name: str, pretrained: bool = False) -> TimmBackbone:
-    """The timm model `name`, four of its maps: strides 4, 8, 16 and 32, or four depths of a plain transformer.
+    """Build a timm model that gives four maps: of strides 4, 8, 16 and 32, or of four depths of a plain transformer.
 
-    Raises `ValueError` where timm does not know the name or the model has neither.
+    Raises:
+        ValueError: timm does not know the name, or the model has neither kind of maps.
     """
     check_timm_name(name)
     probe, any_size = _probe(name)
     strides = list(probe.feature_info.reduction())
     if all(stride in strides for stride in _STRIDES):
-        # Where several maps have one stride, the deepest is the one to take.
+        # Of several maps with the same stride, the deepest one is used.
         indices = [len(strides) - 1 - strides[::-1].index(stride) for stride in _STRIDES]
         chosen = [probe.feature_info.out_indices[i] for i in indices]
     elif len(set(strides)) == 1 and hasattr(probe, "model") and hasattr(probe.model, "blocks"):
@@ -99,12 +102,12 @@ def build_timm(name: str, pretrained: bool = False) -> TimmBackbone:
             "or a plain vision transformer whose blocks all have one stride."
         )
     net = _create(name, features_only=True, pretrained=pretrained, out_indices=tuple(chosen), **any_size)
-    # 32 pixels at the least: PVTv2 reduces the keys of its stride-4 stage by 8, others halve five times.
+    # PVTv2 reduces the keys of its stride-4 stage by 8, and other models halve five times: both need 32 pixels.
     return TimmBackbone(net, min_size=32)
 
 
 def check_timm_name(name: str) -> None:
-    """`ValueError` with similar names where timm knows no model `name`."""
+    """Raise `ValueError`, with similar names, if timm has no model of this name."""
     import timm
 
     if not timm.is_model(name):
@@ -113,13 +116,13 @@ def check_timm_name(name: str) -> None:
         raise ValueError(f"timm has no model {name!r}.{hint} timm.list_models() names them all.")
 
 
-def _probe(name: str) -> tuple[nn.Module, dict[str, bool]]:
-    """timm's `features_only` model, and the options with which it takes images of any size.
+def _probe(name: str) -> tuple[Any, dict[str, bool]]:
+    """Build timm's `features_only` model and find the options with which it takes images of any size.
 
-    Many models take only the size they were trained at unless told otherwise. The half of a legal image is a multiple
-    of 16, so that 48 x 80 pixels must pass.
+    Many models take only the size they were trained at unless an option says otherwise. The half of an allowed image
+    is a multiple of 16, so it is tried with 48 x 80 pixels.
     """
-    reason = None
+    reason: Exception | None = None
     for any_size in ({}, *_ANY_SIZE):
         try:
             net = _create(name, features_only=True, **any_size)
@@ -128,7 +131,7 @@ def _probe(name: str) -> tuple[nn.Module, dict[str, bool]]:
                 net.eval()(torch.zeros(1, 3, 48, 80, device=device))
             return net, any_size
         except TypeError as error:
-            reason = reason or error  # an option that this model does not know
+            reason = reason or error  # the model does not have this option
         except (RuntimeError, AssertionError, AttributeError, NotImplementedError, ValueError) as error:
             reason = error
     raise ValueError(
@@ -137,19 +140,19 @@ def _probe(name: str) -> tuple[nn.Module, dict[str, bool]]:
     )
 
 
-def _create(name: str, **options: Any) -> nn.Module:
-    import timm  # takes as long to import as PyTorch, and few backbones need it
+def _create(name: str, **options: Any) -> Any:
+    import timm  # slow to import, and few backbones need it
 
     return timm.create_model(name, **options)
 
 
 def imagenet_swin_weights(name: str) -> dict[str, Tensor]:
-    """ImageNet weights for `SwinTransformer`, by its own parameter names, without the norms of the outputs."""
+    """Return ImageNet weights for `SwinTransformer`, without the norms of the outputs; timm downloads them once."""
     return swin_weights_from_timm(_create(_SWIN[name], pretrained=True).state_dict())
 
 
 def swin_weights_from_timm(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """timm counts the way down to a stage as part of it; the Swin authors as the end of the stage before."""
+    """Rename timm's Swin weights, where `downsample` starts a stage; in the authors' code it ends the one before."""
     weights = {}
     for key, value in state_dict.items():
         if key.startswith(("norm.", "head.")):

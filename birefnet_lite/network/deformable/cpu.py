@@ -1,19 +1,19 @@
-"""Deformable convolution as a gather and a matrix product, in blocks of pixels that fit the cache.
+"""Deformable convolution on a CPU: a gather and a matrix product, in blocks of pixels that fit the cache.
 
 The formula (Dai et al. 2017, eq. 2, with the modulation of Zhu et al. 2019, eq. 1), for every output pixel p:
 
     y(p) = sum over taps k of  w_k . m_k(p) . x(p + p_k + dp_k(p))
 
-p_k is the tap's place in an ordinary kernel, dp_k(p) the learned offset, m_k(p) the learned modulation, w_k an O x C
-matrix. The point p + p_k + dp_k lies between four pixels of x, so its value is a weighted sum of four rows of C
+p_k is the tap's position in an ordinary kernel, dp_k(p) the learned offset, m_k(p) the learned modulation, w_k an
+O x C matrix. The point p + p_k + dp_k lies between four pixels of x, so its value is a weighted sum of four rows of C
 numbers:
 
 1. `Sampler` finds the four rows of each point and their weights (m_k is one more factor in the weights).
 2. `_gather` adds them up. The result is one column, m_k(p) . x(p + p_k + dp_k).
 3. A matrix product takes the columns of all taps to the O outputs.
 
-torchvision first writes the columns of the whole image, k x k times the input. Here a block of them is enough, and
-stays in the cache. The backward makes the columns anew, block by block, and then takes the three steps the other way.
+torchvision first writes the columns of the whole image, k x k times the input. Here one block of columns exists at a
+time, and stays in the cache. The backward computes the columns again, block by block, and inverts the three steps.
 
 Letters in the shapes: B images, P = H' * W' output pixels, T = kh * kw taps, G offset groups, n = B * P * T * G points.
 """
@@ -33,14 +33,14 @@ from birefnet_lite.network.deformable.sampling import (
 
 __all__ = ["backward", "forward"]
 
-# Numbers in one block of columns: 4 MiB of float32, about the second-level cache of two cores.
+# Numbers in one block of columns: 4 MiB of float32, about the second-level caches of two cores.
 BLOCK_NUMBERS = 1 << 20
 
 SUM = 0  # the mode of embedding_bag: a weighted sum of rows
 
 
 def _table(x: Tensor, groups: int) -> Tensor:
-    """The framed input as a table of rows: (B, C, H, W) -> (B * (H+4) * (W+4) * G, C / G)."""
+    """Copy the input, padded by FRAME, into a table of rows: (B, C, H, W) to (B * (H+4) * (W+4) * G, C / G)."""
     b, c, h, w = x.shape
     dtype = torch.promote_types(x.dtype, torch.float32)
     table = torch.zeros(b, h + 2 * FRAME, w + 2 * FRAME, c, dtype=dtype, device=x.device)
@@ -49,7 +49,7 @@ def _table(x: Tensor, groups: int) -> Tensor:
 
 
 def _untable(table: Tensor, like: Tensor) -> Tensor:
-    """The transpose of `_table`: without the frame, a table of rows -> (B, C, H, W)."""
+    """Copy a table of rows, without the frame, into a map (B, C, H, W): the transpose of `_table`."""
     b, c, h, w = like.shape
     framed = table.view(b, h + 2 * FRAME, w + 2 * FRAME, c)
     x = torch.empty(like.shape, dtype=like.dtype, device=like.device)
@@ -57,7 +57,7 @@ def _untable(table: Tensor, like: Tensor) -> Tensor:
 
 
 def _gather(table: Tensor, points: Points) -> Tensor:
-    """The columns, each the weighted sum of four rows: (rows, C) -> (n, C)."""
+    """Compute the columns, each the weighted sum of four rows of the table: (rows, C) to (n, C)."""
     if table.device.type != "cpu":
         return (table[points.rows] * points.weights[..., None]).sum(1)
     bags = torch.arange(0, points.rows.numel(), 4, dtype=torch.int32)
@@ -66,7 +66,7 @@ def _gather(table: Tensor, points: Points) -> Tensor:
 
 
 def _products(columns: Tensor, table: Tensor, points: Points) -> Tensor:
-    """The scalar product of each column with each of its four rows: (n, C) -> (n, 4)."""
+    """Compute the scalar product of each column with each of its four rows: (n, C) to (n, 4)."""
     if table.device.type != "cpu":
         return (table[points.rows] * columns[:, None]).sum(-1)
     n = len(columns)
@@ -77,10 +77,10 @@ def _products(columns: Tensor, table: Tensor, points: Points) -> Tensor:
 
 
 def _scatter(columns: Tensor, table: Tensor, points: Points) -> None:
-    """Adds each column, times its weights, to its four rows of the table: the transpose of `_gather`.
+    """Add each column, times its weights, to its four rows of the table: the transpose of `_gather`.
 
-    Sorted by row, the scatter is itself a gather (a row of the table is a bag of columns): no two threads write to one
-    row, and the order of the sums is always the same.
+    Sorted by row, the scatter becomes a gather (each row of the table is a sum of columns): no two threads write to
+    the same row, and the order of summation is fixed.
     """
     rows, weights = points.rows.view(-1), points.weights.view(-1)
     if table.device.type != "cpu":
@@ -99,7 +99,7 @@ def _scatter(columns: Tensor, table: Tensor, points: Points) -> None:
 
 
 def _blocks(images: int, pixels: int, numbers_per_pixel: int) -> list[tuple[slice, slice]]:
-    """Cuts the work into slices (images, pixels) of BLOCK_NUMBERS or less: several images, or a part of one."""
+    """Cut the work into slices (images, pixels) of at most BLOCK_NUMBERS: several images, or a part of one."""
     fit = max(1, BLOCK_NUMBERS // numbers_per_pixel)
     if fit >= pixels:
         step = fit // pixels
@@ -111,7 +111,7 @@ def _blocks(images: int, pixels: int, numbers_per_pixel: int) -> list[tuple[slic
 def forward(
     x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
-    """The convolution, with the shapes of `birefnet_lite.network.deformable.deform_conv2d`, groups apart.
+    """Compute the convolution, with the shapes of `deform_conv2d` but without groups of the kernel.
 
     Half precision is sampled in float32; the matrix product runs in the dtype of x.
     """
@@ -139,7 +139,7 @@ def backward(
     geometry: Geometry,
     needs: list[bool],
 ) -> tuple[Tensor | None, ...]:
-    """Gradients for x, offset, mask and weight, each where `needs` asks for it, else None."""
+    """Compute the gradients for x, offset, mask and weight; None for those that `needs` does not ask for."""
     need_x, need_offset, need_mask, need_weight = needs
     table, matrix = _table(x, geometry.offset_groups), kernel_to_matrix(weight)
     sampler = Sampler(x, offset, mask, geometry)
@@ -148,32 +148,32 @@ def backward(
     grad_table = torch.zeros_like(table) if need_x else None
     grad_matrix = torch.zeros(matrix.shape, dtype=table.dtype, device=x.device) if need_weight else None
     grad_offset = torch.empty(offset.shape, dtype=offset.dtype, device=x.device) if need_offset else None
-    grad_mask = torch.empty(mask.shape, dtype=mask.dtype, device=x.device) if need_mask else None
-    for images, pixels in _blocks(*grad.shape[::2], width):
+    grad_mask = None if mask is None or not need_mask else torch.empty(mask.shape, dtype=mask.dtype, device=x.device)
+    for images, pixels in _blocks(len(grad), grad.shape[2], width):
         points = sampler(images, pixels)
         out = grad[images, :, pixels].transpose(1, 2).reshape(-1, o)  # (B * P, O)
-        if need_weight:
+        if grad_matrix is not None:
             _add_product(grad_matrix, out, _gather(table, points).view(-1, width))
-        if not (need_x or need_offset or need_mask):
+        if grad_table is None and grad_offset is None and grad_mask is None:
             continue
         columns = (out @ matrix).to(table.dtype).view(-1, table.shape[1])  # the columns' gradients, (n, C / G)
-        if need_x:
+        if grad_table is not None:
             _scatter(columns, grad_table, points)
-        if need_offset or need_mask:
+        if grad_offset is not None or grad_mask is not None:
             *shift, modulation = _point_gradients(_products(columns, table, points), points)
-            if need_offset:
+            if grad_offset is not None:
                 for axis, view in enumerate(geometry.by_pixel(grad_offset)[:, images, pixels]):
                     view.copy_(shift[axis].view(view.shape))
-            if need_mask:
+            if grad_mask is not None:
                 view = geometry.by_pixel(grad_mask)[0, images, pixels]
                 view.copy_(modulation.view(view.shape))
-        del points, columns  # or they would lie beside those of the next block
-    grad_weight = matrix_to_kernel(grad_matrix.to(weight.dtype), weight) if need_weight else None
-    return _untable(grad_table, x) if need_x else None, grad_offset, grad_mask, grad_weight
+        del points, columns  # frees their memory before the next block's
+    grad_weight = None if grad_matrix is None else matrix_to_kernel(grad_matrix.to(weight.dtype), weight)
+    return None if grad_table is None else _untable(grad_table, x), grad_offset, grad_mask, grad_weight
 
 
 def _add_product(total: Tensor, out: Tensor, columns: Tensor) -> None:
-    """total += out^T @ columns, in the total's precision even where the factors are of half precision."""
+    """Add out^T @ columns to a total, in the total's precision also for factors of half precision."""
     if out.dtype == total.dtype:
         total.addmm_(out.t(), columns)
     else:
@@ -181,9 +181,9 @@ def _add_product(total: Tensor, out: Tensor, columns: Tensor) -> None:
 
 
 def _point_gradients(products: Tensor, points: Points) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of dy, dx and modulation, (n,) each, from the products at the corners, (n, 4).
+    """Compute the gradients of dy, dx and modulation, (n,) each, from the products at the corners, (n, 4).
 
-    They are the derivatives of the bilinear interpolation: across, down, and its value.
+    They are the derivatives of the bilinear interpolation down and across, and its value.
     """
     below, right = points.fraction
     top_left, top_right, bottom_left, bottom_right = products.t()

@@ -1,6 +1,6 @@
-"""Deformable convolution on a GPU: gather and matrix product in one kernel, no column is ever written to memory.
+"""Deformable convolution on a GPU: gather and matrix product in one Triton kernel, without columns in memory.
 
-The formula, the steps and the letters are those of `cpu`. The input is read with its channels last,
+The formula, the steps and the letters are those of `cpu.py`. The input is read with its channels last,
 (B, H, W, C), so that neighbouring threads read neighbouring numbers. Factors of the matrix products have the input's
 dtype; coordinates and sums are float32. Three kernels: the forward, the gradients of the points (for input, offset and
 mask), and the gradient of the weight.
@@ -18,27 +18,27 @@ from birefnet_lite.network.deformable.sampling import Geometry, kernel_to_matrix
 
 __all__ = ["INTERPRETED", "backward", "forward"]
 
-# Triton's interpreter runs the kernels on a CPU, slowly. The variable counts when Triton's functions are declared.
+# Triton's interpreter runs the kernels on a CPU, slowly. The variable is read when Triton's functions are declared.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 PIXELS = 64  # output pixels of one program
-# With these, and the tiles below, no kernel asks for more than the 99 KiB of shared memory of a small card.
+# With these numbers and the tiles below, no kernel needs more than the 99 KiB of shared memory of a small card.
 LAUNCH = {"num_warps": 8, "num_stages": 2}
 WEIGHT_PROGRAMS = 512  # programs that share the gradient of the weight: enough to keep a large GPU busy
 
 
 def _tile(n: int, most: int) -> int:
-    """A power of two that holds n, as far as `most`; matrix units take 16 or more."""
+    """Return the smallest power of two from n on, at least 16 (matrix units need it) and at most `most`."""
     return min(most, max(16, triton.next_power_of_2(n)))
 
 
 def _precision(x: Tensor) -> str:
-    """How float32 factors are multiplied: exactly, unless PyTorch was told that TensorFloat32 is enough."""
+    """Return how float32 factors are multiplied: exactly, unless PyTorch allows TensorFloat32."""
     return "tf32" if x.is_cuda and torch.backends.cuda.matmul.allow_tf32 else "ieee"
 
 
 def _common(x: Tensor, weight: Tensor, mask: Tensor | None, geometry: Geometry) -> dict:
-    """The arguments that all three kernels take by name: sizes, places of the taps, and what to compile."""
+    """Collect the arguments that all three kernels take by name: sizes, positions of the taps, compile options."""
     height, width = x.shape[2:]
     out_height, out_width = geometry.out_size
     sizes = {
@@ -57,7 +57,7 @@ def _common(x: Tensor, weight: Tensor, mask: Tensor | None, geometry: Geometry) 
         **places,
         "groups": geometry.offset_groups,
         "masked": mask is not None,
-        "upcast": INTERPRETED,  # the interpreter's product of bfloat16 is wrong
+        "upcast": INTERPRETED,  # the interpreter multiplies bfloat16 wrongly
         "precision": _precision(x),
         "block_p": PIXELS,
         "block_c": _tile(x.shape[1] // geometry.offset_groups, 32 if x.dtype == torch.float32 else 64),
@@ -72,14 +72,14 @@ def _channels_last(x: Tensor) -> Tensor:
 def forward(
     x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
-    """The convolution, with the shapes of `birefnet_lite.network.deformable.deform_conv2d`, groups apart."""
+    """Compute the convolution, with the shapes of `deform_conv2d` but without groups of the kernel."""
     y = torch.empty(len(x), len(weight), *geometry.out_size, dtype=x.dtype, device=x.device)
     if y.numel():
         common = _common(x, weight, mask, geometry)
         block_o = _tile(len(weight), 64 if x.dtype == torch.float32 else 128)
         grid = (triton.cdiv(common["count"], PIXELS), triton.cdiv(len(weight), block_o))
         offset = offset.contiguous()
-        mask = offset if mask is None else mask.contiguous()  # a kernel wants an address, even where it reads nothing
+        mask = offset if mask is None else mask.contiguous()  # a kernel needs an address even if it reads nothing
         kernels.forward[grid](_channels_last(x), offset, mask, kernel_to_matrix(weight), y, block_o=block_o, **common)
     if bias is not None:
         y += bias.view(-1, 1, 1)
@@ -95,10 +95,10 @@ def backward(
     geometry: Geometry,
     needs: list[bool],
 ) -> tuple[Tensor | None, ...]:
-    """Gradients for x, offset, mask and weight, each where `needs` asks for it, else None.
+    """Compute the gradients for x, offset, mask and weight; None for those that `needs` does not ask for.
 
-    Threads add to the input's gradient in any order, so its last digits differ between runs. Where PyTorch was told to
-    use deterministic algorithms, the gather computes all of them instead.
+    Threads add to the input's gradient in any order, so its last digits differ between runs. If PyTorch is set to use
+    deterministic algorithms, `cpu.py` computes all of them instead.
     """
     if torch.are_deterministic_algorithms_enabled():
         return cpu.backward(grad, x, offset, mask, weight, geometry, needs)
@@ -134,7 +134,7 @@ def backward(
 def _weight_gradient(
     arguments: tuple[Tensor, ...], grad: Tensor, matrix: Tensor, weight: Tensor, common: dict
 ) -> Tensor:
-    """Programs share the sum over pixels; each writes its part, and the parts are added afterwards, in order."""
+    """Compute the gradient of the kernel: programs sum over parts of the pixels, then the parts are added in order."""
     block_o, block_c, groups = _tile(len(weight), 64), common["block_c"], common["groups"]
     per_group = common["channels"] // groups
     tiles = common["kernel_y"] * common["kernel_x"] * groups * triton.cdiv(per_group, block_c)

@@ -1,7 +1,7 @@
-"""The Triton kernels of `gpu`, which says what they are for and prepares their arguments.
+"""The Triton kernels of deformable convolution; `gpu.py` explains them and prepares their arguments.
 
-The numbers of channels are compiled in: the compiler then knows that a pixel's channels start at a multiple of 8, say,
-and reads, and adds to, 16 bytes at once instead of 2 or 4.
+The numbers of channels are compile-time constants: the compiler then knows the alignment of a pixel's channels, and
+reads and writes 16 bytes at once instead of 2 or 4.
 """
 
 import triton
@@ -17,13 +17,13 @@ def _point(
     padding_y: tl.constexpr, padding_x: tl.constexpr, dilation_y: tl.constexpr, dilation_x: tl.constexpr,
     groups: tl.constexpr, masked: tl.constexpr,
 ):  # fmt: skip
-    """Where one tap reads, for each pixel: top left corner (y, x), the fractions below and right of it, modulation."""
+    """Compute where one tap reads, for each pixel: top left corner, fractions below and right of it, modulation."""
     at = ((image * groups + group) * (kernel_y * kernel_x) + tap).to(tl.int64)
     shift_y = tl.load(offset + (2 * at) * out_pixels + pixel, mask=live, other=0.0).to(tl.float32)
     shift_x = tl.load(offset + (2 * at + 1) * out_pixels + pixel, mask=live, other=0.0).to(tl.float32)
     y = ((pixel // out_width) * stride_y - padding_y + (tap // kernel_x) * dilation_y).to(tl.float32) + shift_y
     x = ((pixel % out_width) * stride_x - padding_x + (tap % kernel_x) * dilation_x).to(tl.float32) + shift_x
-    # Points far away stay outside, but within the range of an integer. What is not a number stays so.
+    # Points far outside are clamped to the range of an integer, still outside. NaN stays NaN.
     y = tl.where(y < -2.0, -2.0, tl.where(y > height * 1.0, height * 1.0, y))
     x = tl.where(x < -2.0, -2.0, tl.where(x > width * 1.0, width * 1.0, x))
     top, left = tl.floor(y), tl.floor(x)
@@ -35,7 +35,7 @@ def _point(
 
 @triton.jit
 def _address(image, row, column, height, width, channels, channel, live, inside):
-    """One corner of each pixel's point, in (B, H, W, C): addresses (P, C), and whether they lie in the picture."""
+    """Compute the addresses (P, C) of one corner of each point in (B, H, W, C), and whether they are in the image."""
     seen = live & (row >= 0) & (row < height) & (column >= 0) & (column < width)
     at = ((image * height + row).to(tl.int64) * width + column) * channels
     return at[:, None] + channel[None, :], seen[:, None] & inside[None, :]
@@ -49,7 +49,7 @@ def _corner(x, image, row, column, height, width, channels, channel, live, insid
 
 @triton.jit
 def _columns(x, image, top, left, below, right, modulation, height, width, channels, channel, live, inside):
-    """The columns of one tap, (P, C), float32: four corners, weighted."""
+    """Compute the columns of one tap, (P, C) in float32: the weighted sum of four corners."""
     upper = (1 - below) * modulation
     lower = below * modulation
     a = _corner(x, image, top, left, height, width, channels, channel, live, inside)

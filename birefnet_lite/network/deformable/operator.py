@@ -1,4 +1,4 @@
-"""Deformable convolution as one operator: autograd, `torch.compile` and `torch.export` see it as a whole."""
+"""Deformable convolution as one PyTorch operator, for autograd, `torch.compile` and `torch.export`."""
 
 import torch
 from torch import Tensor
@@ -13,17 +13,17 @@ def _geometry(offset: Tensor, weight: Tensor, stride: list[int], padding: list[i
     kh, kw = weight.shape[2:]
     return Geometry(
         kernel=(kh, kw),
-        stride=tuple(stride),
-        padding=tuple(padding),
-        dilation=tuple(dilation),
-        out_size=tuple(offset.shape[2:]),
+        stride=(stride[0], stride[1]),
+        padding=(padding[0], padding[1]),
+        dilation=(dilation[0], dilation[1]),
+        out_size=(offset.shape[2], offset.shape[3]),
         offset_groups=offset.shape[1] // (2 * kh * kw),
     )
 
 
-def _kernels(backend: str):
+def _implementation(backend: str):
     if backend == "triton":
-        from birefnet_lite.network.deformable import gpu  # not on every machine
+        from birefnet_lite.network.deformable import gpu  # imports Triton, which not every machine has
 
         return gpu
     return cpu
@@ -50,7 +50,7 @@ def deform_conv2d(
     """The operator behind `network.deformable.deform_conv2d`, which checks the arguments: call that one."""
     geometry = _geometry(offset, weight, stride, padding, dilation)
     with torch.autocast(input.device.type, enabled=False):
-        return _kernels(backend).forward(input, offset, mask, weight, bias, geometry)
+        return _implementation(backend).forward(input, offset, mask, weight, bias, geometry)
 
 
 @torch.library.custom_op(
@@ -71,11 +71,12 @@ def deform_conv2d_backward(
     backend: str,
     needs: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients for input, offset, mask and weight. Those that `needs` does not ask for are empty."""
+    """Compute the gradients for input, offset, mask and weight. Those that `needs` does not ask for are empty."""
     geometry = _geometry(offset, weight, stride, padding, dilation)
     with torch.autocast(input.device.type, enabled=False):
-        grads = _kernels(backend).backward(grad, input, offset, mask, weight, geometry, needs)
-    return tuple(input.new_empty(0) if g is None else g for g in grads)
+        grads = _implementation(backend).backward(grad, input, offset, mask, weight, geometry, needs)
+    x, offset_, mask_, weight_ = (input.new_empty(0) if g is None else g for g in grads)
+    return x, offset_, mask_, weight_
 
 
 @deform_conv2d.register_fake
@@ -104,7 +105,7 @@ def _save(ctx, inputs, output):
 
 def _backward(ctx, grad):
     needs = list(ctx.needs_input_grad)
-    grads = (None,) * 4
+    grads: tuple[Tensor | None, ...] = (None,) * 4
     if any(needs[:4]):
         results = deform_conv2d_backward(grad, *ctx.saved_tensors, *ctx.arguments, needs[:4])
         grads = tuple(g if need else None for g, need in zip(results, needs, strict=False))

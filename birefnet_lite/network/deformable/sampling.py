@@ -1,4 +1,4 @@
-"""Where a deformable convolution reads: from offsets and modulation to rows of a table and their weights.
+"""Turns the offsets and modulation of a deformable convolution into rows of a table of pixels, and their weights.
 
 Letters in the shapes: B images, P = H' * W' output pixels, T = kh * kw taps, G offset groups, n = B * P * T * G points.
 """
@@ -10,14 +10,14 @@ from torch import Tensor
 
 __all__ = ["FRAME", "Geometry", "Points", "Sampler", "kernel_to_matrix", "matrix_to_kernel"]
 
-# The input lies in a frame of zeros two pixels wide. A point is clamped to the frame, so that its four corners always
-# exist, and what is outside the picture counts as zero without a comparison. One pixel would do for the values, but a
-# point clamped from far away to -1 would still see pixel 0 in its gradient.
+# The input is padded with two pixels of zeros. A point is clamped to the padded map, so that its four corners always
+# exist, and pixels outside the image count as zero without a comparison. One pixel would be enough for the values, but
+# a point clamped from far away to -1 would still have pixel 0 in its gradient.
 FRAME = 2
 
 
 class Geometry(NamedTuple):
-    """Where the taps stand; pairs are (height, width)."""
+    """Size of the kernel and position of its taps; pairs are (height, width)."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
@@ -27,7 +27,7 @@ class Geometry(NamedTuple):
     offset_groups: int
 
     def by_pixel(self, maps: Tensor) -> Tensor:
-        """Pixels before taps: a view (B, G * T * D, H', W') -> (D, B, P, T, G).
+        """View maps with pixels before taps: (B, G * T * D, H', W') to (D, B, P, T, G).
 
         D is 2 for offsets (dy, dx) and 1 for modulation.
         """
@@ -38,7 +38,7 @@ class Geometry(NamedTuple):
 
 
 class Points(NamedTuple):
-    """Where the n columns of one block are read."""
+    """The positions at which one block of n points is read."""
 
     rows: Tensor  # (n, 4) int32: the corners of each point, top left, top right, bottom left, bottom right
     weights: Tensor  # (n, 4): bilinear weight times modulation
@@ -47,7 +47,7 @@ class Points(NamedTuple):
 
 
 class Sampler:
-    """Turns offsets and modulation into `Points`, one block at a time."""
+    """Computes the `Points` of one block of images and output pixels at a time."""
 
     def __init__(self, x: Tensor, offset: Tensor, mask: Tensor | None, geometry: Geometry):
         b, _, h, w = x.shape
@@ -76,6 +76,7 @@ class Sampler:
         self.last = b * image_rows - (self.pitch + 1) * self.groups - 1
 
     def __call__(self, images: slice, pixels: slice) -> Points:
+        """Compute the points of some images and some output pixels."""
         at = self._block(self.offset[:, images, pixels])
         at += self.pixel[:, :, pixels] + self.tap  # (2, B, P, T, G)
         at = torch.clamp(at, self.low, self.high)
@@ -83,17 +84,17 @@ class Sampler:
         below, right = fraction = at.sub_(corner)
         corner = corner.to(torch.int32)
         row = torch.add(corner[1], corner[0], alpha=self.pitch).mul_(self.groups).add_(self.first[images])
-        row.clamp_(0, self.last)  # an offset of NaN has to give NaN, not a wrong address
+        row.clamp_(0, self.last)  # an offset that is NaN must give NaN, not an address outside the table
         modulation = None if self.mask is None else self._block(self.mask[images, pixels])
         bottom = below if modulation is None else below * modulation
-        top = (1 if modulation is None else modulation) - bottom
+        top = 1 - bottom if modulation is None else modulation - bottom
         rows = torch.empty(*row.shape, 4, dtype=torch.int32, device=row.device)
-        for corner, step in enumerate((0, 1, self.pitch, self.pitch + 1)):
-            torch.add(row, step * self.groups, out=rows[..., corner])
+        for i, step in enumerate((0, 1, self.pitch, self.pitch + 1)):
+            torch.add(row, step * self.groups, out=rows[..., i])
         weights = torch.empty(rows.shape, dtype=self.dtype, device=row.device)
-        for corner, side in ((0, top), (2, bottom)):
-            torch.mul(side, right, out=weights[..., corner + 1])
-            torch.sub(side, weights[..., corner + 1], out=weights[..., corner])
+        for i, side in ((0, top), (2, bottom)):
+            torch.mul(side, right, out=weights[..., i + 1])
+            torch.sub(side, weights[..., i + 1], out=weights[..., i])
         modulation = None if modulation is None else modulation.view(-1)
         return Points(rows.view(-1, 4), weights.view(-1, 4), fraction.view(2, -1), modulation)
 
@@ -102,11 +103,11 @@ class Sampler:
 
 
 def kernel_to_matrix(weight: Tensor) -> Tensor:
-    """The kernel as one matrix, in the order of the columns: (O, C, kh, kw) -> (O, T * C)."""
+    """Reshape a kernel to a matrix in the order of the columns: (O, C, kh, kw) to (O, T * C)."""
     return weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
 
 
 def matrix_to_kernel(matrix: Tensor, like: Tensor) -> Tensor:
-    """The other way, without a copy: (O, T * C) -> (O, C, kh, kw), with C last in memory."""
+    """Invert `kernel_to_matrix`, without a copy: (O, T * C) to (O, C, kh, kw), with C last in memory."""
     o, c, kh, kw = like.shape
     return matrix.view(o, kh, kw, c).permute(0, 3, 1, 2)
