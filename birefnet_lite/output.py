@@ -1,12 +1,13 @@
 """Output files written whole or not at all, and plain-text tables."""
 
+import errno
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["format_table", "replace_atomically", "write_bytes", "write_text"]
+__all__ = ["check_target", "format_table", "replace_atomically", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -39,6 +40,42 @@ def replace_atomically(path: str | os.PathLike[str], durable: bool = False) -> I
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_target(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Try, before the work, whether a file can be written, and refuse to write over an input.
+
+    Nothing is left behind: folders that are missing are created for the trial and removed.
+
+    Args:
+        path: The file to write later.
+        inputs: Files that are read.
+
+    Raises:
+        OSError: The file or its folder cannot be written.
+        ValueError: `path` is one of the inputs, perhaps by another name.
+    """
+    target = Path(os.path.realpath(path))
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, "a folder, where a file is to be written", str(path))
+    for file in inputs:
+        if os.path.realpath(file) == str(target) or (os.path.exists(file) and _is_same_file(file, target)):
+            raise ValueError(f"{path} would be written over {file}, which is an input: choose another name.")
+    missing = [folder for folder in target.parents if not os.path.exists(folder)]  # the deepest first
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        trial = target.with_name(f".{uuid4().hex}.unfinished") if os.path.exists(target) else target
+        os.close(os.open(trial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        trial.unlink()
+    finally:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _is_same_file(first: str | os.PathLike[str], second: Path) -> bool:
+    """Whether two names, of which the second may be free, are one file: by links, or by case on some file systems."""
+    return second.exists() and os.path.samefile(first, second)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

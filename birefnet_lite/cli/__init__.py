@@ -1,4 +1,4 @@
-"""What the commands of the command line share. Each is a module with `run(options)`, imported when it is asked for."""
+"""The command line: one module with `run(options)` for each command, and the functions that they share."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -8,15 +8,15 @@ if TYPE_CHECKING:
 
     from birefnet_lite.network.birefnet import BiRefNet
 
-__all__ = ["CommandError", "complain", "load_model"]
+__all__ = ["CommandError", "describe_error", "load_model", "one_line", "report", "shipped_model"]
 
 
 class CommandError(Exception):
-    """Ends a command with a line for the person who called it."""
+    """Ends a command with one line for the person who called it."""
 
 
-def complain(message: str) -> None:
-    """Writes one line to stderr, above a progress bar where there is one."""
+def report(message: object) -> None:
+    """Write one line to stderr, above a progress bar if there is one."""
     from tqdm import tqdm
 
     tqdm.write(f"birefnet_lite: {one_line(message)}", file=sys.stderr)
@@ -27,8 +27,21 @@ def one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
+def describe_error(error: BaseException) -> str:
+    """One line about an error: the file, where it has one, and what was wrong."""
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "there is not enough memory; try a smaller --size"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return one_line(error) or type(error).__name__
+
+
 def load_model(name: str | None, options: "argparse.Namespace") -> "BiRefNet":
-    """A trained model on the device that was asked for; `CommandError` says what is wrong."""
+    """Load a trained model onto the device that the options name.
+
+    Raises:
+        CommandError: There is no such device or model, or it does not fit into memory.
+    """
     import torch
 
     from birefnet_lite.checkpoints import CheckpointError, load
@@ -49,7 +62,7 @@ def load_model(name: str | None, options: "argparse.Namespace") -> "BiRefNet":
 
 
 def shipped_model() -> str:
-    """The name of the model that comes with the package; `CommandError` where none does."""
+    """The name of the model that comes with the package; `CommandError` if none does."""
     from importlib import resources
 
     if not (resources.files("birefnet_lite") / "weights" / "nano.safetensors").is_file():

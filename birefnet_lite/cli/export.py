@@ -2,7 +2,7 @@
 
 import argparse
 
-from birefnet_lite.cli import CommandError, complain, load_model, one_line
+from birefnet_lite.cli import CommandError, load_model, one_line, report
 from birefnet_lite.inference.export import export_onnx
 from birefnet_lite.inference.predict import network_size
 
@@ -18,5 +18,5 @@ def run(options: argparse.Namespace) -> int:
     except (ImportError, ValueError, RuntimeError, MemoryError) as error:
         raise CommandError(one_line(error) or "there is not enough memory; try a smaller --size") from error
     operator = "GridSample" if options.decomposed else "DeformConv"
-    complain(f"{options.file}: image (batch, 3, {height}, {width}) to logits (batch, 1, {height}, {width}), {operator}")
+    report(f"{options.file}: image (batch, 3, {height}, {width}) to logits (batch, 1, {height}, {width}), {operator}")
     return 0

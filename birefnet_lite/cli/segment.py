@@ -1,142 +1,194 @@
-"""`segment`: photos in, masks and cut-outs out."""
+"""`segment`: write the masks and cut-outs of many photos."""
 
 import argparse
-import glob
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from birefnet_lite.cli import CommandError, complain, load_model
-from birefnet_lite.inference.images import read_photo
-from birefnet_lite.inference.predict import cut_out, network_size, segment
+from birefnet_lite.cli import CommandError, load_model, report
+from birefnet_lite.cli.outputs import Job, plan_jobs
+from birefnet_lite.cli.photos import find_photos
+from birefnet_lite.cli.pipeline import run_pipeline
+from birefnet_lite.cli.processes import Processes, find_processes
+from birefnet_lite.inference.images import Photo, read_photo, read_size
+from birefnet_lite.inference.marks import CUT_OUT, MASK, Mark, Origin, origin_of
+from birefnet_lite.inference.predict import cut_out, device_and_dtype, network_size, segment, segment_batch
 from birefnet_lite.inference.tiled import segment_tiled
+from birefnet_lite.output import check_target, replace_atomically
 
-# What counts as a photo in a folder. Pillow does not read all of them, but a photo passed over without a
-# word is worse than a line that says so.
-READABLE = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif")
-READABLE += (".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".jp2", ".j2k", ".psd", ".mpo")
-UNREADABLE = (".heic", ".heif", ".hif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2")
-SUFFIXES = frozenset(READABLE + UNREADABLE)
+T = TypeVar("T")
+# zlib's level 1 is several times as fast as Pillow's 6, for files that are a little larger.
+PNG = {"format": "PNG", "compress_level": 1}
+WEBP = {"format": "WEBP", "quality": 90, "alpha_quality": 100, "method": 2}
+WEBP_SIDE = 16383
+GPU_BATCH = 4
+# What a photo, a full disk or want of memory can raise; anything else is a mistake of the program.
+EXPECTED = (OSError, ValueError, RuntimeError, MemoryError)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes masks and cut-outs; 0 when every photo is done, 1 when some are, 2 when none is."""
-    photos, failed = _find(options.photos)
-    if not photos:
-        raise CommandError("there is no photo to segment")
+    """Write masks and cut-outs; 0 when every photo is done, 1 when some are, 2 when none is."""
+    processes = find_processes(options.device)
+    options.device = processes.device
+    folder = Path(options.output)
+    photos, failed = _agree(processes, lambda: _find_work(options.photos, folder))
     model = load_model(options.model, options)
     try:
         network_size(model, options.size)
     except ValueError as error:
         raise CommandError(f"--size: {error}") from error
-    folder = Path(options.output)
+    suffix = (".webp" if options.webp else ".png") if options.cutout or options.webp else None
+    jobs = _agree(processes, lambda: list(plan_jobs(photos, folder, suffix)))
+    wanted = [job for job in jobs if not (options.skip_existing and job.is_done)]
+    share = wanted[processes.rank :: processes.count]
+    folder.mkdir(parents=True, exist_ok=True)
+    done = sum(processes.gather(_process(model, share, options, processes)))
+    skipped = len(jobs) - len(wanted)
+    failed += len(wanted) - done
+    if processes.rank == 0:
+        what = "masks" if suffix is None else "masks and cut-outs"
+        were = f"; {skipped} of them were there already" if skipped else ""
+        report(f"{what} of {done + skipped} of {done + skipped + failed} photos written to {folder}{were}")
+    processes.gather(None)  # the summary comes before any process ends
+    return 0 if not failed else 1 if done + skipped else 2
+
+
+def _find_work(arguments: list[str], folder: Path) -> tuple[list[Path], int]:
+    """The photos, and how many arguments name none; `CommandError` if there is nothing to do or nowhere to write."""
+    photos, failed = find_photos(arguments)
+    if not photos:
+        raise CommandError("there is no photo to segment")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        check_target(folder / ".birefnet_lite")
     except OSError as error:
         raise CommandError(f"{folder}: cannot be used as the output folder ({error.strerror})") from error
+    return photos, failed
 
-    originals = {photo.resolve() for photo in photos}
-    done = 0
-    bar = tqdm(_targets(photos, folder, options.cutout), total=len(photos), unit="photo", disable=None)
-    for photo, mask_file, cut_out_file in bar:
-        bar.set_postfix_str(photo.name)
+
+def _agree(processes: Processes, decide: Callable[[], T]) -> T:
+    """What the first process decides, in all of them; its `CommandError` ends all of them."""
+    value: T | None = None
+    problem: str | None = None
+    if processes.rank == 0:
         try:
-            for target in (mask_file, cut_out_file):
-                if target is not None and target.resolve() in originals:
-                    raise ValueError(f"would write over the photo {target}; choose another output folder")
-            _segment_file(model, photo, options, mask_file, cut_out_file)
-            done += 1
-        except (OSError, ValueError, RuntimeError, MemoryError) as error:
-            complain(_reason(photo, error))
-    failed += len(photos) - done
-    bar.close()
-    what = "masks and cut-outs" if options.cutout else "masks"
-    complain(f"{what} of {done} of {done + failed} photos written to {folder}")
-    return 0 if not failed else 1 if done else 2
+            value = decide()
+        except CommandError as error:
+            problem = str(error)
+    value, problem = processes.broadcast((value, problem))
+    if problem is not None:
+        if processes.rank == 0:
+            raise CommandError(problem)
+        raise SystemExit(2)
+    return cast(T, value)
 
 
-def _find(arguments: list[str]) -> tuple[list[Path], int]:
-    """The photos named by files, folders and patterns, each once; and how many arguments named none."""
-    photos: dict[Path, Path] = {}
-    failed = 0
-    for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            try:
-                found = sorted(file for file in path.iterdir() if _is_photo(file))
-                problem = "the folder holds no photos"
-            except OSError as error:
-                found, problem = [], f"cannot be listed ({error.strerror})"
-        elif path.exists():
-            found, problem = [path], ""
-        elif glob.has_magic(argument):
-            found = sorted(Path(name) for name in glob.glob(argument, recursive=True) if not Path(name).is_dir())
-            problem = "no file fits this pattern"
-        else:
-            found, problem = [], "no such file or folder"
-        if not found:
-            complain(f"{path}: {problem}")
-            failed += 1
-        for photo in found:
-            photos.setdefault(photo.resolve(), photo)
-    return list(photos.values()), failed
+def _process(model: nn.Module, jobs: list[Job], options: argparse.Namespace, processes: Processes) -> int:
+    """Segment photos and write their files, with a line for each problem; returns how many are done."""
+    done = 0
+    share = f"process 1 of {processes.count}" if processes.count > 1 else None
+    with tqdm(total=len(jobs), desc=share, unit="photo", disable=True if processes.rank else None) as bar:
+
+        def finish(job: Job, error: Exception | None) -> None:
+            nonlocal done
+            if error is None:
+                done += 1
+            elif isinstance(error, EXPECTED):
+                report(_describe(job.photo, error))
+            else:
+                raise error
+            bar.set_postfix_str(job.photo.name, refresh=False)
+            bar.update()
+
+        def allowed() -> Iterator[Job]:
+            for job in jobs:
+                if job.note:
+                    report(f"note: {job.note}")
+                if job.refusal:
+                    finish(job, ValueError(job.refusal))
+                else:
+                    yield job
+
+        run_pipeline(
+            allowed(),
+            read=lambda job: (origin_of(job.photo), read_photo(job.photo)),
+            segment=lambda group: _segment_group(model, [photo for _, (_, photo) in group], options),
+            write=_write,
+            count_pixels=_count_pixels,
+            finish=finish,
+            batch=_choose_batch(model, options),
+        )
+    return done
 
 
-def _is_photo(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+def _choose_batch(model: nn.Module, options: argparse.Namespace) -> int:
+    if options.memory is not None:
+        return 1
+    return options.batch or (GPU_BATCH if device_and_dtype(model)[0].type == "cuda" else 1)
 
 
-def _targets(photos: list[Path], folder: Path, cutout: bool) -> Iterator[tuple[Path, Path, Path | None]]:
-    """Each photo with the files for its mask and cut-out; no two photos share one, whatever their names."""
-    taken: set[str] = set()
-    for photo in photos:
-        for number in count(1):
-            stem = photo.stem if number == 1 else f"{photo.stem}-{number}"
-            names = [f"{stem}.png"] + [f"{stem}.cutout.png"] * cutout
-            keys = {name.casefold() for name in names}  # many file systems take Cat.png and cat.png for one
-            if not keys & taken:
-                break
-        taken |= keys
-        if number > 1:
-            complain(f"note: {photo} becomes {names[0]}, as its name was taken")
-        yield photo, folder / names[0], folder / names[1] if cutout else None
-
-
-def _segment_file(
-    model: nn.Module, photo: Path, options: argparse.Namespace, mask_file: Path, cut_out_file: Path | None
-) -> None:
-    picture = read_photo(photo)
-    if options.memory is None:
-        mask = segment(model, picture, options.size)
-    else:
-        mask = segment_tiled(model, picture, options.memory, options.size)
-    result = cut_out(picture, mask) if cut_out_file is not None else None
-    _write(Image.fromarray(np.rint(mask * 255).astype(np.uint8)), mask_file)
-    if result is not None:
-        _write(result, cut_out_file)
-
-
-def _write(image: Image.Image, path: Path) -> None:
-    """Writes a PNG whole or not at all."""
-    unfinished = path.with_name(f".{uuid4().hex}.unfinished")
+def _count_pixels(job: Job) -> int:
     try:
-        with unfinished.open("xb") as file:
-            image.save(file, format="PNG")
-        unfinished.replace(path)
+        height, width = read_size(job.photo)
+    except EXPECTED:  # reading says what is wrong
+        return 0
+    return height * width
+
+
+def _segment_group(
+    model: nn.Module, photos: list[Photo], options: argparse.Namespace
+) -> list[NDArray[np.float32] | Exception]:
+    """A mask, or what went wrong, for each photo."""
+    if len(photos) > 1:
+        try:
+            return [*segment_batch(model, photos, options.size)]
+        except EXPECTED:  # for want of memory, perhaps; one at a time, the error is that of one photo
+            pass
+    results: list[NDArray[np.float32] | Exception] = []
+    for photo in photos:
+        try:
+            if options.memory is None:
+                results.append(segment(model, photo, options.size))
+            else:
+                results.append(segment_tiled(model, photo, options.memory, options.size))
+        except EXPECTED as error:
+            results.append(error)
+    return results
+
+
+def _write(job: Job, read: tuple[Origin, Photo], mask: NDArray[np.float32]) -> None:
+    """Write the files of one photo."""
+    origin, photo = read
+    if job.cut_out is not None and job.cut_out.suffix == ".webp" and max(photo.size) > WEBP_SIDE:
+        raise ValueError(f"a WebP file has at most {WEBP_SIDE} pixels on each side; leave out --webp")
+    result = cut_out(photo, mask) if job.cut_out is not None else None
+    grey = Image.fromarray(np.rint(mask * 255).astype(np.uint8))
+    _save(grey, job.mask, pnginfo=Mark(MASK, origin).to_png_info(), **PNG)
+    if result is not None and job.cut_out is not None:
+        mark = Mark(CUT_OUT, origin)
+        if job.cut_out.suffix == ".webp":
+            _save(result, job.cut_out, exif=mark.to_exif().tobytes(), **WEBP)
+        else:
+            _save(result, job.cut_out, pnginfo=mark.to_png_info(), **PNG)
+
+
+def _save(image: Image.Image, path: Path, **options: Any) -> None:
+    """Write an image whole or not at all."""
+    try:
+        with replace_atomically(path) as temporary, temporary.open("wb") as file:
+            image.save(file, **options)
     except OSError as error:
         raise OSError(f"cannot write {path} ({error.strerror or error})") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
-def _reason(photo: Path, error: Exception) -> str:
+def _describe(photo: Path, error: Exception) -> str:
+    """One line about a photo that was not done."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error).lower():
         return f"{photo}: does not fit into memory; try a smaller --size, or --device cpu"
     if isinstance(error, OSError) and error.strerror:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from birefnet_lite.cli import CommandError, complain
+from birefnet_lite.cli import CommandError, report
 
 __all__ = ["add_arguments", "run"]
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     except (ValueError, TypeError, OSError, CheckpointError, FolderInUse) as error:
         raise CommandError(" ".join([str(error), *getattr(error, "__notes__", ())])) from error
     except Diverged as error:
-        complain(str(error))
+        report(str(error))
         return 1
     if trainer.accelerator.is_main_process:
         print(trainer.summary())

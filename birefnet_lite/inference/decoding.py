@@ -2,7 +2,6 @@
 
 import io
 import os
-import struct
 import threading
 import warnings
 import zlib
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
+
+from birefnet_lite.inference.png_chunks import SIGNATURE, iterate_chunks
 
 __all__ = ["decode_file", "explain_errors", "name_errors", "read_header_size", "turn_upright"]
 
@@ -26,7 +27,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _COLOUR_MODES = ("LA", "RGB", "RGBA", "RGBX")
-_PNG = b"\x89PNG\r\n\x1a\n"
 # Pillow refuses profiles of more than 1 MiB, since a few bytes can inflate to any size. The largest that
 # are in use have a few MiB.
 _MAX_PROFILE = 16 * 2**20
@@ -49,7 +49,7 @@ def decode_file(path: str | os.PathLike[str], max_pixels: int) -> Image.Image:
     """
     path = Path(path)
     with path.open("rb") as file, explain_errors(str(path)):
-        head = file.read(len(_PNG))
+        head = file.read(len(SIGNATURE))
         if not head:
             raise ImageFileError(f"{path} is empty.")
         try:
@@ -57,7 +57,7 @@ def decode_file(path: str | os.PathLike[str], max_pixels: int) -> Image.Image:
         except (ImageFileError, MemoryError):
             raise
         except Exception as error:
-            plain = _without_metadata(file) if head == _PNG else None
+            plain = _strip_metadata(file) if head == SIGNATURE else None
             if plain is None:
                 raise
             try:
@@ -81,13 +81,13 @@ def read_header_size(path: str | os.PathLike[str], max_pixels: int) -> tuple[int
             with _open(file, str(path), max_pixels) as image:
                 width, height = image.size
                 # Pillow gives the size of a TIFF as it will be when it is upright.
-                turned = image.format != "TIFF" and _read_orientation(image, str(path)) >= 5
+                turned = image.format != "TIFF" and _read_header_orientation(image, file) >= 5
                 return (width, height) if turned else (height, width)
         except (ImageFileError, MemoryError):
             raise
         except Exception:
             file.seek(0)
-            if file.read(8) != _PNG:
+            if file.read(8) != SIGNATURE:
                 raise
     image = decode_file(path, max_pixels)
     return image.height, image.width
@@ -126,7 +126,7 @@ def name_errors(name: object) -> Iterator[None]:
 
 def _decode(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     image = _open(file, name, max_pixels)
-    cut = image.mode in _COLOUR_MODES and any(";16" in str(tile.args) for tile in image.tile)
+    cut = image.mode in _COLOUR_MODES and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
     image.load()
     if cut:
         image.info["cut_to_8_bits"] = True
@@ -163,24 +163,32 @@ def _read_orientation(image: Image.Image, name: str) -> int:
         return 1
 
 
-def _without_metadata(file: BinaryIO) -> tuple[bytes, bytes | None] | None:
-    """A PNG without all that its pixels do not need, and its colour profile; None where its chunks are cut off."""
-    file.seek(len(_PNG))
-    kept, profile = [_PNG], None
-    while head := file.read(8):
-        if len(head) < 8:
-            return None
-        length, kind = struct.unpack(">I4s", head)
-        data, checksum = file.read(length), file.read(4)
-        if len(data) < length or len(checksum) < 4:
-            return None
-        is_whole = zlib.crc32(kind + data) == int.from_bytes(checksum, "big")
-        if kind[:1].isupper() or kind == b"tRNS" or (kind == b"eXIf" and is_whole):
-            kept += [head, data, checksum]
-        elif kind == b"iCCP" and is_whole:
-            profile = _inflate(data.partition(b"\0")[2][1:])
-        if kind == b"IEND":
-            break
+def _read_header_orientation(image: Image.Image, file: BinaryIO) -> int:
+    """The orientation of an image that is not decoded; 1 where its metadata are damaged."""
+    try:
+        if image.format == "PNG" and "exif" not in image.info:
+            # Pillow would decode the pixels to look behind them.
+            exif = Image.Exif()
+            exif.load(b"Exif\0\0" + next((chunk.data for chunk in iterate_chunks(file) if chunk.kind == b"eXIf"), b""))
+        else:
+            exif = image.getexif()
+        return int(exif.get(ORIENTATION, 1))
+    except Exception:  # the EXIF parser raises about every type there is
+        return 1
+
+
+def _strip_metadata(file: BinaryIO) -> tuple[bytes, bytes | None] | None:
+    """A PNG without the chunks that its pixels do not need, and its colour profile; None if it is cut off."""
+    kept, profile = [SIGNATURE], None
+    try:
+        for chunk in iterate_chunks(file):
+            is_whole = zlib.crc32(chunk.kind + chunk.data) == int.from_bytes(chunk.checksum, "big")
+            if chunk.kind[:1].isupper() or chunk.kind == b"tRNS" or (chunk.kind == b"eXIf" and is_whole):
+                kept.append(chunk.to_bytes())
+            elif chunk.kind == b"iCCP" and is_whole:
+                profile = _inflate(chunk.data.partition(b"\0")[2][1:])
+    except ValueError:
+        return None
     return b"".join(kept), profile
 
 

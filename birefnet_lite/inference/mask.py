@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["OWN_MASK", "mask_from_array", "mask_from_image"]
+from birefnet_lite.inference.marks import MASK
 
-OWN_MASK = "birefnet_lite mask"
-"""The `Software` text of a PNG that the command `segment` wrote: soft, 0 to 255, however few values there are."""
+__all__ = ["mask_from_array", "mask_from_image"]
 
 # ITU-R BT.601: how bright red, green and blue are.
 _BRIGHTNESS = (299, 587, 114)
@@ -26,8 +25,8 @@ def mask_from_image(image: Image.Image) -> NDArray[np.float32]:
     """
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F", "1"):
         return mask_from_array(np.asarray(image))
-    if image.mode == "L" and image.info.get("Software") == OWN_MASK:
-        return np.asarray(image, np.float32) / 255
+    if image.mode == "L" and image.info.get("Software") == MASK:
+        return np.asarray(image, np.float32) / np.float32(255)
     if image.mode in ("P", "PA") and (mask := _from_indices(image)) is not None:
         return mask
     alpha = None

@@ -59,7 +59,7 @@ def _over_white(rgba: Image.Image, profile: bytes | None = None) -> Photo:
         return Photo(np.asarray(rgba.convert("RGB")), None, profile)
     white = Image.new("RGBA", rgba.size, "white")
     pixels = Image.alpha_composite(white, rgba).convert("RGB")
-    return Photo(np.asarray(pixels), np.asarray(alpha, np.float32) / 255, profile)
+    return Photo(np.asarray(pixels), np.asarray(alpha, np.float32) / np.float32(255), profile)
 
 
 def array_from_tensor(tensor: Tensor) -> NDArray:
@@ -80,7 +80,7 @@ def photo_from_array(array: NDArray) -> Photo:
         raise ValueError(f"A photo as an array is H x W, H x W x 3 or H x W x 4, not {shape}.{hint}")
     if 0 in shape:
         raise ValueError(f"The photo has no pixels: its shape is {shape}.")
-    pixels = _scale_values(array)
+    pixels: NDArray = _scale_values(array)
     if pixels.shape[2] == 4:
         if pixels.dtype == np.uint8:
             return _over_white(Image.fromarray(pixels, "RGBA"))
@@ -88,7 +88,7 @@ def photo_from_array(array: NDArray) -> Photo:
         over_white = pixels[..., :3] * alpha[..., None] + (1 - alpha[..., None])  # (H, W, 3)
         return Photo(over_white, None if (alpha == 1).all() else alpha)
     if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)  # (H, W, 3)
+        return Photo(np.repeat(pixels, 3, axis=2))  # (H, W, 3)
     return Photo(pixels)
 
 

@@ -1,8 +1,11 @@
-"""Photo to mask to cut-out."""
+"""Segment a photo and cut its object out: resize, network, mask at the photo's size, foreground colours."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -24,8 +27,10 @@ __all__ = [
     "normalise",
     "read_photo",
     "resize",
+    "run_batch",
     "run_network",
     "segment",
+    "segment_batch",
 ]
 
 STRIDE = 32
@@ -33,28 +38,54 @@ MAX_SIZE = 8192
 
 
 def segment(model: nn.Module, image: Any, size: int | tuple[int, int] | None = None) -> NDArray[np.float32]:
-    """The soft mask of a photo: float32 (H, W) in [0, 1], at the photo's own size after EXIF rotation.
+    """Segment a photo.
 
-    `image` is anything that `read_photo` takes. The photo is squashed to `size` (see `network_size`), as photos were in
-    training, and the mask resized back; both bilinear, and with antialiasing where it gets smaller. The model runs
-    where and in what precision its parameters are, in evaluation mode, and is left as it was.
-    Raises what `read_photo` and `network_size` raise, and `ValueError` for a model that gives no mask.
+    The photo is squashed to `size`, as photos were in training, and the mask resized back; both bilinear, and with
+    antialiasing where it gets smaller. The model runs where and in what precision its parameters are, in evaluation
+    mode, and is left as it was; several threads may use one model.
+
+    Args:
+        model: The network.
+        image: Anything that `read_photo` takes.
+        size: What the network sees; see `network_size`.
+
+    Returns:
+        The soft mask, float32 (H, W) in [0, 1], at the photo's own size after EXIF rotation.
+
+    Raises:
+        OSError, TypeError, ValueError: As `read_photo` and `network_size`; `ValueError` for a model that gives no mask.
     """
+    return next(iter(segment_batch(model, [image], size)))
+
+
+def segment_batch(
+    model: nn.Module, images: Sequence[Any], size: int | tuple[int, int] | None = None
+) -> list[NDArray[np.float32]]:
+    """Segment several photos in one forward, which is faster on a GPU; see `segment`."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a network (torch.nn.Module), not {type(model).__name__}.")
     height, width = network_size(model, size)
-    photo = read_photo(image)
-    return resize(run_network(model, resize(photo.pixels, height, width)), *photo.size).clip(0, 1)
+    photos = [read_photo(image) for image in images]
+    masks = run_batch(model, [resize(photo.pixels, height, width) for photo in photos])
+    return [resize(mask, *photo.size).clip(0, 1) for mask, photo in zip(masks, photos, strict=True)]
 
 
 def cut_out(image: Any, mask: Any) -> Image.Image:
-    """The object of a photo on transparent ground: an RGBA image of the photo's size.
+    """Cut the object out of a photo.
 
-    `mask` is (H, W) as `segment` gives it: float in [0, 1] or uint8 0-255, an array, a tensor or a grey PIL image. It
-    becomes the alpha channel, times the photo's own alpha where it has one. Where it is between 0 and 1, and in fully
-    transparent pixels, the colours are those of the object alone (`estimate_foreground`), so that no rim of the old
-    background is left.
-    Raises what `read_photo` raises, and `ValueError` or `TypeError` for a mask of another size, type or range.
+    The mask becomes the alpha channel, times the photo's own alpha if it has one. Where it is between 0 and 1, and in
+    fully transparent pixels, the colours are those of the object alone (`estimate_foreground`), so that no rim of the
+    old background is left.
+
+    Args:
+        image: Anything that `read_photo` takes.
+        mask: Anything that `read_mask` takes, of the photo's size; floats in an array are soft, as from `segment`.
+
+    Returns:
+        An RGBA image of the photo's size.
+
+    Raises:
+        OSError, TypeError, ValueError: As `read_photo` and `read_mask`; `ValueError` for a mask of another size.
     """
     photo = read_photo(image)
     alpha = read_mask(mask, soft=True)
@@ -65,9 +96,9 @@ def cut_out(image: Any, mask: Any) -> Image.Image:
         )
     if photo.alpha is not None:
         alpha = alpha * photo.alpha
-    levels = np.rint(alpha * 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(alpha * 255).astype(np.uint8)
     # What will be seen is the mask in 256 levels, so the colours are made for those.
-    colours = estimate_foreground(photo.pixels, levels.astype(np.float32) / 255)
+    colours = estimate_foreground(photo.pixels, levels.astype(np.float32) / np.float32(255))
     result = Image.fromarray(np.dstack([colours, levels]), "RGBA")
     if photo.profile:
         result.info["icc_profile"] = photo.profile
@@ -77,16 +108,21 @@ def cut_out(image: Any, mask: Any) -> Image.Image:
 def network_size(model: nn.Module, size: int | tuple[int, int] | None = None) -> tuple[int, int]:
     """The (height, width) at which a model sees a photo: multiples of 32, in pixels.
 
-    `size` is one number for a square, or (height, width), each rounded to the nearest multiple of 32. None is the size
-    that the model was trained at (`model.config.train_size`), at which it is best.
-    Raises `ValueError` for a size below what the model takes or above `MAX_SIZE`, `TypeError` for what is no size.
+    Args:
+        model: The network.
+        size: One number for a square, or (height, width), each rounded to the nearest multiple of 32. None is the size
+            that the model was trained at (`model.config.train_size`), at which it is best.
+
+    Raises:
+        ValueError: The size is below what the model takes or above `MAX_SIZE`, or None for a model without one.
+        TypeError: It is no size.
     """
     if size is None:
         config = getattr(model, "config", None)
-        if not hasattr(config, "train_size"):
+        if config is None or not hasattr(config, "train_size"):
             raise ValueError("The model does not say at which size it was trained: give size, such as 1024.")
         size = config.train_size
-    sides = (size, size) if _is_whole(size) else tuple(size) if isinstance(size, tuple | list) else ()
+    sides: tuple[Any, ...] = tuple(size) if isinstance(size, tuple | list) else (size, size)
     if len(sides) != 2 or not all(_is_whole(side) for side in sides):
         raise TypeError(f"size is a whole number of pixels, or (height, width); not {size!r}.")
     least = getattr(model, "min_size", STRIDE)
@@ -99,24 +135,34 @@ def network_size(model: nn.Module, size: int | tuple[int, int] | None = None) ->
 
 
 def run_network(model: nn.Module, pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mask of pixels that have the network's size already: (H, W, 3) to float32 (H, W) in [0, 1].
+    """The mask (H, W) in [0, 1] of pixels (H, W, 3) that have the network's size already.
 
-    Raises `ValueError` for a model that gives no mask.
+    Raises:
+        ValueError: The model gives no mask.
+    """
+    return run_batch(model, [pixels])[0]
+
+
+def run_batch(model: nn.Module, images: Sequence[NDArray[np.uint8] | NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """The masks (H, W) in [0, 1] of images (H, W, 3) that have the network's size already, in one forward.
+
+    Raises:
+        ValueError: The model gives no masks.
     """
     device, dtype = device_and_dtype(model)
-    image = normalise(pixels)[None]  # (1, 3, H, W)
+    batch = torch.stack([normalise(pixels) for pixels in images])  # (B, 3, H, W)
     with evaluating(model), torch.inference_mode():
-        output = model(image.to(device=device, dtype=dtype))
-        mask = logits_of(output).float().sigmoid().cpu().numpy()
-    wanted = (1, 1, *pixels.shape[:2])
-    if mask.shape != wanted:
-        raise ValueError(f"The model gives {mask.shape} for one image; a mask is {wanted}.")
-    if not np.isfinite(mask).all():
+        output = model(batch.to(device=device, dtype=dtype))
+        masks = logits_of(output).float().sigmoid().cpu().numpy()
+    wanted = (len(images), 1, *images[0].shape[:2])
+    if masks.shape != wanted:
+        raise ValueError(f"The model gives {masks.shape} for {len(images)} images; a mask is {wanted}.")
+    if not np.isfinite(masks).all():
         raise ValueError(
             "The model gives values that are not numbers. "
             "In half precision that is often an overflow: use model.float()."
         )
-    return mask[0, 0]
+    return list(masks[:, 0])
 
 
 def _is_whole(value: Any) -> bool:
@@ -124,9 +170,12 @@ def _is_whole(value: Any) -> bool:
 
 
 def device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Where a network lives and what it computes in: those of its first parameter that is a float.
+    """The device and dtype of a network: those of its first floating-point parameter.
 
-    A network without any runs in float32 on the CPU; `ValueError` for one on the meta device.
+    A network without any runs in float32 on the CPU.
+
+    Raises:
+        ValueError: The network is on the meta device.
     """
     parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     if parameter.is_meta:
@@ -136,11 +185,36 @@ def device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """While open, the model is in evaluation mode; afterwards each part is as it was: parts can be frozen."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    """Keep a model in evaluation mode; afterwards each part is as it was, since parts can be frozen.
+
+    Several threads may be inside with one model, or with parts of it: each module gets its mode back when the last of
+    them leaves.
+    """
+    modules = list(model.modules())
+    with _modes_lock:
+        for module in modules:
+            use = _in_use.setdefault(module, _Use(module.training))
+            use.count += 1
+        if any(module.training for module in modules):
+            model.eval()
     try:
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        with _modes_lock:
+            for module in modules:
+                use = _in_use[module]
+                use.count -= 1
+                if not use.count:
+                    module.training = _in_use.pop(module).training
+
+
+@dataclass
+class _Use:
+    """A module's mode before it was evaluated, and by how many it is being evaluated."""
+
+    training: bool
+    count: int = 0
+
+
+_in_use: WeakKeyDictionary[nn.Module, _Use] = WeakKeyDictionary()
+_modes_lock = threading.Lock()
