@@ -11,10 +11,10 @@ __all__ = ["SUFFIXES", "Listing", "list_photos", "name_some"]
 
 # What counts as a photo in a folder. Pillow does not read all of them, but a line that says so is better than
 # passing over a photo in silence.
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .webp .avif .tif .tiff .bmp .gif .ppm .pgm .pbm .pnm .tga .ico .jp2 .j2k .psd "
-    ".mpo .heic .heif .hif .jxl .dng .cr2 .cr3 .nef .arw .raf .orf .rw2".split()
-)
+_COMMON = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".mpo"}
+_RARE = {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".jp2", ".j2k", ".psd"}
+_UNREADABLE = {".heic", ".heif", ".hif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
+SUFFIXES = frozenset(_COMMON | _RARE | _UNREADABLE)
 # What operating systems leave in folders.
 _SYSTEM = frozenset(("thumbs.db", "desktop.ini", "icon\r"))
 
