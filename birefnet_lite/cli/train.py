@@ -1,6 +1,7 @@
 """`train`: train a network as a settings file says."""
 
 import argparse
+import os
 from pathlib import Path
 
 from birefnet_lite.cli import CommandError, report
@@ -39,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
         settings = read_settings(find_settings(options.config), **changes)
         trainer = train(settings, fresh=options.fresh, changed=options.changed)
     except (ValueError, TypeError, OSError, CheckpointError, FolderInUse) as error:
+        if os.environ.get("RANK", "0") != "0":  # of several processes, the first one reports
+            return 2
         raise CommandError(" ".join([str(error), *getattr(error, "__notes__", ())])) from error
     except Diverged as error:
         report(str(error))

@@ -87,6 +87,7 @@ class Trainer:
         self.minutes = 0.0
         self.best: float | None = None
         self._updating = False  # weights, average and step number do not belong together right now
+        self._saved_step = 0
 
     @property
     def device(self) -> torch.device:
@@ -201,14 +202,15 @@ class Trainer:
         self._write(self.state())
 
     def save_alone(self) -> bool:
-        """Write the state without asking the other processes, which may have ended.
+        """Write the state, if it is not saved yet, without asking the other processes, which may have ended.
 
         Returns:
-            Whether it was written: not before the first step, nor if an update of the weights was interrupted.
+            Whether it is saved: not before the first step, nor if an update of the weights was interrupted.
         """
         if self.step == 0 or self._updating:
             return False
-        self._write(self.state([random_state()]))
+        if self._saved_step != self.step:
+            self._write(self.state([random_state()]))
         return True
 
     def _write(self, state: dict[str, Any]) -> None:
@@ -216,6 +218,7 @@ class Trainer:
             raise Diverged(f"Training diverged: after step {self.step} a weight is NaN or infinite.")
         if self.accelerator.is_main_process:
             save_state(state, self.folder / STATE_FILE)
+        self._saved_step = self.step
 
     def summary(self) -> str:
         """The progress of the run and its best score, in one or two sentences."""

@@ -105,7 +105,7 @@ def _loop(trainer: Trainer, progress: bool, log: RunLog | None, recorder: "Recor
     start, minutes_before = time.monotonic(), trainer.minutes
     with tqdm(total=settings.steps, initial=trainer.step, unit="step", disable=not (log and progress)) as bar:
         while trainer.step < settings.steps:
-            values = trainer.train_step(_next_parts(batches, settings.accumulation, accelerator))
+            values = trainer.train_step(_next_parts(trainer, batches))
             minutes = (time.monotonic() - start) / 60
             trainer.minutes = minutes_before + minutes
             late = _any_process(accelerator, 0 < settings.max_minutes <= minutes)
@@ -145,16 +145,19 @@ def _lock_output(trainer: Trainer) -> Iterator[None]:
         yield
 
 
-def _next_parts(batches: Iterator[Part], count: int, accelerator: Accelerator) -> list[Part]:
-    """This process's parts of the next batch; an unreadable file in one process stops all of them."""
+def _next_parts(trainer: Trainer, batches: Iterator[Part]) -> list[Part]:
+    """This process's parts of the next batch; an unreadable file in one process stops all, after saving the state."""
     parts: list[Part] = []
     failure: OSError | ValueError | None = None
     try:
-        parts = [next(batches) for _ in range(count)]
+        parts = [next(batches) for _ in range(trainer.settings.accumulation)]
     except (OSError, ValueError) as error:
         failure = error
-    if _any_process(accelerator, failure is not None):
+    if _any_process(trainer.accelerator, failure is not None):
         messages = [message for message in gather_object([str(failure or "")]) if message]
+        if trainer.step:
+            trainer.save()
+            trainer.accelerator.wait_for_everyone()  # a launcher ends all processes as soon as one has ended
         raise failure or ValueError(messages[0])
     return parts
 
