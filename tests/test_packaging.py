@@ -1,5 +1,6 @@
 """What is installed is what is here: the wheel, the environment file, the names that imports must not cost."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -15,7 +16,22 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 # Where conda-forge's name is another one.
-CONDA_NAMES = {"torch": "pytorch-cpu", "huggingface-hub": "huggingface_hub", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {
+    "torch": "pytorch-cpu",
+    "huggingface-hub": "huggingface_hub",
+    "jupyter-client": "jupyter_client",
+    "matplotlib": "matplotlib-base",
+}
+
+# What a distribution is imported as, where that is another name.
+IMPORT_NAMES = {"ipython": "IPython", "pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
+
+# Declared because something other than an import needs them: tqdm's bars in notebooks, the README's commands, the logs
+# of accelerate, exported files, the hooks and .ci/run, pytest.
+NEED_NO_IMPORT = {
+    "codespell", "hatchling", "ipywidgets", "jupyterlab", "mypy", "nbval", "onnxruntime", "pip", "pre-commit",
+    "pytest-xdist", "ruff", "tensorboard",
+}  # fmt: skip
 
 
 def requirements(lines: list[str]) -> dict[str, str]:
@@ -30,6 +46,42 @@ def test_environment_and_project_ask_for_the_same():
               for name, bound in requirements(PROJECT["project"]["dependencies"]).items()}  # fmt: skip
     wanted |= {"python": PROJECT["project"]["requires-python"], "pip": None}
     assert requirements(conda) == wanted
+
+
+def imported_by(*folders: str) -> set[str]:
+    """The top-level names that files in these folders import anywhere, less Python's own and this project's."""
+    found = set()
+    scripts = ("tests", "notebooks/tools", "docs", "benchmarks")
+    own = {path.stem for folder in scripts for path in (ROOT / folder).rglob("*.py")} | {"birefnet_lite", "widgets"}
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module.split(".")[0])
+    return found - own - sys.stdlib_module_names
+
+
+def import_names(lines: list[str]) -> set[str]:
+    """The names under which declared distributions are imported, less those of `NEED_NO_IMPORT`."""
+    return {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in {*requirements(lines)} - NEED_NO_IMPORT}
+
+
+PACKAGES = import_names(PROJECT["project"]["dependencies"])
+EXPORT = import_names(PROJECT["project"]["optional-dependencies"]["export"])
+DEVELOPMENT = import_names(PROJECT["dependency-groups"]["dev"])
+
+
+def test_packages_declare_what_they_import_and_nothing_else():
+    imported = imported_by("birefnet_lite", "widgets") - {"triton"}  # which comes with torch
+    assert imported == PACKAGES | EXPORT
+
+
+def test_tests_and_author_tools_declare_what_they_import_and_nothing_else():
+    imported = imported_by("tests", "notebooks/tools", "docs") - {"triton"} - NEED_NO_IMPORT
+    apart = {"cv2", "py_sod_metrics"}  # programs of which tests/make_metric_reference.py records the numbers
+    assert imported - apart <= DEVELOPMENT | PACKAGES
+    assert imported | EXPORT >= DEVELOPMENT
 
 
 @pytest.fixture(scope="module")
