@@ -7,8 +7,10 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+import numpy as np
 import pytest
 import torch
+from small_network import small
 
 from birefnet_lite.checkpoints import best_device
 from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
@@ -57,6 +59,18 @@ def pytest_collection_modifyitems(items):
 def seeded():
     """Random weights and inputs are the same in each run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def model():
+    """A small network for tests that leave it as it is."""
+    return small()
+
+
+@pytest.fixture(scope="session")
+def photo():
+    """Random pixels, (64, 96, 3) uint8."""
+    return np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
 
 
 @pytest.fixture

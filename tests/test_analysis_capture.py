@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_network import small
 from torch import nn
 
 from birefnet_lite.analysis import as_photo, capture, prepare
@@ -12,24 +13,6 @@ from birefnet_lite.inference.images import MEAN, STD
 from birefnet_lite.inference.predict import network_size, resize, run_network, segment
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.photos import PHOTOS, load_photo
-
-
-def small(**changes):
-    """A network of every part, small enough for a test."""
-    torch.manual_seed(0)
-    narrow = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
-    size = {"train_size": (64, 96)}
-    return BiRefNet(BiRefNetConfig(**{"backbone": "pvt_v2_b0", **narrow, **size, **changes})).eval()
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small()
-
-
-@pytest.fixture(scope="module")
-def photo():
-    return np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
 
 
 def test_names_shapes_and_strides(model, photo):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_network import small
 from torch import nn
 
 from birefnet_lite.analysis import capture, prepare
@@ -15,30 +16,6 @@ from birefnet_lite.analysis.sampling import deformable_kernels
 from birefnet_lite.analysis.windows import swin_blocks
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.network.backbone.swin import SwinTransformer
-from birefnet_lite.network.birefnet import BiRefNet
-
-NARROW = {
-    "inter_channels": 8,
-    "aspp_channels": 8,
-    "image_channels": 8,
-    "gradient_channels": 4,
-    "train_size": (64, 96),
-}
-
-
-def small(**changes):
-    torch.manual_seed(0)
-    return BiRefNet(BiRefNetConfig(**{"backbone": "pvt_v2_b0", **NARROW, **changes})).eval()
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small()
-
-
-@pytest.fixture(scope="module")
-def photo():
-    return np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
 
 
 def logits(model, photo):

@@ -4,15 +4,15 @@ from contextlib import ExitStack
 
 import pytest
 import torch
+from small_network import small
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from birefnet_lite.analysis.ablate import ablatable
 from birefnet_lite.analysis.parts import LOGITS, PHOTO, list_blocks, list_parts, title_of
-from birefnet_lite.config import PRESETS, BiRefNetConfig
+from birefnet_lite.config import PRESETS
 from birefnet_lite.network.birefnet import BiRefNet
 
-NARROW = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
 CONFIGURATIONS = {
     "all parts": {},
     "scales added": {"multi_scale_input": "add"},
@@ -24,10 +24,6 @@ CONFIGURATIONS = {
     "no side outputs": {"multi_stage_supervision": False, "outward_reference": False},
     "convolutional backbone": {"backbone": "resnet50", "aspp": "plain"},
 }
-
-
-def small(**changes):
-    return BiRefNet(BiRefNetConfig(**{"backbone": "pvt_v2_b0", **NARROW, **changes})).eval()
 
 
 class Trace(TorchDispatchMode):

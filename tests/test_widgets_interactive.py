@@ -2,38 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 import traitlets
+from small_network import small
 
 import widgets
 from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.ablate import ablate
 from birefnet_lite.analysis.receptive import receptive_field
-from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.network.birefnet import BiRefNet
-
-NARROW = {
-    "inter_channels": 8,
-    "aspp_channels": 8,
-    "image_channels": 8,
-    "gradient_channels": 4,
-    "train_size": (64, 96),
-}
-
-
-def small(**changes):
-    torch.manual_seed(0)
-    return BiRefNet(BiRefNetConfig(**{"backbone": "pvt_v2_b0", **NARROW, **changes})).eval()
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small()
-
-
-@pytest.fixture(scope="module")
-def photo():
-    return np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
 
 
 def listen(viewer):

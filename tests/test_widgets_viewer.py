@@ -24,19 +24,6 @@ from widgets.scene import Scene, share
 from widgets.viewer import Viewer
 
 
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    narrow = {"inter_channels": 8, "aspp_channels": 8, "image_channels": 8, "gradient_channels": 4}
-    narrow["train_size"] = (64, 96)
-    return BiRefNet(BiRefNetConfig(backbone="pvt_v2_b0", **narrow)).eval()
-
-
-@pytest.fixture(scope="module")
-def photo():
-    return np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
-
-
 def scene_of(**layers):
     """A scene with layers made by hand."""
     scene = Scene("test", "Test", "Why?", np.zeros((6, 8, 3), np.uint8))

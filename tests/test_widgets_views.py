@@ -5,40 +5,16 @@ import copy
 import numpy as np
 import pytest
 import torch
+from small_network import small
 from torch import nn
 
 import widgets
 from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.compare import compare_layers, outputs_of
 from birefnet_lite.analysis.targets import level_targets
-from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.inference.images import read_mask
-from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.refinement import masked_gradient_target
 from widgets import view_setup
-
-NARROW = {
-    "inter_channels": 8,
-    "aspp_channels": 8,
-    "image_channels": 8,
-    "gradient_channels": 4,
-    "train_size": (64, 96),
-}
-
-
-def small(**changes):
-    torch.manual_seed(0)
-    return BiRefNet(BiRefNetConfig(**{"backbone": "pvt_v2_b0", **NARROW, **changes})).eval()
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small()
-
-
-@pytest.fixture(scope="module")
-def photo():
-    return np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
