@@ -7,6 +7,7 @@ process of their own: the first test starts it, the others are the ones that it 
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -157,6 +158,10 @@ def test_errors_where_it_cannot_run(monkeypatch):
         deform_conv2d(**arguments, backend="triton")
 
 
+# What PyTorch says of a card of each generation.
+CARDS = {major: SimpleNamespace(major=major) for major in (7, 8, 9)}
+
+
 @outside
 def test_cuda_without_triton_warns_once(monkeypatch, recwarn):
     monkeypatch.setattr(backends, "HAS_TRITON", False)
@@ -170,7 +175,7 @@ def test_cuda_without_triton_warns_once(monkeypatch, recwarn):
 @pytest.mark.filterwarnings("ignore:Triton is not installed")
 def test_the_choice_on_cuda_is_compiled_away(installed, monkeypatch):
     monkeypatch.setattr(backends, "HAS_TRITON", installed)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device=None: CARDS[9])
 
     def choose(x):
         return x + 1 if backends._select_for_cuda(x) == "triton" else x - 1
@@ -183,10 +188,10 @@ def test_the_choice_on_cuda_is_compiled_away(installed, monkeypatch):
 def test_cuda_takes_triton_but_for_float64_and_old_cards(monkeypatch):
     monkeypatch.setattr(backends, "HAS_TRITON", True)
     monkeypatch.setattr(torch.version, "hip", None)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: CARDS[8])
     assert backends._select_for_cuda(torch.zeros(1, dtype=torch.bfloat16)) == "triton"
     assert backends._select_for_cuda(torch.zeros(1, dtype=torch.float64)) == "torchvision"
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: CARDS[7])
     assert backends._select_for_cuda(torch.zeros(1)) == "torchvision"
 
 

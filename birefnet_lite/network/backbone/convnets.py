@@ -1,13 +1,14 @@
 """Convolutional backbones: VGG-16 and ResNet-50 from torchvision, and the small residual network of `nano`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from birefnet_lite.network.backbone.base import Backbone
+
 if TYPE_CHECKING:
     from torchvision import models
-
-from birefnet_lite.network.backbone.base import Backbone
 
 __all__ = ["CONVNETS", "ConvNet", "build_convnet"]
 
@@ -77,7 +78,18 @@ def _small(channels: tuple[int, int, int, int], depths: tuple[int, int, int, int
     return ConvNet(stages, channels, min_size=1)
 
 
-CONVNETS = ("convnet_n", "vgg16", "vgg16bn", "resnet50")
+def _from_torchvision(name: str, pretrained: bool) -> Any:
+    from torchvision import models  # takes over a second to import, and few networks need it
+
+    return models.get_model(name, weights="DEFAULT" if pretrained else None)
+
+
+CONVNETS: dict[str, Callable[[bool], ConvNet]] = {
+    "convnet_n": lambda pretrained: _small((32, 64, 128, 192), (2, 2, 4, 2)),
+    "vgg16": lambda pretrained: _vgg(_from_torchvision("vgg16", pretrained), (10, 17, 24, 31)),
+    "vgg16bn": lambda pretrained: _vgg(_from_torchvision("vgg16_bn", pretrained), (14, 24, 34, 44)),
+    "resnet50": lambda pretrained: _resnet(_from_torchvision("resnet50", pretrained)),
+}
 
 
 def build_convnet(name: str, pretrained: bool = False) -> ConvNet:
@@ -86,17 +98,6 @@ def build_convnet(name: str, pretrained: bool = False) -> ConvNet:
     Raises:
         ValueError: There are no ImageNet weights for this backbone.
     """
-    if name == "convnet_n":
-        if pretrained:
-            raise ValueError(
-                "convnet_n has no ImageNet weights; load('nano') has it trained with the rest of the network."
-            )
-        return _small((32, 64, 128, 192), (2, 2, 4, 2))
-    from torchvision import models  # takes over a second to import, and few networks need it
-
-    weights = "DEFAULT" if pretrained else None
-    if name == "resnet50":
-        return _resnet(models.resnet50(weights=weights))
-    if name == "vgg16":
-        return _vgg(models.vgg16(weights=weights), (10, 17, 24, 31))
-    return _vgg(models.vgg16_bn(weights=weights), (14, 24, 34, 44))
+    if pretrained and name == "convnet_n":
+        raise ValueError("convnet_n has no ImageNet weights; load('nano') has it trained with the rest of the network.")
+    return CONVNETS[name](pretrained)

@@ -74,10 +74,11 @@ def select_backend(backend: str | None, input: Tensor, groups: int) -> str:
         return requested
     if device == "cuda":
         return _select_for_cuda(input)
-    return "torchvision" if device == "mps" and _has_torchvision_on_mps() else "gather"
+    # torch.compile cannot trace what asks torchvision for its operators.
+    on_mps = device == "mps" and not torch.compiler.is_compiling() and _has_torchvision_on_mps()
+    return "torchvision" if on_mps else "gather"
 
 
-@torch.compiler.assume_constant_result
 def _has_torchvision_on_mps() -> bool:
     import torchvision  # noqa: F401 - registers its operators
 
@@ -86,13 +87,13 @@ def _has_torchvision_on_mps() -> bool:
 
 def _select_for_cuda(input: Tensor) -> str:
     if not HAS_TRITON:
-        _warn_once()
+        if not torch.compiler.is_compiling():  # torch.compile cannot trace a warning
+            _warn_once()
         return "torchvision"
     fits = input.dtype != torch.float64 and _has_matrix_units(input.device.index)
     return "triton" if fits else "torchvision"
 
 
-@torch.compiler.assume_constant_result  # torch.compile cannot trace a warning
 def _warn_once() -> None:
     global _warned
     if not _warned:
@@ -105,7 +106,6 @@ def _warn_once() -> None:
         )
 
 
-@torch.compiler.assume_constant_result
 def _has_matrix_units(device: int | None) -> bool:
     """Whether Triton uses the matrix units of this card: NVIDIA's from Ampere on, and AMD's."""
-    return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.version.hip is not None or torch.cuda.get_device_properties(device).major >= 8
