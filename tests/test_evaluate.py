@@ -93,17 +93,12 @@ def test_worst_knows_which_way_is_worse(pairs):
 def test_csv_files_hold_every_number(pairs, tmp_path):
     scores = evaluate(MODEL, pairs, predict=as_it_is, progress=False)
     scores.write_csv(tmp_path / "scores.csv")
-    scores.write_summary_csv(tmp_path / "summary.csv")
     with (tmp_path / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == [pair.name for pair in pairs]
     for row, image in zip(rows, scores.images, strict=True):
         assert {name: float(row[name]) for name in DEFAULT_METRICS} == image.values
-    with (tmp_path / "summary.csv").open(newline="") as file:
-        summary = {row["group"]: row for row in csv.DictReader(file)}
-    assert [summary[group]["images"] for group in ("even", "odd", "all")] == ["3", "2", "5"]
-    assert float(summary["all"]["f_max"]) == scores.mean()["f_max"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "summary.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
 
 
 def test_table_shows_the_means(pairs):

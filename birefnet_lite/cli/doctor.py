@@ -49,20 +49,30 @@ class Check(NamedTuple):
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints one line for each thing that the course needs; 0 where all is well, 1 otherwise."""
+    """Print one line for each thing that the course needs; 0 if all is well, 1 otherwise."""
     failed = 0
+    well, ill = _choose_signs()
     for check in CHECKS:
         try:
-            sign, text = "✓", check.look()
+            sign, text = well, check.look()
         except Trouble as trouble:
-            sign, text = "✗", str(trouble)
+            sign, text = ill, str(trouble)
         except Exception as error:  # a broken installation raises what it likes
-            sign, text = "✗", f"{type(error).__name__}: {error}; {check.otherwise}"
-        failed += sign == "✗"
+            sign, text = ill, f"{type(error).__name__}: {error}; {check.otherwise}"
+        failed += sign == ill
         print(f"{sign} {check.what:9} {one_line(text)}", flush=True)
     total = len(CHECKS)
-    print("All is ready." if not failed else f"{failed} of {total} need attention: each ✗ says what to do.")
+    print("All is ready." if not failed else f"{failed} of {total} need attention: each {ill} says what to do.")
     return 1 if failed else 0
+
+
+def _choose_signs() -> tuple[str, str]:
+    """The signs for what is well and what is not, which the terminal can show."""
+    try:
+        "✓✗".encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeError, LookupError):
+        return "ok", "!!"
+    return "✓", "✗"
 
 
 def python() -> str:

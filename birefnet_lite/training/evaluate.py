@@ -1,12 +1,12 @@
-"""Score a model on images with masks: ``python -m birefnet_lite evaluate MODEL DATA``."""
+"""Score a model on images with masks: `python -m birefnet_lite evaluate MODEL DATA`."""
 
 import csv
+import io
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import isnan, nan
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.metrics import CURVES, METRICS, measure
+from birefnet_lite.output import format_table, write_text
 
 DEFAULT_METRICS = (
     "s_measure",
@@ -32,17 +33,15 @@ LOWER_IS_BETTER = ("mae", "mse", "hce")
 
 
 class Pair(NamedTuple):
-    """One image to be scored, and its mask.
-
-    ``image`` is whatever ``predict.segment`` takes, ``mask`` a path, a PIL image, an array or a tensor of the
-    photograph's size (after EXIF rotation); ``metrics.prepare`` says in which ranges. ``group`` is a label by which
-    scores are also averaged, such as a family of synthetic shapes.
-    """
+    """One image to be scored, and its mask."""
 
     name: str
     image: Any
+    """Anything that `segment` takes."""
     mask: Any
+    """Anything that `read_mask` takes, of the image's size after EXIF rotation."""
     group: str = ""
+    """A label by which scores are also averaged, such as a family of synthetic shapes."""
 
 
 class ImageScore(NamedTuple):
@@ -56,7 +55,7 @@ class ImageScore(NamedTuple):
 
 @dataclass
 class Scores:
-    """The scores of a data set: one :class:`ImageScore` for each image, in the order they were given."""
+    """The scores of a data set: one `ImageScore` for each image, in the order they were given."""
 
     metrics: tuple[str, ...]
     stretch: bool
@@ -68,11 +67,13 @@ class Scores:
         return list(dict.fromkeys(image.group for image in self.images))
 
     def mean(self, group: str | None = None) -> dict[str, float]:
-        """The data set's scores (or one group's): means over the images, those without a value left out.
+        """The means over the images of the data set, or of one group; images without a value are left out.
 
-        A ``_max`` is the highest point of the mean curve, so that one threshold serves all images, as in the
-        benchmarks; the mean of the single images' ``_max`` would be higher.
-        Raises ValueError for a group that no image is in.
+        A `_max` is the highest point of the mean curve, so that one threshold serves all images, as in the benchmarks;
+        the mean of the single images' `_max` would be higher.
+
+        Raises:
+            ValueError: No image is in the group.
         """
         chosen = [image for image in self.images if group in (None, image.group)]
         if not chosen:
@@ -88,7 +89,7 @@ class Scores:
         return result
 
     def worst(self, count: int, metric: str = "s_measure") -> list[ImageScore]:
-        """The ``count`` images with the worst ``metric``, the worst first; those without a value are left out."""
+        """The `count` images with the worst `metric`, the worst first; those without a value are left out."""
         if metric not in self.metrics:
             raise ValueError(f"{metric} was not measured; choose from {', '.join(self.metrics)}.")
         scored = [image for image in self.images if not isnan(image.values[metric])]
@@ -103,28 +104,20 @@ class Scores:
         ]
 
     def table(self) -> str:
-        """The means as plain text, one line for each group and one for all; ``-`` marks where less is better."""
-        heads = ["", "images", *(f"{name} -" if name in LOWER_IS_BETTER else name for name in self.metrics)]
-        lines = [heads]
+        """The means as plain text, one line for each group and one for all; `-` marks metrics where less is better."""
+        rows = [["", "images", *(f"{name} -" if name in LOWER_IS_BETTER else name for name in self.metrics)]]
         for label, size, means in self._means():
-            lines.append([label, str(size), *(_number(name, means[name]) for name in self.metrics)])
-        widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-        text = [
-            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-            for line in lines
-        ]
+            rows.append([label, str(size), *(_number(name, means[name]) for name in self.metrics)])
         how = "each stretched to 0 to 1, as the benchmarks do" if self.stretch else "as the model gives them"
-        return "\n".join([*text, f"(-: less is better; masks cut at 128 of 255; predictions {how})"])
+        return "\n".join([format_table(rows), f"(-: less is better; masks cut at 128 of 255; predictions {how})"])
 
-    def write_csv(self, path: str | os.PathLike) -> None:
+    def write_csv(self, path: str | os.PathLike[str]) -> None:
         """Write one line for each image: name, group, then the metrics, empty where there is no value."""
+        text = io.StringIO(newline="")
         rows = [[image.name, image.group, *_cells(image.values, self.metrics)] for image in self.images]
-        _write_csv(path, ["name", "group", *self.metrics], rows)
-
-    def write_summary_csv(self, path: str | os.PathLike) -> None:
-        """Write the table's lines: group (``all`` last), number of images, then the metrics."""
-        rows = [[label, size, *_cells(means, self.metrics)] for label, size, means in self._means()]
-        _write_csv(path, ["group", "images", *self.metrics], rows)
+        csv.writer(text).writerows([["name", "group", *self.metrics], *rows])
+        # A file's name need not be text in any encoding.
+        write_text(path, text.getvalue().encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def _number(metric: str, value: float) -> str:
@@ -137,18 +130,6 @@ def _cells(values: dict[str, float], metrics: Sequence[str]) -> list[str]:
     return ["" if isnan(values[name]) else repr(values[name]) for name in metrics]
 
 
-def _write_csv(path: str | os.PathLike, heads: list[str], rows: list[list]) -> None:
-    """Write beside the file first and then move it there, so that nobody ever finds half a file."""
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([heads, *rows])
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 def evaluate(
     model: torch.nn.Module,
     pairs: Iterable[Pair | tuple],
@@ -158,15 +139,25 @@ def evaluate(
     stretch: bool = True,
     predict: Callable[[torch.nn.Module, Any], Any] | None = None,
     progress: bool = True,
+    on_error: Callable[[Pair, Exception], None] | None = None,
 ) -> Scores:
     """Segment each image and score it against its mask.
 
-    ``pairs``: :class:`Pair` or plain tuples (name, image, mask) or (name, image, mask, group).
-    ``size``: handed to ``predict.segment``; ``predict`` replaces that function: (model, image) -> H x W in [0, 1].
-    ``metrics``: names of ``metrics.METRICS``; HCE is the slow one. ``stretch``: see ``metrics.prepare``; published
-    numbers are made with it (and from predictions rounded to 8 bits, which is not done here).
-    Raises ValueError where there is nothing to score, for an unknown metric, and, with the image's name, where the
-    mask does not fit.
+    Args:
+        model: The network.
+        pairs: `Pair`, or plain tuples (name, image, mask) or (name, image, mask, group).
+        size: Handed to `segment`.
+        metrics: Names of `metrics.METRICS`; HCE is the slow one.
+        stretch: See `metrics.prepare`; published numbers are made with it (and from predictions rounded to 8 bits,
+            which is not done here).
+        predict: Takes the place of `segment`: (model, image) to H x W in [0, 1].
+        progress: Whether to show a progress bar.
+        on_error: Is told about an image or mask that cannot be read or does not fit, which is then left out. None
+            raises the error.
+
+    Raises:
+        ValueError: There is nothing to score, a metric is unknown or, without `on_error`, an image cannot be scored;
+            the message names it.
     """
     unknown = [name for name in metrics if name not in METRICS]
     if unknown or not metrics:
@@ -180,11 +171,14 @@ def evaluate(
     scores = Scores(tuple(metrics), stretch)
     for item in tqdm(pairs, desc="evaluate", unit="image", disable=not progress):
         pair = Pair(*item)
-        prediction = predict(model, pair.image)
         try:
-            values, curves = measure(prediction, read_mask(pair.mask), stretch=stretch, names=scores.metrics)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{pair.name} cannot be scored: {error}") from error
+            mask = read_mask(pair.mask)
+            values, curves = measure(predict(model, pair.image), mask, stretch=stretch, names=scores.metrics)
+        except (OSError, ValueError, TypeError) as error:
+            if on_error is None:
+                raise ValueError(f"{pair.name} cannot be scored: {error}") from error
+            on_error(pair, error)
+            continue
         scores.images.append(ImageScore(pair.name, pair.group, values, curves))
     if not scores.images:
         raise ValueError("There is nothing to evaluate: no pair of an image and a mask was given.")
