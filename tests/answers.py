@@ -1,6 +1,18 @@
-"""What the tests of the exercises' checks share: an answer that is not there, and what a wrong one must get."""
+"""Answers to the exercises for the tests of the checks: the notebooks' own solutions, and changes that make them wrong."""
 
+import ast
+import re
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import jupytext
+import torch
+
+from birefnet_lite.course import checks
 from birefnet_lite.course.checks.result import Result
+
+SOURCES = sorted((Path(__file__).parent.parent / "notebooks" / "source").glob("*.py"))
 
 
 def unsolved(*arguments, **named):
@@ -26,3 +38,88 @@ def refused(check, wrong, said):
     result = check(wrong)
     assert result.passed is False
     assert said in result.message, result.message
+
+
+@cache
+def solutions():
+    """The solution of every exercise from the notebooks' sources, by the name of its check.
+
+    Only imports and definitions are run, and the `if` that chooses between a learner's function and the package's.
+    """
+    found = {}
+    for source in SOURCES:
+        cells = [cell for cell in jupytext.read(source, fmt="py:percent").cells if cell.cell_type == "code"]
+        names = {"__name__": f"solutions_{source.stem}"}
+        for cell, after in pairwise([*cells, cells[-1]]):
+            _define(cell.source, names)
+            if "exercise" in cell.metadata.get("tags", []):
+                for check, answer in re.findall(r"checks\.(\w+)\((\w+)\)", after.source):
+                    found[check] = names[answer]
+    return found
+
+
+def _define(code, names):
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
+            exec(compile(ast.Module([node], []), "notebook", "exec"), names)
+        elif isinstance(node, ast.Assign):
+            try:
+                names.update(_chosen(node, names))
+            except Exception:  # it needs a model or a result of an earlier cell
+                continue
+
+
+def _chosen(node, names):
+    """`tiles = my_tiles if checked.passed else package_tiles`: the learner's own, as after a passed check."""
+    (target,) = node.targets
+    if isinstance(node.value, ast.IfExp) and ".passed" in ast.unparse(node.value.test):
+        return {target.id: eval(ast.unparse(node.value.body), names)}
+    if isinstance(node.value, ast.Constant | ast.Name | ast.Attribute | ast.Tuple):
+        return {target.id: eval(ast.unparse(node.value), names)}
+    return {}
+
+
+def exercise_checks():
+    """Every check by its name."""
+    return {name: getattr(checks, name) for name in checks.__all__ if name != "Result"}
+
+
+def is_class(answer):
+    return isinstance(answer, type) and issubclass(answer, torch.nn.Module)
+
+
+def each_tensor(change):
+    """A function that changes every tensor in a result."""
+
+    def changed(value):
+        if isinstance(value, torch.Tensor):
+            return change(value)
+        if isinstance(value, tuple | list):
+            return type(value)(changed(one) for one in value)
+        return value
+
+    return changed
+
+
+def with_result(answer, change):
+    """The answer with a changed result; of a class, the forward's."""
+    if is_class(answer):
+
+        class Changed(answer):
+            def forward(self, *arguments):
+                return change(super().forward(*arguments))
+
+        return Changed
+    return lambda *arguments, **named: change(answer(*arguments, **named))
+
+
+def with_call(answer, call):
+    """The answer with a changed call: call(function, arguments) gives the result; of a class, for its forward."""
+    if is_class(answer):
+
+        class Changed(answer):
+            def forward(self, *arguments):
+                return call(super().forward, arguments)
+
+        return Changed
+    return lambda *arguments: call(answer, arguments)

@@ -69,7 +69,7 @@ def as_map(rows, x):
         (lambda x, w, b: per_cell(x, w, b).detach(), "no gradient flows"),
         (lambda x, w, b: per_cell(x, w, b.detach()), "with respect to bias"),
         (lambda x, w, b: per_cell(x, w, b) * float("nan"), "NaN"),
-        (lambda x, w, b: per_cell(x, w, 2 * b), "numbers differ"),
+        (lambda x, w, b: per_cell(x, w, 2 * b), "added twice"),
     ],
 )
 def test_wrong_convolutions_are_refused_with_the_likely_mistake(wrong, said):

@@ -96,7 +96,7 @@ def no_bias(conv, norm):
         (biases(lambda s, b, m, beta: b - s * m + beta), "own bias is not scaled"),
         (biases(lambda s, b, m, beta: beta - s * m), "own bias is lost"),
         (biases(lambda s, b, m, beta: s * (b - m) + beta + 1), "numbers differ"),
-        (in_place, "changes weight of the Conv2d"),
+        (in_place, "changes `weight` of the Conv2d"),
         (no_bias, "the bias is None"),
         (lambda conv, norm: fold(conv, norm)[0], "Return two tensors"),
         (lambda conv, norm: conv, "gives a module"),

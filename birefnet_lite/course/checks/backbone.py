@@ -7,9 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.network import encoder
 from birefnet_lite.network.backbone import swin
+from birefnet_lite.network.resize import resize
 
 __all__ = ["fuse_context", "fuse_scales", "window_partition"]
 
@@ -35,6 +38,23 @@ def window_partition(answer: Callable[[Tensor, int], Any]) -> None:
                 batch, windows, window, window, channels
             ),
         }
+        if shape[1] % window == shape[2] % window == 0:
+            unfolded = F.unfold(x.movedim(-1, 1), window, stride=window)  # (B, C * window * window, windows)
+            mistakes |= {
+                "F.unfold puts the channels in front of the pixels: bring them to the end of each window before you "
+                "join axes.": unfolded.transpose(1, 2).reshape(wanted.shape),
+                "F.unfold gives (B, C * window * window, windows): move the windows to axis 1, and split channels and "
+                "pixels.": unfolded,
+            }
+        mistakes["Rows and columns in each window have changed places."] = (
+            wanted.unflatten(2, (window, window)).transpose(2, 3).flatten(2, 3)
+        )
+        mistakes["The windows go column by column; they should go row by row."] = (
+            wanted.unflatten(1, (shape[1] // window, shape[2] // window)).transpose(1, 2).flatten(1, 2)
+        )
+        mistakes["window is the side of a window in pixels, not the number of windows along a side."] = (
+            swin.window_partition(x, shape[1] // window) if shape[2] % (shape[1] // window) == 0 else wanted
+        )
         got = answer(x, window)
         compare(got, wanted, where, 0, mistakes)
         compare_gradient(got, wanted, x, where, 1e-6)
@@ -53,17 +73,33 @@ def fuse_scales(answer: Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], Any])
             size = large.shape[-2:]
             (wanted,) = encoder.fuse_scales((large,), (small,), "cat")
             up = wanted[:, large.shape[1] :]
-            mistakes = {
+            mistakes: dict[str, tuple[Tensor, ...]] = {
                 "The maps of the half-size photo come first. Put those of the whole photo in front.": (up, large),
                 _ALIGN: (large, F.interpolate(small, size, mode="bilinear", align_corners=False)),
                 "The small map is enlarged by nearest neighbours. Use bilinear resampling.": (
                     large,
                     F.interpolate(small, size),
                 ),
+                "The small map is enlarged bicubically. Use bilinear resampling.": (
+                    large,
+                    F.interpolate(small, size, mode="bicubic", align_corners=True),
+                ),
+                "The half-size map stands in both halves.": (up, up),
+                "The full-size map stands in both halves.": (large, large),
             }
             known = {said: torch.cat(pair, dim=1) for said, pair in mistakes.items()}
             known["The maps are added. Concatenate them along the channels."] = large + up
-            compare(got[level], wanted, where, 1e-6, known)
+            known["The maps are concatenated along another axis than the channels, axis 1."] = torch.cat([large, up])
+            for axis in (2, 3):
+                known[f"The maps are concatenated along axis {axis}. Channels are axis 1."] = torch.cat(
+                    [large, up], dim=axis
+                )
+            known["The large map is shrunk to the small one. Enlarge the small one."] = torch.cat(
+                [resize(large, small.shape[-2:]), small], dim=1
+            )
+            known["Only the full-size map is there. Concatenate the enlarged one behind it."] = large
+            known["Only the half-size map is there, enlarged. Concatenate it behind the full-size one."] = up
+            compare(got[level], wanted, where, 1e-5, known)
             for source in (large, small):
                 compare_gradient(got[level], wanted, source, where, 1e-5)
 
@@ -81,14 +117,34 @@ def fuse_context(answer: Callable[[tuple[Tensor, ...]], Any]) -> None:
             "The deepest map comes first. The context should stand in front of it.": (deepest, *shrunk),
             "The context runs from coarse to fine. It should run finest first: x1, x2, x3.": (*shrunk[::-1], deepest),
             _ALIGN: (*(F.interpolate(x, size, mode="bilinear", align_corners=False) for x in finer), deepest),
+            "The finer maps are shrunk by nearest neighbours. Sample them bilinearly, with align_corners=True.": (
+                *(F.interpolate(x, size) for x in finer),
+                deepest,
+            ),
+            "The finer maps are shrunk bicubically. Use bilinear resampling.": (
+                *(F.interpolate(x, size, mode="bicubic", align_corners=True) for x in finer),
+                deepest,
+            ),
+            "The finer maps are shrunk with antialiasing. Sample them without.": (
+                *(F.interpolate(x, size, mode="bilinear", align_corners=True, antialias=True) for x in finer),
+                deepest,
+            ),
+            "x4 is missing: it comes behind the context.": (*shrunk,),
+            "x1 is missing in the context.": (*shrunk[1:], deepest),
+            "x3 is missing in the context.": (*shrunk[:2], deepest),
             "The finer maps are pooled. BiRefNet samples them bilinearly, which skips pixels.": (
                 *(F.adaptive_avg_pool2d(x, size) for x in finer),
                 deepest,
             ),
         }
         where = f"For maps from {height} x {width} down"
+        known = {said: torch.cat(maps, dim=1) for said, maps in mistakes.items()}
+        known["All maps are brought to the size of x1. Shrink them to the size of x4."] = torch.cat(
+            [resize(x, features[0].shape[-2:]) for x in features], dim=1
+        )
+        known["This is the context alone, without x4 behind it."] = torch.cat(shrunk, dim=1)
         got = answer(features)
-        compare(got, wanted, where, 1e-6, {said: torch.cat(maps, dim=1) for said, maps in mistakes.items()})
+        compare(got, wanted, where, 1e-5, known)
         for source in features:
             compare_gradient(got, wanted, source, where, 1e-5)
 

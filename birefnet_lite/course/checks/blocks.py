@@ -1,6 +1,7 @@
 """The exercise of notebook 05 whose answer is a class: the reconstruction block."""
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,14 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
-from birefnet_lite.course.checks.weights import randomise, take_weights
+from birefnet_lite.course.checks.compare import compare, compare_gradient, compare_parameter_gradients
+from birefnet_lite.course.checks.judge import SEVERAL, check
+from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.weights import compare_in_training, randomise, take_weights
 from birefnet_lite.network.blocks import BasicBlock
 
 __all__ = ["reconstruction_block"]
 
 
-@check("Right: the package's weights fit by name, and give the same numbers.")
+@check(
+    "Right: the package's weights fit by name, and give the same numbers.",
+    makes=SEVERAL,
+)
 def reconstruction_block(answer: Callable[..., Any]) -> None:
     """A class `ReconstructionBlock(in_channels, out_channels, inter_channels, aspp_channels, batch_norm)`."""
     for widths, batch_norm, size in (
@@ -26,9 +32,7 @@ def reconstruction_block(answer: Callable[..., Any]) -> None:
         names = ("in_channels", "out_channels", "inter_channels", "aspp_channels")
         arguments = dict(zip(names, widths, strict=True)) | {"batch_norm": batch_norm}
         where = "For " + ", ".join(f"{name}={value}" for name, value in arguments.items())
-        if isinstance(answer, nn.Module):
-            raise Wrong("Pass the class itself, without calling it: the check builds blocks of several widths.")
-        mine = answer(**arguments)
+        mine = _built(answer, arguments)
         reference = randomise(BasicBlock(widths[0], widths[1], widths[2], "deformable", widths[3], batch_norm))
         if isinstance(mine, nn.Module) and (said := _block_names(mine.state_dict(), reference.state_dict())):
             raise Wrong(f"{where}: {said}")
@@ -39,13 +43,9 @@ def reconstruction_block(answer: Callable[..., Any]) -> None:
         _same_size(got, wanted, where)
         compare(got, wanted, where, 1e-5, _block_mistakes(reference, x, wanted))
         compare_gradient(got, wanted, x, where, 1e-3)
-        if batch_norm and size[0] > 1:
-            mine.train(), reference.train()
-            both = []
-            for module in (mine, reference):
-                torch.manual_seed(1)  # the same dropout
-                both.append(module(x))
-            compare(*both, f"{where}, in training mode", 1e-4, {})
+        compare_parameter_gradients(got, wanted, mine, reference, where, 1e-3)
+        if not batch_norm or size[0] > 1:
+            compare_in_training(mine, reference, x, where)
 
 
 def _block_names(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
@@ -112,3 +112,13 @@ def _same_size(got: Any, wanted: Tensor, where: str) -> None:
             f"{where}, the map is {got.shape[-2]} x {got.shape[-1]} and should stay "
             f"{wanted.shape[-2]} x {wanted.shape[-1]}. A 3x3 convolution keeps the size with padding=1."
         )
+
+
+def _built(answer: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """An object of the learner's class; arguments with names of their own are given by position."""
+    names = list(inspect.signature(getattr(answer, "function", answer)).parameters)
+    order = names[: len(arguments)]
+    if set(order) == set(arguments) and order != list(arguments):
+        raise Wrong(f"The arguments should come in this order: {', '.join(arguments)}.")
+    by_name = arguments.keys() <= set(names) or len(names) < len(arguments)
+    return answer(**arguments) if by_name else answer(*arguments.values())

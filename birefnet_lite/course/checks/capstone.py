@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from birefnet_lite.course.capstone import suspect_tiles
 from birefnet_lite.course.checks.blocks import reconstruction_block
+from birefnet_lite.course.checks.compare import compare, compare_gradient, compare_parameter_gradients
 from birefnet_lite.course.checks.decoder import decode, run_stage
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
-from birefnet_lite.course.checks.weights import randomise, take_weights
+from birefnet_lite.course.checks.judge import SEVERAL, check
+from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.weights import compare_in_training, randomise, take_weights
 from birefnet_lite.network.encoder import Encoder
 from birefnet_lite.network.refinement import OutwardReference, image_to_tiles
 from birefnet_lite.network.resize import resize
@@ -35,12 +37,15 @@ class _Backbone(nn.Module):
         return tuple(stage(image).tanh() for stage in self.stages)
 
 
-@check("Right: two sizes, and the context, under the package's names.")
+@check(
+    "Right: two sizes, and the context, under the package's names.",
+    makes=SEVERAL,
+)
 def my_encoder(answer: Callable[[nn.Module], Any]) -> None:
     """A class `MyEncoder(backbone)`: an image to x1, x2, x3 and x4 with its context."""
     for batch, height, width in ((2, 64, 96), (1, 96, 64), (1, 32, 32)):
         reference = randomise(Encoder(_Backbone()))
-        mine = _made(answer, _Backbone())
+        mine = answer(_Backbone())
         take_weights(mine, reference)
         image = torch.randn(batch, 3, height, width, requires_grad=True)
         where = f"For an image of {height} x {width}"
@@ -52,6 +57,8 @@ def my_encoder(answer: Callable[[nn.Module], Any]) -> None:
             at = f"{where}, for x{level + 1}"
             compare(got[level], wanted[level], at, 1e-5, {said: maps[level] for said, maps in known.items()})
             compare_gradient(got[level], wanted[level], image, at, 1e-3)
+            compare_parameter_gradients(got[level], wanted[level], mine, reference, at, 1e-3)
+        compare_in_training(mine, reference, image, where)
 
 
 @torch.no_grad()
@@ -101,17 +108,19 @@ def _encoder_mistakes(backbone: nn.Module, image: Tensor) -> dict[str, tuple[Ten
     }
 
 
-@check("Right: narrow, look, widen, under the package's names.")
+@check("Right: narrow, look, widen, under the package's names.", makes=SEVERAL)
 def my_block(answer: Callable[..., Any]) -> None:
     """A class `MyBlock(in_channels, out_channels, inter_channels, aspp_channels, batch_norm)`, as in notebook 05."""
-    reconstruction_block.__wrapped__(answer)
+    reconstruction_block.__wrapped__(answer)  # type: ignore[attr-defined]
+    names = ("in_channels", "out_channels", "inter_channels", "aspp_channels")
+    _has_relu(answer(**dict(zip(names, (5, 4, 3, 2), strict=True)), batch_norm=True))
 
 
-@check("Right: one bank of features, read twice.")
+@check("Right: one bank of features, read twice.", makes=SEVERAL)
 def my_outward(answer: Callable[[int, int], Any]) -> None:
     """A class `MyOutward(in_channels, channels)`: a map to the attention and the gradient logits."""
     for (wide, narrow), size in (((5, 4), (2, 6, 7)), ((3, 8), (1, 5, 4))):
-        mine = _made(answer, wide, narrow)
+        mine = answer(wide, narrow)
         reference = randomise(OutwardReference(wide, narrow))
         take_weights(mine, reference)
         x = torch.randn(size[0], wide, *size[1:], requires_grad=True)
@@ -124,6 +133,9 @@ def my_outward(answer: Callable[[int, int], Any]) -> None:
             at = f"{where}, for the {name}"
             compare(got[i], wanted[i], at, 1e-5, {said: maps[i] for said, maps in known.items()})
             compare_gradient(got[i], wanted[i], x, at, 1e-3)
+            compare_parameter_gradients(got[i], wanted[i], mine, reference, at, 1e-3)
+        compare_in_training(mine, reference, x, where)
+        _has_relu(mine)
 
 
 @torch.no_grad()
@@ -157,13 +169,13 @@ def _outward_mistakes(part: OutwardReference, x: Tensor) -> dict[str, tuple[Tens
 @check("Right, in training and in use, with a lateral map and without.")
 def my_stage(answer: Callable[..., Any]) -> None:
     """A function `my_stage(stage, x, image, lateral)`, as in notebook 05."""
-    run_stage.__wrapped__(answer)
+    run_stage.__wrapped__(answer)  # type: ignore[attr-defined]
 
 
 @check("Right: four stages, three side outputs of each kind, and the image once more.")
 def my_decoder(answer: Callable[..., Any]) -> None:
     """A function `my_decoder(decoder, image, features)`, as in notebook 05."""
-    decode.__wrapped__(answer)
+    decode.__wrapped__(answer)  # type: ignore[attr-defined]
 
 
 @check("Right: the colour is slowest, the tile's column fastest. The bug is gone.")
@@ -199,8 +211,7 @@ def my_tiles(answer: Callable[[Tensor, int], Any]) -> None:
         compare_gradient(got, wanted, image, where, 1e-6)
 
 
-def _made(answer: Callable[..., Any], *arguments: Any) -> Any:
-    """An instance of the learner's class."""
-    if isinstance(answer, nn.Module):
-        raise Wrong("Pass the class itself, without calling it: the check makes parts of several widths.")
-    return answer(*arguments)
+def _has_relu(mine: Any) -> None:
+    """Leave the ReLU a part of its own, as the exercise gives it: parts are compared by name later."""
+    if isinstance(mine, nn.Module) and not isinstance(getattr(mine, "relu", None), nn.Module):
+        raise Wrong("There is no part called `relu`. Keep it in `__init__`: later, parts are compared by name.")

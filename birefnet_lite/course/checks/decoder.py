@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.course.checks.compare import compare, compare_gradient, compare_parameter_gradients
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.course.checks.weights import randomise
 from birefnet_lite.network.decoder import Decoder, DecoderStage
 from birefnet_lite.network.resize import resize
@@ -33,8 +35,9 @@ def step_up(answer: Callable[[Tensor, Tensor, nn.Module], Any]) -> None:
         wanted = resize(x, large) + conv(lateral)
         got = _fitting(lambda x=x, lateral=lateral, conv=conv: answer(x, lateral, conv), where, _TWICE)
         compare(got, wanted, where, 1e-5, _step_mistakes(x, lateral, conv))
-        for source in (x, lateral, conv.bias):
+        for source in (x, lateral):
             compare_gradient(got, wanted, source, where, 1e-4)
+        compare_parameter_gradients(got, wanted, conv, conv, where, 1e-4)
 
 
 def _step_mistakes(x: Tensor, lateral: Tensor, conv: nn.Module) -> dict[str, Tensor]:
@@ -94,8 +97,9 @@ def run_stage(answer: Callable[[DecoderStage, Tensor, Tensor, Tensor | None], An
             if theirs is not None:
                 compare(ours, theirs, f"{where}, for {name}", 1e-5, known)
                 compare_gradient(ours, theirs, x, f"{where}, for {name}", 1e-3)
-        for source in [x, image] if last else [x, image, lateral]:
+        for source in (x, image) if lateral is None else (x, image, lateral):
             compare_gradient(features, wanted.features, source, where, 1e-3)
+        compare_parameter_gradients(features, wanted.features, stage, stage, where, 1e-3)
 
 
 _STAGE_SHAPES = (
@@ -136,8 +140,22 @@ def _stage_mistakes(
         ),
         "The attention has been through a sigmoid already.": resize(block * attention.sigmoid(), size) + beside,
         "The attention is added. Multiply by it.": resize(block + attention, size) + beside,
-        "The attention is applied after the step up. Weigh the block's result, then go up.": (
+        "The attention is applied after the step up, to the lateral map too. Multiply by it first.": (
             (resize(block, size) + beside) * resize(attention, size)
+        ),
+        "The attention is applied after the enlargement. Multiply the block's result by it first, then enlarge.": (
+            resize(block, size) * resize(attention, size) + beside
+        ),
+        "The attention multiplies everything: the sum with the lateral map, enlarged.": (
+            resize(block * attention, size) + beside * resize(attention, size)
+        ),
+        "The features are multiplied by 1 less the attention.": resize(block * (1 - attention), size) + beside,
+        "The lateral map should go through stage.lateral, and then be added.": (
+            resize(block * attention, size) + lateral if lateral.shape == beside.shape else beside
+        ),
+        "The block is not run again after the image is seen: x goes on as it came.": beside,
+        "The map is enlarged by nearest neighbours. Use bilinear resampling.": (
+            F.interpolate(block * attention, size=size) + beside
         ),
         "The weighed features are added to those before. The attention replaces them.": (
             resize(block + block * attention, size) + beside
@@ -186,6 +204,7 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
             _compare_sides(ours, theirs, f"{where}, for {name}")
         for source in (image, *features):
             compare_gradient(logits, wanted.logits, source, where, 1e-3)
+        compare_parameter_gradients(logits, wanted.logits, decoder, decoder, where, 1e-3)
 
 
 _DECODER_SHAPES = (

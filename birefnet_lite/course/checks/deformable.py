@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.network.deformable import deform_conv2d
 
 __all__ = ["bilinear_sample", "deform_conv"]
@@ -88,7 +90,7 @@ def _sampling_mistakes(x: Tensor, rows: Tensor, columns: Tensor) -> dict[str, Te
     inside = (top >= 0) & (top + 1 < x.shape[2]) & (left >= 0) & (left + 1 < x.shape[3])
     cut_top, cut_left = rows.trunc(), columns.trunc()
     height, width = x.shape[2:]
-    shared = [places[:1].expand(len(x), -1, -1) for places in (rows, columns)]
+    first_rows, first_columns = (places[:1].expand(len(x), -1, -1) for places in (rows, columns))
     return {
         "Rows and columns are the wrong way round. A place is x[..., row, column].": _sample(x, columns, rows),
         "Outside the map you read the cells at its border. Out there everything counts as zero.": (
@@ -113,7 +115,29 @@ def _sampling_mistakes(x: Tensor, rows: Tensor, columns: Tensor) -> dict[str, Te
         "From the first cell to the last there are H - 1 steps down and W - 1 to the right, not H and W.": (
             _sample(x, rows * (height - 1) / height, columns * (width - 1) / width)
         ),
-        "All images are read at the places of the first one. Each has places of its own.": _sample(x, *shared),
+        "All images are read at the places of the first one. Each has places of its own.": _sample(
+            x, first_rows, first_columns
+        ),
+        "You read the cell below and to the right only. Mix the four cells around the place.": _cells(
+            x, rows.ceil(), columns.ceil()
+        ),
+        "`long`, `int` and `trunc` round towards 0, and here for the first cell and for the weights. `floor` goes down "
+        "to -1.": _mix(x, cut_top, cut_left, (rows - cut_top).abs(), (columns - cut_left).abs()),
+        "Cells are rounded to the nearest, where `floor` takes the one above and to the left.": _mix(
+            x, rows.round(), columns.round(), rows - rows.round(), columns - columns.round()
+        ),
+        "The places are clamped to the map. Outside, everything counts as zero.": _sample(
+            x, rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+        ),
+        "Outside the map you read what is mirrored inside. Out there everything counts as zero.": (
+            _sample(x, rows, columns, padding="reflection")
+        ),
+        "Negative places count from the end, as indices of Python do. Out there everything counts as zero.": _mix(
+            x, top % height, left % width, down, right
+        ),
+        "Rows are mixed, but not columns.": _mix(x, top, left, down, torch.zeros_like(right)),
+        "Columns are mixed, but not rows.": _mix(x, top, left, torch.zeros_like(down), right),
+        "All channels are those of the first one.": wanted[:, :1].expand_as(wanted),
         "The channels come last. The shape should be (B, C, h, w).": wanted.movedim(1, -1),
     }
 
@@ -182,6 +206,23 @@ def _deformable_mistakes(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor
             run(by_columns(pairs), by_columns(mask))
         ),
         "You keep the last tap only. Add up what all taps give.": run(weight=last),
+        "The offsets are taken twice.": run(2 * pairs),
+        "The offsets are rounded to whole cells. Read between cells, bilinearly.": run(pairs.round()),
+        "The offsets are rounded down to whole cells. Read between cells, bilinearly.": run(pairs.floor()),
+        "All taps take the offsets of the first one. Tap t has the channels 2 t and 2 t + 1.": (
+            run(pairs[:, :1].expand_as(pairs))
+        ),
+        "All taps take the mask of the first one. Tap t has channel t.": run(mask=mask[:, :1].expand_as(mask)),
+        "The mask counts from 0: a tap with a mask of 0 gives nothing. Leave out the 1 that is added.": (
+            run(mask=mask + 1)
+        ),
+        "The mask is taken twice.": run(mask=mask.square()),
+        "Only the offsets down are used: the taps do not move to the right.": (
+            run(pairs * torch.tensor([1.0, 0.0]).view(1, 1, 2, 1, 1))
+        ),
+        "Only the offsets to the right are used: the taps do not move down.": (
+            run(pairs * torch.tensor([0.0, 1.0]).view(1, 1, 2, 1, 1))
+        ),
         "You take the mean of the taps. A convolution adds them up.": wanted / (k * k),
         "Taps that leave the map read its border. They should read zero: do not clamp the places.": (
             _inside(x, offset, mask, weight)

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Wrong
 
 __all__ = ["chain_field", "integrated_gradients", "without_part"]
 
@@ -178,7 +180,7 @@ class _Chain(nn.Module):
         return self.last(x)
 
 
-@check("Right: the part is off for one call, and on again even when the network raises.")
+@check("Right: the part is off for one call, and on again even when the network raises.", changes=nn.Module)
 def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
     """`without_part(model, part, image)`: the model's output while the output of its submodule `part` is 0."""
     for batch, height, width in ((2, 8, 6), (1, 5, 7)):

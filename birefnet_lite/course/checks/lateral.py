@@ -6,9 +6,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.network.resize import resize
 
 __all__ = ["lateral_apart", "lateral_conv", "resize_matrix"]
@@ -28,6 +30,8 @@ def lateral_conv(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> None:
         except NotImplementedError:  # a RuntimeError, too
             raise
         except RuntimeError as error:
+            if not any(word in str(error).lower() for word in ("size", "shape", "dimension", "subscript", "operand")):
+                raise
             raise Wrong(
                 f"{where}, shapes do not fit somewhere inside: {error}\nThe second axis of the weight, C, meets the "
                 "channels of x, which are axis 1 and not the last one. The bias belongs to axis 1 too."
@@ -48,6 +52,10 @@ def _conv_mistakes(x: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Tensor]
     torn = x.reshape(batch, height * width, channels) @ weight.T + bias  # (B, H * W, O)
     mistakes = {
         "The bias is missing.": bare,
+        "The bias is taken off. Add it.": bare - bias[:, None, None],
+        "The bias is added twice.": bare + 2 * bias[:, None, None],
+        "The bias is multiplied. Add it.": bare * bias[:, None, None],
+        "The rows and columns of the map have changed places.": wanted.transpose(2, 3),
         "A lateral block has no activation: leave out the ReLU.": wanted.relu(),
         "The channels come last. The shape should be (B, O, H, W).": wanted.movedim(1, -1),
         "The cells are mixed up at the end: the channels are moved back by `reshape`. Only permute, transpose and "
@@ -133,18 +141,27 @@ def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> dict[str, Tensor]:
     }
 
 
-class _Enlarged(TorchFunctionMode):
-    """Notes the channels of every map that `F.interpolate` is given."""
+class _Enlarged(TorchDispatchMode):
+    """Notes whether an operation makes a large map with the channels of the small one, by whatever function.
 
-    def __init__(self) -> None:
+    Copies of the full map do not count.
+    """
+
+    def __init__(self, full: Tensor, outputs: int) -> None:
         super().__init__()
-        self.channels: list[int] = []
+        self._full = full.detach().clone()
+        self._outputs = outputs
+        self.found = False
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        if func is F.interpolate:
-            self.channels.append((args[0] if args else kwargs["input"]).shape[1])
-        return func(*args, **kwargs)
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for x in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(x, Tensor) and x.ndim == 4 and x.shape[2:] == self._full.shape[2:]:
+                channels = x.shape[1]
+                wide = channels == 2 * self._full.shape[1] or channels == self._full.shape[1] != self._outputs
+                copied = x.shape == self._full.shape and torch.equal(x.detach(), self._full)
+                self.found |= wide and not copied
+        return result
 
 
 @check("Right: the same numbers, and the small map is convolved while it is small.")
@@ -156,13 +173,13 @@ def lateral_apart(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> No
         weight = torch.randn(outputs, 2 * channels, requires_grad=True)
         bias = torch.randn(outputs, requires_grad=True)
         where = f"For full of {tuple(full.shape)} and half of {tuple(half.shape)}"
-        with _Enlarged() as enlarged:
+        with _Enlarged(full, outputs) as enlarged:
             got = answer(full, half, weight, bias)
         wanted = _conv(torch.cat([full, resize(half, large)], dim=1), weight, bias)
         compare(got, wanted, where, 1e-5, _apart_mistakes(full, half, weight, bias))
         for name, source in {"full": full, "half": half, "weight": weight, "bias": bias}.items():
             compare_gradient(got, wanted, source, f"{where}, with respect to {name}", 1e-3)
-        if any(count != outputs for count in enlarged.channels):
+        if enlarged.found:
             raise Wrong(
                 f"The numbers are right, but a map of {channels} channels is enlarged and convolved later. First "
                 "convolve the small map, on its few cells; then enlarge what comes out."
@@ -188,6 +205,18 @@ def _apart_mistakes(full: Tensor, half: Tensor, weight: Tensor, bias: Tensor) ->
             mine + resize(_conv(half, behind, bias), large)
         ),
         "The bias is missing.": _conv(full, ahead, None) + resize(small, large),
+        "The bias is taken off. Add it.": _conv(full, ahead, None) + resize(small, large) - bias[:, None, None],
+        "The map of the full-size photo is missing.": resize(small, large) + bias[:, None, None],
+        "The small map is enlarged bicubically. Use bilinear resampling.": (
+            mine + up(small, mode="bicubic", align_corners=True)
+        ),
+        "The two are multiplied. Add them.": mine * resize(small, large),
+        "Both maps meet the last half of the weight. The first C columns belong to `full`.": (
+            _conv(full, behind, bias) + resize(small, large)
+        ),
+        "The weight is split in even and odd columns. The first C columns belong to `full`, the last C to `half`.": (
+            _conv(full, weight[:, ::2], bias) + resize(_conv(half, weight[:, 1::2], None), large)
+        ),
         "The resampling is bilinear, but with align_corners=False. BiRefNet aligns corners everywhere.": (
             mine + up(small, mode="bilinear", align_corners=False)
         ),

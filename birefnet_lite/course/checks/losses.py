@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.network.resize import resize
 from birefnet_lite.training import pixel_losses
 from birefnet_lite.training.losses import GradientLoss
@@ -75,6 +77,23 @@ def _loss_mistakes(logits: Sequence[Tensor], targets: Sequence[Tensor], kind: st
     )
     return {
         "The levels are averaged. Add them up.": wanted / len(logits),
+        "Label and logits have changed places: binary_cross_entropy_with_logits takes the logits first.": torch.stack(
+            [bce(y, x) for x, y in zip(up, labels, strict=True)]
+        ).sum(),
+        "Label and logits have changed places, and the logits went through a sigmoid.": torch.stack(
+            [bce(y, x.sigmoid()) for x, y in zip(up, targets, strict=True)]
+        ).sum(),
+        "The levels are matched in the reverse order.": total(up, labels[::-1]),
+        "All levels are compared with the first target.": total(up, [labels[0] for _ in up]),
+        "All levels are compared with the last target.": total(up, [labels[-1] for _ in up]),
+        "That is the mean absolute error. Use binary cross-entropy.": torch.stack(
+            [(x.sigmoid() - y).abs().mean() for x, y in zip(up, labels, strict=True)]
+        ).sum(),
+        "The last level is left out. Add up all of them.": total(up[:-1], labels[:-1]),
+        "The first level is left out. Add up all of them.": total(up[1:], labels[1:]),
+        "The logits are enlarged bicubically. Use bilinear resampling with align_corners=True.": total(
+            [F.interpolate(x, size, mode="bicubic", align_corners=True) for x in logits], labels
+        ),
         last: bce(up[0], labels[0]),
         f"{last} ": bce(up[-1], labels[-1]),
         "The pixels are added up. Take their mean (reduction='mean').": wanted * labels[0].numel(),
@@ -108,7 +127,7 @@ def iou_loss(answer: Callable[[Tensor, Tensor], Any]) -> None:
         wanted = pixel_losses.iou_loss(logits, mask)
         got = answer(logits, mask)
         _refuse_a_number(got)
-        compare(got, wanted, where, 1e-6, _iou_mistakes(logits, mask))
+        compare(got, wanted, where, 1e-5, _iou_mistakes(logits, mask))
         compare_gradient(got, wanted, logits, where, 1e-5)
     sure = answer(torch.full((2, 1, 4, 4), -200.0), torch.zeros(2, 1, 4, 4))
     if not sure.abs() < 1e-6:
@@ -138,6 +157,33 @@ def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
         "The logits are taken as probabilities. Take their sigmoid first.": (
             per_image(wrong_inside, sums(logits + mask) - wrong_inside).mean()
         ),
+        "Mask and logits have changed places: the sigmoid belongs to the logits.": (
+            per_image(
+                sums(mask.sigmoid() * logits), sums(mask.sigmoid() + logits) - sums(mask.sigmoid() * logits)
+            ).mean()
+        ),
+        "The sigmoid is applied twice.": (
+            per_image(sums(p.sigmoid() * mask), sums(p.sigmoid() + mask) - sums(p.sigmoid() * mask)).mean()
+        ),
+        "The one pixel is added to the intersection only. Add it to the union, too.": (
+            (1 - (inside + 1) / union).mean()
+        ),
+        "The intersection is the smaller of the two values. Multiply them.": (
+            per_image(sums(torch.minimum(p, mask)), sums(p + mask) - sums(torch.minimum(p, mask))).mean()
+        ),
+        "Intersection and union are minimum and maximum. Multiply for the intersection.": (
+            per_image(sums(torch.minimum(p, mask)), sums(torch.maximum(p, mask))).mean()
+        ),
+        "Only the first image counts. Take the mean over the batch.": each[0],
+        "The largest loss of the batch is taken. Take the mean.": each.max(),
+        "The union is the area of the mask alone.": per_image(inside, sums(mask)).mean(),
+        "The union is the area of the prediction alone.": per_image(inside, sums(p)).mean(),
+        "The union is that of both areas with the overlap added. Take the overlap away.": (
+            per_image(inside, both + inside).mean()
+        ),
+        "The prediction goes through tanh. Take the sigmoid.": (
+            per_image(sums(logits.tanh() * mask), sums(logits.tanh() + mask) - sums(logits.tanh() * mask)).mean()
+        ),
         "The union counts the overlap twice: take the intersection away once.": per_image(inside, both).mean(),
         "The one pixel is added to the union only. Add it to the intersection, too.": (
             (1 - inside / (union + 1)).mean()
@@ -164,6 +210,9 @@ def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
         "The prediction is made hard before it is compared, so nothing can be learned. Keep the probabilities.": (
             per_image(sums(hard * mask), sums(hard + mask) - sums(hard * mask)).mean()
         ),
+        "A small epsilon is added where one pixel should be.": per_image(inside, union, 1e-6).mean(),
+        "A small epsilon is added where one pixel should be. ": per_image(inside, union, 1e-8).mean(),
+        "A small epsilon is added where one pixel should be.  ": per_image(inside, union, 1e-7).mean(),
         "That is the logarithm of the IoU. The loss is 1 less the IoU.": -(1 - each).log().mean(),
     }
 
@@ -200,6 +249,24 @@ def _supervise_mistakes(
     shrinking = "The mask is shrunk to each map, and thin parts are lost. Enlarge the logits to the mask instead."
     return {
         "The maps are averaged. Add them up.": wanted / len(maps),
+        "Mask and logits have changed places: pixel_loss(logits, mask).": torch.stack(
+            [pixel_loss(mask, x) for x in up]
+        ).sum(),
+        "Only the first map counts. Add up all of them.": total(up[:1]),
+        "The first map does not count. Add up all of them.": total(up[1:]),
+        "The final map counts twice.": wanted + pixel_loss(up[-1], mask),
+        "The maps are added up before the loss. Take the loss of each map, and add up the losses.": (
+            pixel_loss(torch.stack(up).sum(dim=0), mask)
+        ),
+        "The maps are averaged before the loss. Take the loss of each map, and add up the losses.": (
+            pixel_loss(torch.stack(up).mean(dim=0), mask)
+        ),
+        "The logits are enlarged bicubically. Use bilinear resampling with align_corners=True.": total(
+            [F.interpolate(x, size, mode="bicubic", align_corners=True) for x in maps]
+        ),
+        "Later maps count more than earlier ones. Add them up as they are.": torch.stack(
+            [pixel_loss(x, mask) / 2 ** (len(up) - 1 - i) for i, x in enumerate(up)]
+        ).sum(),
         "Only the final map counts. Add the side outputs.": total(up[-1:]),
         "The final map, the last one, does not count. Add it.": total(up[:-1]),
         _ALIGN: total([F.interpolate(x, size, mode="bilinear", align_corners=False) for x in maps]),
@@ -207,6 +274,7 @@ def _supervise_mistakes(
             total([F.interpolate(x, size) for x in maps])
         ),
         "The pixel loss gets probabilities. It takes logits: leave out the sigmoid.": total([x.sigmoid() for x in up]),
+        "The largest of the losses is taken. Add them up.": torch.stack([pixel_loss(x, mask) for x in up]).max(),
         shrinking: shrunk(mode="bilinear", align_corners=True),
         f"{shrinking} ": shrunk(mode="bilinear", align_corners=False),
         f"{shrinking}  ": shrunk(),

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
-from birefnet_lite.course.checks.weights import randomise, take_weights
+from birefnet_lite.course.checks.compare import compare, compare_gradient, compare_parameter_gradients
+from birefnet_lite.course.checks.judge import SEVERAL, check
+from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.weights import compare_in_training, randomise, take_weights
 from birefnet_lite.network import refinement
 
 __all__ = ["image_to_tiles", "inward_reference", "outward_reference"]
@@ -67,12 +69,15 @@ def _tile_mistakes(image: Tensor, grid: int, wanted: Tensor) -> dict[str, Tensor
     return mistakes
 
 
-@check("Right: all of the image, at a stage's size, by two convolutions.")
+@check(
+    "Right: all of the image, at a stage's size, by two convolutions.",
+    makes=SEVERAL,
+)
 def inward_reference(answer: Callable[..., Any]) -> None:
     """A class `MyInwardReference(grid, out_channels, inter_channels)`: (B, 3, H, W) to (B, out, H / grid, W / grid)."""
     for grid, out, inner, size in ((2, 5, 4, (2, 10, 14)), (4, 6, 7, (1, 20, 28)), (1, 4, 3, (1, 5, 7))):
         where = f"For grid={grid}, out_channels={out}, inter_channels={inner}"
-        mine = _built(answer, grid, out, inner)
+        mine = answer(grid, out, inner)
         reference = randomise(refinement.InwardReference(grid, out, inner)).eval()
         if isinstance(mine, nn.Module) and (said := _inward_names(mine.state_dict(), reference.state_dict(), grid)):
             raise Wrong(f"{where}: {said}")
@@ -82,6 +87,8 @@ def inward_reference(answer: Callable[..., Any]) -> None:
         _same_rim(got, wanted)
         compare(got, wanted, where, 1e-5, _inward_mistakes(reference, image))
         compare_gradient(got, wanted, image, where, 1e-3)
+        compare_parameter_gradients(got, wanted, mine, reference, where, 1e-3)
+        compare_in_training(mine, reference, image, where)
 
 
 def _inward_names(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor], grid: int) -> str | None:
@@ -116,12 +123,12 @@ def _inward_mistakes(reference: nn.Module, image: Tensor) -> dict[str, Tensor]:
     }
 
 
-@check("Right: attention and gradients, from the same features.")
+@check("Right: attention and gradients, from the same features.", makes=SEVERAL)
 def outward_reference(answer: Callable[..., Any]) -> None:
     """A class `MyOutwardReference(in_channels, channels, batch_norm)`: (B, in_channels, H, W) to two (B, 1, H, W)."""
     for channels, inner, batch_norm, size in ((6, 4, True, (2, 5, 9)), (5, 3, False, (1, 7, 4))):
         where = f"For in_channels={channels}, channels={inner}, batch_norm={batch_norm}"
-        mine = _built(answer, channels, inner, batch_norm)
+        mine = answer(channels, inner, batch_norm)
         reference = randomise(refinement.OutwardReference(channels, inner, batch_norm)).eval()
         if isinstance(mine, nn.Module) and (said := _outward_names(mine.state_dict(), reference.state_dict())):
             raise Wrong(f"{where}: {said}")
@@ -136,9 +143,8 @@ def outward_reference(answer: Callable[..., Any]) -> None:
         compare(got[1], wanted[1], f"{where}, for the gradient logits", 1e-5, gradient_mistakes)
         for ours, theirs in zip(got, wanted, strict=True):
             compare_gradient(ours, theirs, x, where, 1e-3)
-        if batch_norm:
-            both = [module.train()(x)[0] for module in (mine, reference)]
-            compare(*both, f"{where}, in training mode", 1e-4, {})
+            compare_parameter_gradients(ours, theirs, mine, reference, where, 1e-3)
+        compare_in_training(mine, reference, x, where)
 
 
 def _outward_names(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
@@ -191,12 +197,6 @@ def _outward_mistakes(reference: nn.Module, x: Tensor) -> tuple[dict[str, Tensor
         ),
     } | {said: predict(maps) for said, maps in inner.items()}
     return attentions, predictions
-
-
-def _built(answer: Callable[..., Any], *arguments: Any) -> Any:
-    if isinstance(answer, nn.Module):
-        raise Wrong("Pass the class itself, without calling it: the check builds several, of different widths.")
-    return answer(*arguments)
 
 
 def _same_rim(got: Any, wanted: Tensor) -> None:

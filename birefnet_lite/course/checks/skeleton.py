@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from birefnet_lite.course import skeleton
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Unclear, Wrong
 from birefnet_lite.course.skeleton import Parts, dummy_parts
 
 __all__ = ["encoder_shapes", "wire"]
@@ -24,15 +26,19 @@ def encoder_shapes(answer: Callable[[tuple[int, ...], int, int], Any]) -> None:
         where = f"For channels={channels}, height={height}, width={width}"
         got = answer(channels, height, width)
         try:
-            got = [tuple(int(side) for side in shape) for shape in got]
-        except TypeError:
+            found = [tuple(shape) for shape in got]
+            got = [tuple(int(side) for side in shape) for shape in found]
+        except (TypeError, ValueError):
             raise Wrong(f"{where}, the result should be four triples (C, H, W), not {got!r}.") from None
+        if any(isinstance(side, float) for shape in found for side in shape):
+            raise Wrong(f"{where}, the result has floats, {found[0]!r}. Shapes are whole numbers: divide by `//`.")
         wanted = skeleton.encoder_shapes(channels, height, width)
         if got == wanted:
             continue
         for sentence, mistake in _shape_mistakes(channels, height, width, wanted).items():
             if got == mistake:
-                raise Wrong(f"{where}: {sentence}")
+                level = next(i for i in range(4) if mistake[i] != wanted[i])
+                raise Wrong(f"{where}: {sentence} x{level + 1} should be {wanted[level]}, not {got[level]}.")
         if len(got) != 4:
             raise Wrong(f"{where}, there should be four shapes, not {len(got)}.")
         level = next(i for i in range(4) if got[i] != wanted[i])
@@ -58,6 +64,20 @@ def _shape_mistakes(
         "the context counts single widths; the maps have been doubled before they join x4.": with_widths(half_context),
         "height and width are the wrong way round: a shape is (C, H, W).": [(c, w, h) for c, h, w in wanted],
         "the context joins x4 only; x2 and x3 stay as they are.": with_widths(everywhere),
+        "x4 counts the context alone. Its own channels, of both passes, come behind it.": (
+            with_widths([*double[:3], sum(double[:3])])
+        ),
+        "x4 counts one pass of its own channels. The encoder runs twice there, too.": (
+            with_widths([*double[:3], sum(double[:3]) + single[3]])
+        ),
+        "the strides are 4, 8, 16 and 32, not 2, 4, 8 and 16.": [
+            (c, height // s, width // s) for (c, _, _), s in zip(wanted, (2, 4, 8, 16), strict=True)
+        ],
+        "the strides are 4, 8, 16 and 32, not 1, 2, 4 and 8.": [
+            (c, height // s, width // s) for (c, _, _), s in zip(wanted, (1, 2, 4, 8), strict=True)
+        ],
+        "the maps run from the coarsest to the finest. Give x1 first.": wanted[::-1],
+        "the channels come last. A shape is (C, H, W).": [(h, w, c) for c, h, w in wanted],
     }
 
 
@@ -69,16 +89,86 @@ def wire(answer: Callable[[Parts, Tensor], Any]) -> None:
         image = torch.randn(batch, 3, height, width, requires_grad=True)
         where = f"For an image of {tuple(image.shape)}"
         wanted = skeleton.wire(parts, image)
-        got = _run(answer, parts, image, where)
-        compare(got, wanted, where, 1e-6, _wire_mistakes(parts, image, wanted))
+        got, faults = _run(answer, parts, image, where)
+        try:
+            compare(got, wanted, where, 1e-5, _wire_mistakes(parts, image, wanted))
+        except Unclear as unclear:
+            if faults:
+                raise Wrong(f"{where}: {faults[0]}") from unclear
+            raise
         compare_gradient(got, wanted, image, where, 1e-4)
 
 
-def _run(answer: Callable[[Parts, Tensor], Any], parts: Parts, image: Tensor, where: str) -> Any:
-    """The learner's result; a clash of shapes inside almost always means laterals in the wrong order."""
+class _Wiring:
+    """Parts that note how they are called, so that a wrong order can be named."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._maps: tuple[Tensor, ...] = ()
+        self._squeezed: Tensor | None = None
+        self._called: list[int] = []
+        self.faults: list[str] = []
+
+    def watched(self) -> Parts:
+        """The same parts, which note each call."""
+        stages = tuple(
+            self._stage(number, stage) for number, stage in zip((4, 3, 2, 1), self._parts.stages, strict=True)
+        )
+        return Parts(self._encoder, self._squeeze, stages, self._head)  # type: ignore[arg-type]
+
+    def _encoder(self, image: Tensor) -> tuple[Tensor, ...]:
+        self._maps, self._squeezed, self._called = self._parts.encoder(image), None, []
+        return self._maps
+
+    def _squeeze(self, x: Tensor) -> Tensor:
+        if self._maps and x is not self._maps[3]:
+            self._fault("The squeeze module takes x4, the deepest map.")
+        self._squeezed = self._parts.squeeze(x)
+        return self._squeezed
+
+    def _stage(self, number: int, stage: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(x: Tensor, image: Tensor, lateral: Tensor | None) -> Tensor:
+            self._look(number, x, lateral)
+            return stage(x, image, lateral)
+
+        return call
+
+    def _look(self, number: int, x: Tensor, lateral: Tensor | None) -> None:
+        expected = 4 - len(self._called)
+        self._called.append(number)
+        if number != expected:
+            self._fault(f"Stage {number} runs where stage {expected} should: parts.stages holds 4, 3, 2, 1 in order.")
+        elif number == 4 and self._squeezed is None:
+            self._fault("Does the squeezed map go into stage 4? parts.squeeze has not been called before it.")
+        elif number == 4 and x is not self._squeezed:
+            self._fault("Stage 4 should get the squeezed map: does the squeezed map go into stage 4?")
+        given = next((i + 1 for i, known in enumerate(self._maps) if lateral is known), None)
+        wanted = {4: 3, 3: 2, 2: 1, 1: None}.get(number)
+        if given is not None and given != wanted:
+            right = "stage 1 adds nothing" if wanted is None else f"stage {number} adds x{wanted}"
+            self._fault(f"Stage {number} is given x{given} as its lateral; {right}. (Stage 4 adds x3, 3 x2, 2 x1.)")
+
+    def _head(self, x: Tensor, image: Tensor) -> Tensor:
+        if len(self._called) < 4:
+            missing = ", ".join(str(n) for n in (4, 3, 2, 1) if n not in self._called)
+            self._fault(f"The head runs before every stage has: stage {missing} is missing. Is stage 1 left out?")
+        return self._parts.head(x, image)
+
+    def _fault(self, sentence: str) -> None:
+        if sentence not in self.faults:
+            self.faults.append(sentence)
+
+
+def _run(answer: Callable[[Parts, Tensor], Any], parts: Parts, image: Tensor, where: str) -> tuple[Any, list[str]]:
+    """The learner's result, and what is wrong with the order of calls."""
+    wiring = _Wiring(parts)
     try:
-        return answer(parts, image)
+        return answer(wiring.watched(), image), wiring.faults
+    except NotImplementedError:
+        raise
     except (RuntimeError, ValueError) as error:
+        if wiring.faults:
+            raise Wrong(f"{where}: {wiring.faults[0]}\n{error}") from error
         if "size" not in str(error) and "shape" not in str(error):
             raise
         raise Wrong(
@@ -100,6 +190,12 @@ def _wire_mistakes(parts: Parts, image: Tensor, wanted: Tensor) -> dict[str, Ten
     squeezed = parts.squeeze(x4)
     return {
         "The network gives logits; leave the sigmoid to whoever uses them.": wanted.sigmoid(),
+        "The sigmoid is applied twice, and should not be applied at all: the network gives logits.": (
+            wanted.sigmoid().sigmoid()
+        ),
+        "The stages should see the image as it is, and not its half or its sigmoid.": parts.head(
+            run(squeezed, image.sigmoid(), full), image
+        ),
         "The head should see the image too, and not zeros.": parts.head(run(squeezed, image, full), blind),
         "The stages should see the image: it is their inward reference.": parts.head(run(squeezed, blind, full), image),
         "The stages get no laterals, or zeros. Stage 4 adds x3, stage 3 adds x2, stage 2 adds x1.": parts.head(

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.optimization import convolutions
 
 __all__ = ["compose_convolutions", "convolve_first", "fold_batch_norm"]
@@ -25,7 +27,7 @@ def fold_batch_norm(answer: Callable[[nn.Conv2d, nn.BatchNorm2d], Any]) -> None:
         where = f"For a {kernel}x{kernel} convolution from {inputs} to {outputs} channels" + (
             "" if biased else " without a bias"
         )
-        weight, bias = _pair_of(_run(answer, conv, norm), where)
+        weight, bias = _pair_of(answer(conv, norm), where)
         wanted = (part.float() for part in convolutions.fold(conv, norm))
         for got, right, name in zip((weight, bias), wanted, ("weight", "bias"), strict=True):
             mistakes = (_wrong_weights if name == "weight" else _wrong_biases)(conv, norm)
@@ -95,7 +97,7 @@ def compose_convolutions(answer: Callable[[nn.Conv2d, nn.Conv2d], Any]) -> None:
     for inputs, middle, outputs, kernel in ((3, 3, 3, 3), (2, 5, 4, 3), (4, 3, 1, 1)):
         first, second = nn.Conv2d(inputs, middle, kernel), nn.Conv2d(middle, outputs, 1)
         where = f"For {inputs} to {middle} channels with {kernel}x{kernel}, and on to {outputs} with 1x1"
-        weight, bias = _pair_of(_run(answer, first, second), where)
+        weight, bias = _pair_of(answer(first, second), where)
         wanted = convolutions.affine_of(second).after(convolutions.affine_of(first))
         compare(weight, wanted.weight.float(), f"{where}, in the weight", 1e-5, _wrong_products(first, second))
         compare(bias, wanted.bias.float(), f"{where}, in the bias", 1e-5, _wrong_sums(first, second))
@@ -223,20 +225,6 @@ def _random_norm(channels: int, eps: float) -> nn.BatchNorm2d:
         for tensor in (norm.bias, norm.running_mean):
             tensor.normal_()
     return norm
-
-
-def _run(answer: Callable[..., Any], *modules: nn.Module) -> Any:
-    """What the answer gives; `Wrong` where it changes what it was given."""
-    before = [{name: value.clone() for name, value in module.state_dict().items()} for module in modules]
-    got = answer(*modules)
-    for module, state in zip(modules, before, strict=True):
-        changed = [name for name, value in module.state_dict().items() if not torch.equal(value, state[name])]
-        if changed:
-            raise Wrong(
-                f"Your function changes {changed[0]} of the {type(module).__name__} it was given. Make new tensors: an "
-                "operation whose name ends in _, such as mul_, and an assignment such as *= work in place."
-            )
-    return got
 
 
 def _pair_of(got: Any, where: str) -> tuple[Any, Any]:

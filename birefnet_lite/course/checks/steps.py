@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.course.checks.result import Wrong, check, compare
+from birefnet_lite.course.checks.compare import compare
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.network.birefnet import BiRefNetOutput
 from birefnet_lite.training.losses import BiRefNetLoss
 
@@ -35,7 +37,11 @@ class _Batch(NamedTuple):
     labels: Tensor
 
 
-@check("Right: the weights are where they should be after two steps, and so are the statistics.")
+@check(
+    "Right: the weights are where they should be after two steps, and so are the statistics.",
+    changes=nn.Module,
+    repeats=False,
+)
 def train_step(answer: Callable[..., Any]) -> None:
     """`train_step(model, criterion, optimizer, images, masks, labels, clip_norm)`: learns once, returns the loss."""
     criterion = BiRefNetLoss({"bce": 1.0, "iou": 1.0}, class_weight=0.5)

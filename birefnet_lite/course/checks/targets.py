@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.course.checks.result import Wrong, check, compare, compare_gradient
+from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.network import refinement
 from birefnet_lite.network.resize import resize
 
@@ -23,7 +25,7 @@ def laplacian(answer: Callable[[Tensor], Any]) -> None:
         image = torch.randn(shape, requires_grad=True)
         where = f"For an image of {shape}"
         wanted = refinement.laplacian(image)
-        got = answer(image)
+        got = _filter(answer, image)
         known = _laplacian_mistakes(image, wanted)
         if isinstance(got, Tensor) and got.shape == wanted.shape and not any(_same(got, x) for x in known.values()):
             inside = (..., slice(2, -2), slice(2, -2))
@@ -34,7 +36,22 @@ def laplacian(answer: Callable[[Tensor], Any]) -> None:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.allclose(a, b, atol=1e-5, rtol=0)
+    return a.shape == b.shape and torch.allclose(a.double(), b.double(), atol=1e-5, rtol=0)
+
+
+def _filter(answer: Callable[[Tensor], Any], image: Tensor) -> Any:
+    """The learner's Laplacian; a kernel that does not fit the channels gets a word on `groups`."""
+    try:
+        return answer(image)
+    except NotImplementedError:
+        raise
+    except RuntimeError as error:
+        if "groups" in str(error) or "channels" in str(error):
+            raise Wrong(
+                f"For an image of {tuple(image.shape)}, the kernel does not fit the channels: {error}\nEach channel is "
+                "filtered for itself: give F.conv2d groups=C and a kernel of (C, 1, 5, 5)."
+            ) from error
+        raise
 
 
 def _laplacian_mistakes(image: Tensor, wanted: Tensor) -> dict[str, Tensor]:
@@ -80,6 +97,9 @@ def _laplacian_mistakes(image: Tensor, wanted: Tensor) -> dict[str, Tensor]:
             filtered(cross, "reflect")
         ),
         "The sign is lost: leave out the absolute value here.": wanted.abs(),
+        "The result is squared. Leave it as it is.": wanted.square(),
+        "The mean of the neighbours is missing: this is the centre alone, with its weight of -1/2.": -image / 2,
+        "The kernel is divided by 24, where the sum of its absolute values is 48.": 2 * wanted,
         mixed: wanted.sum(dim=1, keepdim=True).expand_as(wanted),
         f"{mixed} There is one result for each channel, and you give their sum.": wanted.sum(dim=1, keepdim=True),
         f"{mixed} There is one result for each channel, and you give their mean.": wanted.mean(dim=1, keepdim=True),
@@ -144,6 +164,22 @@ def _original_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str,
             grey * logits
         ),
         "The channels are added up. Take their mean.": 3 * wanted,
+        "Only the red channel is used. Take the mean of the three.": (refinement.laplacian(image[:, :1]) * logits),
+        "Only the blue channel is used. Take the mean of the three.": (refinement.laplacian(image[:, 2:]) * logits),
+        "The channel with the largest value is taken at every pixel. Take the mean.": (
+            refinement.laplacian(image.amax(dim=1, keepdim=True)) * logits
+        ),
+        "The logits are enlarged bicubically. Use bilinear resampling with align_corners=True.": (
+            edges * F.interpolate(side, size, mode="bicubic", align_corners=True)
+        ),
+        "Edges and logits are added. Multiply them.": edges + logits,
+        "The logits have gone through tanh. The original takes them as they are.": edges * logits.tanh(),
+        "These are the edges of the logits. Take those of the image, and multiply them by the logits.": (
+            refinement.laplacian(logits)
+        ),
+        "The Laplacian is taken of the product. Take that of the image, and multiply it by the logits.": (
+            refinement.laplacian(image.mean(dim=1, keepdim=True) * logits)
+        ),
         "The channels are kept apart. Take the image's mean over the channels first, with keepdim=True.": (
             refinement.laplacian(image) * logits
         ),
@@ -158,13 +194,29 @@ def _original_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str,
     }
 
 
+_SIZES = (
+    ((2, 3, 64, 96), (2, 3)),
+    ((1, 3, 384, 256), (12, 8)),
+    ((1, 3, 96, 33), (12, 5)),
+    ((1, 3, 200, 40), (5, 4)),
+)
+
+
 @check("Right: edges from 0 to 1, near the object only, and nothing that moves.")
 def masked_gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
     """`masked_gradient_target(image, side_logits)`: edges near the object that a stage predicts, in 0 to 1."""
-    for shape, size in (((2, 3, 64, 96), (2, 3)), ((1, 3, 384, 256), (12, 8)), ((1, 3, 96, 33), (12, 5))):
+    for shape, size in (
+        ((2, 3, 64, 96), (2, 3)),
+        ((1, 3, 384, 256), (12, 8)),
+        ((1, 3, 96, 33), (12, 5)),
+        ((1, 3, 200, 40), (5, 4)),
+    ):
         # Images of different contrast, so that a percentile of the whole batch shows.
         image = torch.randn(shape) * torch.tensor([1.0, 0.2])[: shape[0], None, None, None]
         side = 3 * torch.randn(shape[0], 1, *size)
+        if shape[2] == 200:
+            side[..., :3, :] = 0  # probabilities of exactly one half: not over it
+            side[..., 3:, :].abs_()
         side.requires_grad_()
         where = f"For an image of {shape} and logits of {tuple(side.shape)}"
         wanted = refinement.masked_gradient_target(image, side)
@@ -217,9 +269,36 @@ def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, T
             (inside / share(inside).clamp_min(1e-4)).clamp(max=1)
         ),
         "The mask is not dilated.": edges * (raw > 0),
+        "The mask should hold where the probability is over 0.5, and not where it is 0.5: `>` and not `>=`.": (
+            edges * dilated(raw >= 0)
+        ),
+        "The radius is rounded down. It is max(1, round(H / 128)): `//` always rounds down.": (
+            edges * dilated(raw > 0, max(1, height // 128))
+        ),
+        "The radius is rounded up. It is max(1, round(H / 128)).": edges * dilated(raw > 0, -(-height // 128)),
+        "The percentile is the 90th. Take the 99th.": (size / share(size, 0.9)).clamp(max=1) * near,
+        "The percentile is the 95th. Take the 99th.": (size / share(size, 0.95)).clamp(max=1) * near,
+        "The percentile is the 99.9th. Take the 99th.": (size / share(size, 0.999)).clamp(max=1) * near,
+        "The percentile is the first. Take the 99th: a fraction of 0.99.": (
+            (size / share(size, 0.01).clamp_min(1e-4)).clamp(max=1) * near
+        ),
+        "The edges are divided by their mean. Divide by the 99th percentile.": (
+            (size / size.mean(dim=(1, 2, 3), keepdim=True)).clamp(max=1) * near
+        ),
+        "The edges are dilated, too. Dilate the mask alone.": dilated(edges * (raw > 0)),
+        "The mask is eroded. Dilate it: F.max_pool2d takes the largest value of a window.": (
+            edges * (1 - dilated(raw <= 0))
+        ),
+        "The percentile is taken of the pixels near the object. Take that of the whole image.": (
+            (
+                size / (inside + (1 - near) * 0).flatten(1).quantile(0.99, dim=1)[:, None, None, None].clamp_min(1e-4)
+            ).clamp(max=1)
+            * near
+        ),
         "The mask is dilated by one pixel. At this size the radius is larger: max(1, round(H / 128)).": (
             edges * dilated(raw > 0, 1)
         ),
+        "The window of the dilation is `radius` wide, not 2 * radius + 1.": (edges * dilated(raw > 0, radius // 2)),
         "The mask is dilated by twice the radius: the window is 2 * radius + 1 pixels wide.": (
             edges * dilated(raw > 0, 2 * radius)
         ),

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from birefnet_lite.course.checks.result import Wrong, check, compare
+from birefnet_lite.course.checks.compare import compare
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.inference.images import MEAN, STD, normalise
 
 __all__ = ["composite", "f_measure", "to_network"]

@@ -1,21 +1,23 @@
-"""Weights for checks of whole parts: random ones, and those of the package's part given to the learner's by name."""
+"""Random weights for checks of whole parts, given to the learner's part by name, and its behaviour in training."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from birefnet_lite.course.checks.compare import compare, compare_parameter_gradients
 from birefnet_lite.course.checks.result import Wrong
 
-__all__ = ["randomise", "take_weights"]
+__all__ = ["compare_in_training", "randomise", "take_weights"]
 
-_SHOWN = 3  # names in one message; more help nobody
+_SHOWN = 3  # names in one message
 
 
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Draws every weight, bias and batch-norm statistic anew, in place; returns the module.
+    """Draw every weight, bias and batch-norm statistic anew, in place; return the module.
 
-    Kernels are scaled so that values keep their size; variances lie between 0.5 and 2.
+    Kernels are scaled so that values keep their size; variances are between 0.5 and 2.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -29,7 +31,7 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def take_weights(mine: Any, theirs: nn.Module) -> None:
-    """Gives `mine` all weights of `theirs`, by name. Raises `Wrong` that names those that do not fit."""
+    """Give `mine` all weights of `theirs` by name, or raise `Wrong` with the names that do not fit."""
     if not isinstance(mine, nn.Module):
         raise Wrong(f"What you make is {type(mine).__name__}; it should be a class derived from torch.nn.Module.")
     ours, wanted = ({n: t for n, t in m.state_dict().items() if "num_batches" not in n} for m in (mine, theirs))
@@ -51,3 +53,31 @@ def take_weights(mine: Any, theirs: nn.Module) -> None:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+def compare_in_training(
+    mine: nn.Module,
+    theirs: nn.Module,
+    x: Tensor,
+    where: str,
+    tolerance: float = 1e-4,
+    mistakes: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Raise `Wrong` unless both modules give the same in training mode, with the same random numbers for dropout.
+
+    Both are left in training mode.
+    """
+    mine.train(), theirs.train()
+    if not all(part.training for part in mine.modules()):
+        raise Wrong("A part of yours stays in evaluation mode after `train()`. Leave the mode to whoever uses it.")
+    results = []
+    for module in (mine, theirs):
+        torch.manual_seed(1)
+        result = module(x)
+        results.append(result if isinstance(result, tuple | list) else (result,))
+    got, wanted = results
+    if len(got) != len(wanted):
+        raise Wrong(f"{where}, in training mode, there should be {len(wanted)} results, not {len(got)}.")
+    for ours, right in zip(got, wanted, strict=True):
+        compare(ours, right, f"{where}, in training mode", tolerance, mistakes or {})
+        compare_parameter_gradients(ours, right, mine, theirs, f"{where}, in training mode", 10 * tolerance)

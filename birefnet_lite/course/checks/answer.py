@@ -1,0 +1,320 @@
+"""The learner's answer as a check calls it: its arguments are protected, its results compared, its errors explained."""
+
+import inspect
+import linecache
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from birefnet_lite.course.checks import time_limit
+from birefnet_lite.course.checks.result import Unclear, Wrong
+
+__all__ = ["Answer", "Stub"]
+
+_STUB = "your code here"
+
+
+class Stub(Exception):
+    """The answer is still the stub of the exercise."""
+
+
+class Answer:
+    """Calls the learner's function or class and looks at more than its result.
+
+    Every call is made twice where that changes nothing, so that a result that is remembered or random shows. Arguments
+    are compared with copies afterwards. A module that the answer returns is watched in the same way.
+
+    Args:
+        function: The learner's function, class, or method.
+        changes: The kind of arguments that it may change, such as `nn.Module` for a step of training.
+        repeats: Whether a second call with the same arguments should give the same result.
+        recorder: A mode that is active during each call.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        changes: type | None = None,
+        repeats: bool = True,
+        recorder: TorchFunctionMode | None = None,
+    ) -> None:
+        self.function = function
+        self.changes = changes
+        self.repeats = repeats
+        self.recorder = recorder
+        self.results: list[Tensor] = []
+        """What earlier calls gave, as copies; shared with the modules that the answer makes."""
+        self._cases: list[dict[str, Any]] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        named = self._named(args, kwargs)
+        before = {name: _Copy(value) for name, value in named.items() if not self._may_change(value)}
+        result = self._call(args, kwargs, named)
+        self._compare_arguments(named, before)
+        self._refuse_a_remembered(result)
+        if self._can_repeat(named, result):
+            self._compare_second_call(args, kwargs, result)
+        if isinstance(result, nn.Module) and not any(result is value for value in named.values()):
+            self._watch(result)
+        self._cases.append(named)
+        return result
+
+    def _may_change(self, value: Any) -> bool:
+        return self.changes is not None and isinstance(value, self.changes)
+
+    def _named(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments by the names that the learner has given them."""
+        try:
+            bound = inspect.signature(self.function).bind(*args, **kwargs)
+        except (TypeError, ValueError):
+            return {f"argument {i + 1}": value for i, value in enumerate(args)} | kwargs
+        found: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            kind = bound.signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                found |= {f"argument {len(found) + i + 1}": one for i, one in enumerate(value)}
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                found |= value
+            else:
+                found[name] = value
+        return found
+
+    def _call(self, args: tuple, kwargs: dict[str, Any], named: dict[str, Any]) -> Any:
+        try:
+            with self.recorder or nullcontext(), time_limit.time_limit(time_limit.SECONDS):
+                return self.function(*args, **kwargs)
+        except (Wrong, Stub):
+            raise
+        except time_limit.OutOfTime:
+            raise Wrong(
+                f"Your code was stopped after {time_limit.SECONDS:g} seconds: is there a loop that never ends?"
+                + self._case(named)
+            ) from None
+        except (SystemExit, GeneratorExit) as error:
+            raise Wrong("Your code ends the program, with `exit` or `sys.exit`. Return a result instead.") from error
+        except Exception as error:
+            self._explain(error, named)
+            raise
+
+    def _explain(self, error: Exception, named: dict[str, Any]) -> None:
+        """Raise what the learner should read instead of a known error, and note the case on any other."""
+        said = str(error)
+        if isinstance(error, NotImplementedError):
+            if "forward" in said and "missing" in said:
+                raise Wrong("Your class has no `forward`: is it misspelt, or indented too far?") from error
+            if said in ("", _STUB):
+                raise Stub from error
+        if "leaf Variable" in said and "in-place" in said:
+            raise Wrong(
+                "Your function writes into a tensor that it was given: `+=`, `x[...] =` and names that end in _, such "
+                f"as `mul_`, work in place. Make a new tensor.{_line(error)}"
+            ) from error
+        if not hasattr(error, "case"):
+            error.case = f"{_line(error)}{self._case(named)}"  # type: ignore[attr-defined]
+
+    def _case(self, named: dict[str, Any]) -> str:
+        """The shapes of the failing call, and what tells it from those that worked."""
+        shown = [f"{name} {text}" for name, value in named.items() if (text := _described(value))]
+        if not shown:
+            return ""
+        differs = [
+            sentence
+            for sentence, holds in _PROPERTIES.items()
+            if self._cases and holds(named) and not any(holds(case) for case in self._cases)
+        ]
+        return f"\nIt was called with {', '.join(shown)}.{''.join(' ' + sentence for sentence in differs[:1])}"
+
+    def _compare_arguments(self, named: dict[str, Any], before: dict[str, "_Copy"]) -> None:
+        for name, copy in before.items():
+            if changed := copy.change(named[name], name):
+                raise Wrong(
+                    f"Your function changes {changed}, which it was given. Make a new one instead: an assignment such "
+                    "as `+=` or `x[...] =`, `.data`, and names that end in _, such as `mul_`, work in place."
+                )
+
+    def _can_repeat(self, named: dict[str, Any], result: Any) -> bool:
+        modules = [value for value in named.values() if isinstance(value, nn.Module)]
+        owner = getattr(self.function, "__self__", None)
+        if isinstance(owner, nn.Module):
+            modules.append(owner)
+        return self.repeats and not isinstance(result, nn.Module) and not any(m.training for m in modules)
+
+    def _compare_second_call(self, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch.seed() % 1000 + 1)
+            again = self._call(args, kwargs, self._named(args, kwargs))
+        if not _same(result, again):
+            raise Wrong(
+                "Two calls with the same numbers give different results. Does your function draw random numbers, use "
+                "dropout also in evaluation mode (the module self.dropout knows the mode; `F.dropout(x)` does not), or "
+                "keep something from an earlier call, in a list outside or in a default argument?"
+            )
+
+    def _refuse_a_remembered(self, result: Any) -> None:
+        """The same object twice is no new result, whatever its numbers."""
+        for tensor in _tensors(result):
+            if any(tensor is earlier for earlier in self.results):
+                raise Wrong(
+                    "Your function returns the result of an earlier call again. Is it kept in a list outside, in a "
+                    "default argument, or by a cache?"
+                )
+        self.results += [x for x in _tensors(result) if x.requires_grad or x.numel() > 1]
+
+    def _watch(self, module: nn.Module) -> None:
+        forward = Answer(module.forward, self.changes, self.repeats, self.recorder)
+        forward.results = self.results
+        forward._cases = self._cases if any(isinstance(x, Tensor) for c in self._cases for x in c.values()) else []
+        watched = _Module(forward, module)
+        module.forward = watched  # type: ignore[method-assign]
+
+
+class _Module:
+    """The forward of a module that an answer has made: it leaves the training flags of its parts as they are."""
+
+    def __init__(self, forward: Answer, module: nn.Module) -> None:
+        self._forward, self._module = forward, module
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        flags = [part.training for part in self._module.modules()]
+        result = self._forward(*args, **kwargs)
+        if flags != [part.training for part in self._module.modules()]:
+            raise Wrong(
+                "Your `forward` switches parts between training and evaluation mode. Leave the mode as it is: in "
+                "training, batch norms use the statistics of this batch, in evaluation those of the training."
+                if self._module.training
+                else "Your `forward` switches parts to training mode: batch norms then use the statistics of this "
+                "batch, also in evaluation mode. Leave the mode as it is."
+            )
+        return result
+
+    def __deepcopy__(self, memory: dict[int, Any]) -> "_Module":
+        return self  # a copy of the module is not called as the learner's
+
+
+class _Copy:
+    """An argument as it was before a call."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = self._copied(value)
+
+    def _copied(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.detach().clone(), value.requires_grad
+        if isinstance(value, np.ndarray):
+            return value.copy()
+        if isinstance(value, nn.Module):
+            state = {name: x.detach().clone() for name, x in value.named_parameters()}
+            if not value.training:
+                state |= {name: x.detach().clone() for name, x in value.named_buffers()}
+            flags = {name: (part.training, len(part._forward_hooks)) for name, part in value.named_modules()}
+            return state, flags, {name: x.requires_grad for name, x in value.named_parameters()}
+        if isinstance(value, tuple | list):
+            return [_Copy(one) for one in value]
+        return None
+
+    def change(self, value: Any, name: str) -> str | None:
+        """Return the name of what has changed, or None."""
+        if isinstance(value, Tensor):
+            numbers, gradient = self._value
+            if value.shape != numbers.shape or not torch.equal(value.detach(), numbers):
+                return f"`{name}`"
+            return f"`requires_grad` of `{name}`" if value.requires_grad != gradient else None
+        if isinstance(value, np.ndarray):
+            return None if np.array_equal(value, self._value) else f"`{name}`"
+        if isinstance(value, nn.Module):
+            return self._changed_module(value, name)
+        if isinstance(value, tuple | list):
+            if len(value) != len(self._value):
+                return f"the length of `{name}`"
+            changes = (
+                copy.change(one, f"{name}[{i}]") for i, (copy, one) in enumerate(zip(self._value, value, strict=True))
+            )
+            return next(filter(None, changes), None)
+        return None
+
+    def _changed_module(self, module: nn.Module, name: str) -> str | None:
+        state, flags, gradients = self._value
+        now = dict(module.named_parameters()) | dict(module.named_buffers())
+        for key, numbers in state.items():
+            if key not in now or not torch.equal(now[key].detach(), numbers):
+                return f"`{key}` of the {type(module).__name__} `{name}`"
+        for key, (training, _) in flags.items():
+            part = module.get_submodule(key)
+            if part.training != training:
+                return f"the mode of `{name}` (it was {'in training' if training else 'in evaluation'} mode)"
+        if gradients != {key: x.requires_grad for key, x in module.named_parameters()}:
+            return f"`requires_grad` of the weights of `{name}`"
+        return None
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for one in value:
+            yield from _tensors(one)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two results are equal but for the last digits."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        a, b = a.detach().double(), b.detach().double()
+        return torch.allclose(a, b, rtol=1e-5, atol=1e-7, equal_nan=True)
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-5, atol=1e-7, equal_nan=True))
+    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, float | int) and isinstance(b, float | int):
+        return a == b or (a != a and b != b) or abs(a - b) <= 1e-5 * max(abs(a), abs(b))
+    return True
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor | np.ndarray):
+        return f"of {tuple(value.shape)}"
+    if isinstance(value, int | float | str | bool):
+        return f"= {value!r}"
+    if isinstance(value, tuple | list) and value and all(isinstance(x, Tensor) for x in value):
+        return "of " + ", ".join(str(tuple(x.shape)) for x in value)
+    return ""
+
+
+def _line(error: BaseException) -> str:
+    """The learner's line that raised, where its source is known."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(f.filename)]
+    if not frames:
+        return ""
+    line = (frames[-1].line or linecache.getline(frames[-1].filename, frames[-1].lineno or 0)).strip()
+    return f"\nThe line is `{line}`." if line else ""
+
+
+def _is_library(path: str) -> bool:
+    path = path.replace("\\", "/")
+    return "site-packages" in path or "/birefnet_lite/" in path or path.startswith("<frozen")
+
+
+def _maps(case: dict[str, Any]) -> Iterator[Tensor]:
+    for value in case.values():
+        yield from (x for x in _tensors(value) if x.ndim == 4)
+
+
+_PROPERTIES: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "Here height and width differ.": lambda case: any(x.shape[2] != x.shape[3] for x in _maps(case)),
+    "Here the batch has more than one image.": lambda case: any(len(x) > 1 for x in _maps(case)),
+    "Here the batch has one image.": lambda case: any(len(x) == 1 for x in _maps(case)),
+    "Here a height or a width is odd.": lambda case: any(x.shape[2] % 2 or x.shape[3] % 2 for x in _maps(case)),
+}
+
+
+def raise_unclear(error: Exception) -> None:
+    """Turn an error of the learner's code into a message with its line and its case."""
+    case = getattr(error, "case", "")
+    raise Unclear(f"Your code raises {type(error).__name__}: {error}{case}") from error

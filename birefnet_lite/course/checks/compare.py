@@ -1,0 +1,142 @@
+"""Comparisons of a learner's result with the right one: kind, shape, type, numbers, gradients."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from birefnet_lite.course.checks.differences import difference_of_numbers, difference_of_shapes
+from birefnet_lite.course.checks.result import Unclear, Wrong
+
+__all__ = ["compare", "compare_gradient", "compare_parameter_gradients", "remarks"]
+
+_REMARKS: list[dict[str, None]] = []
+
+
+@contextmanager
+def remarks() -> Iterator[dict[str, None]]:
+    """Collect what comparisons in the block remark about right results."""
+    said: dict[str, None] = {}
+    _REMARKS.append(said)
+    try:
+        yield said
+    finally:
+        _REMARKS.pop()
+
+
+def compare(got: Any, wanted: Tensor, where: str, tolerance: float, mistakes: Mapping[str, Tensor]) -> None:
+    """Raise `Wrong` unless `got` is `wanted`: kind first, then type, shape and numbers.
+
+    Args:
+        got: The learner's result.
+        wanted: The right one.
+        where: The case, as the start of a sentence, such as "For x of (1, 3, 5, 7)".
+        tolerance: The largest absolute difference that is allowed.
+        mistakes: The results of typical wrong answers, each under the sentence that says what is wrong with it.
+    """
+    if not isinstance(got, Tensor):
+        raise Wrong(f"{where}, your function gives {_kind(got)}")
+    if got.dtype in (torch.float16, torch.bfloat16):
+        raise Wrong(
+            f"{where}, the result is {got.dtype}: half precision, with three digits. Keep float32 as it came in: leave "
+            "out `half`, `to(torch.float16)` and autocast."
+        )
+    if got.is_complex():
+        raise Wrong(f"{where}, the result is complex. It should be {wanted.dtype}.")
+    if _close(got, wanted, tolerance):
+        if got.dtype == torch.float64 and wanted.dtype == torch.float32 and _REMARKS:
+            _REMARKS[-1]["Your result is float64, though, where the network works in float32."] = None
+        return
+    for sentence, value in mistakes.items():
+        if _close(got, value, tolerance):
+            raise Wrong(sentence)
+    if got.shape != wanted.shape:
+        said = f"{where}, the shape is {tuple(got.shape)}; it should be {tuple(wanted.shape)}."
+        raise Unclear(_with(said, difference_of_shapes(got, wanted, tolerance)))
+    if not torch.isfinite(got).all():
+        raise Unclear(f"{where}, the result has NaN or infinite values: is there a division by 0, a log or a root?")
+    difference = (got.double() - wanted.double()).abs().max().item()
+    numbers = f"numbers differ by up to {difference:.3g}; {tolerance:g} is allowed."
+    if not got.is_floating_point() and wanted.is_floating_point():
+        raise Wrong(
+            f"{where}, the result is {got.dtype}, whole numbers or truth values, where floats are wanted, and {numbers}"
+        )
+    said = f"{where}, the shape is right, but {numbers}"
+    raise Unclear(_with(said, difference_of_numbers(got, wanted, tolerance)))
+
+
+def _with(said: str, more: str | None) -> str:
+    return said if more is None else f"{said} {more}"
+
+
+def _kind(got: Any) -> str:
+    """What a result is that is no tensor."""
+    if got is None:
+        return "NoneType and not a tensor. Is there a `return`?"
+    if isinstance(got, np.ndarray):
+        return "ndarray and not a tensor: a NumPy array. Stay in PyTorch, or turn it back with torch.from_numpy."
+    if isinstance(got, tuple | list):
+        return f"{type(got).__name__} and not a tensor: {len(got)} things where one is wanted."
+    if isinstance(got, float | int):
+        return f"{type(got).__name__} and not a tensor: a Python number, which has no gradient. Leave out `item`."
+    if isinstance(got, nn.Module):
+        return f"{type(got).__name__} and not a tensor: a module, which has yet to be called."
+    return f"{type(got).__name__} and not a tensor."
+
+
+def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    dtype = torch.promote_types(a.dtype, b.dtype)  # rounding the wanted numbers to whole ones would hide a mistake
+    return a.shape == b.shape and torch.allclose(a.to(dtype), b.to(a.device, dtype), atol=tolerance, rtol=0)
+
+
+def compare_gradient(got: Tensor, wanted: Tensor, source: Tensor, where: str, tolerance: float) -> None:
+    """Raise `Wrong` unless the same gradient flows from both results back to `source`."""
+    if not got.requires_grad:
+        raise Wrong(
+            f"{where}, the numbers are right, but no gradient flows back. Leave out `detach` and `no_grad`, `.data`, "
+            "`item`, `numpy` and torch.tensor(...) of a tensor."
+        )
+    ours, theirs = (
+        torch.autograd.grad(out.square().sum(), source, retain_graph=True, materialize_grads=True)[0]
+        for out in (got, wanted)
+    )
+    allowed = max(tolerance, 1e-4 * float(theirs.abs().max()))
+    if not _close(ours, theirs, allowed):
+        missing = "all of it" if not ours.any() else "a part of it"
+        raise Unclear(
+            f"{where}, the numbers are right, but in the gradient of the input {missing} is missing or changed. Is "
+            "something detached, taken through `.data`, or computed under `no_grad`?"
+        )
+
+
+def compare_parameter_gradients(
+    got: Tensor, wanted: Tensor, mine: nn.Module, theirs: nn.Module, where: str, tolerance: float
+) -> None:
+    """Raise `Wrong` unless every weight of the learner's module gets the gradient that the package's gets.
+
+    `mine` and `theirs` may be one module, which both results were computed with.
+    """
+    weights = dict(mine.named_parameters())
+    for name, weight in weights.items():
+        if not weight.requires_grad:
+            raise Wrong(f"{where}, the numbers are right, but `{name}` cannot learn: its `requires_grad` is False.")
+    reference = [(name, weight) for name, weight in theirs.named_parameters() if name in weights]
+    if not reference or not got.requires_grad:
+        return
+    names = [name for name, _ in reference]
+    ours = _gradients(got, [weights[name] for name in names])
+    right = _gradients(wanted, [weight for _, weight in reference])
+    for name, a, b in zip(names, ours, right, strict=True):
+        if not _close(a, b, max(tolerance, 1e-3 * float(b.abs().max()))):
+            missing = "no gradient reaches" if not a.any() else "a wrong gradient reaches"
+            raise Unclear(
+                f"{where}, the numbers are right, but {missing} the weights `{name}`. Is something detached, taken "
+                "through `.data`, or computed under `no_grad`?"
+            )
+
+
+def _gradients(out: Tensor, weights: list[Tensor]) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(out.square().sum(), weights, retain_graph=True, materialize_grads=True)
