@@ -1,4 +1,4 @@
-"""Answers to the exercises for the tests of the checks: the notebooks' own solutions, and changes that make them wrong."""
+"""Answers to the exercises for the tests of the checks: the notebooks' solutions, and changes of them."""
 
 import ast
 import re
@@ -41,11 +41,8 @@ def refused(check, wrong, said):
 
 
 @cache
-def solutions():
-    """The solution of every exercise from the notebooks' sources, by the name of its check.
-
-    Only imports and definitions are run, and the `if` that chooses between a learner's function and the package's.
-    """
+def _exercises():
+    """Of every exercise, by the name of its check: the source of its cell, the answer's name, and all names there."""
     found = {}
     for source in SOURCES:
         cells = [cell for cell in jupytext.read(source, fmt="py:percent").cells if cell.cell_type == "code"]
@@ -54,8 +51,24 @@ def solutions():
             _define(cell.source, names)
             if "exercise" in cell.metadata.get("tags", []):
                 for check, answer in re.findall(r"checks\.(\w+)\((\w+)\)", after.source):
-                    found[check] = names[answer]
+                    found[check] = cell.source, answer, dict(names)
     return found
+
+
+def solutions():
+    """The solution of every exercise from the notebooks' sources, by the name of its check."""
+    return {check: names[answer] for check, (_, answer, names) in _exercises().items()}
+
+
+def edited(check, *edits):
+    """The solution of an exercise with changes of its source: pairs of an old and a new text."""
+    source, answer, names = _exercises()[check]
+    for old, new in edits:
+        assert old in source, f"{old!r} is not in the solution of {check}"
+        source = source.replace(old, new)
+    names = dict(names)
+    exec(compile(source, f"<{check}>", "exec"), names)
+    return names[answer]
 
 
 def _define(code, names):

@@ -220,7 +220,7 @@ def without_gradient(model, part, image):
         (hopeful, "When the network raises"),
         (quiet, "Let it through"),
         (without_gradient, "no_grad"),
-        (hooked(lambda m, i, out: torch.ones_like(out)), "numbers differ"),
+        (hooked(lambda m, i, out: torch.ones_like(out)), "1 everywhere"),
     ],
 )
 def test_wrong_switches_are_refused_with_the_likely_mistake(wrong, said):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from answers import knows_a_missing_answer
+from answers import knows_a_missing_answer, refused
 from PIL import Image
 
 from birefnet_lite.analysis import prepare
@@ -150,8 +150,8 @@ def test_wrong_mixtures_are_refused_with_the_likely_mistake(wrong, said):
     assert said in result.message
 
 
-def test_a_mixture_may_be_a_tensor():
-    assert checks.composite(lambda c, b: torch.from_numpy(composite(c, b))).passed is True
+def test_a_mixture_is_an_array_and_no_tensor():
+    refused(checks.composite, lambda c, b: torch.from_numpy(composite(c, b)), "the result is a tensor")
 
 
 def parts(prediction, mask, threshold):

@@ -83,6 +83,9 @@ def _encoder_mistakes(backbone: nn.Module, image: Tensor) -> dict[str, tuple[Ten
     loose = F.interpolate(image, size, mode="bilinear", align_corners=False)
     return {
         "The encoder runs once. It runs on the image, and again on the image at half size.": finished(list(full)),
+        "The encoder runs twice on the whole image. It runs on the image, and on the image at half size.": (
+            finished(fused(full))
+        ),
         "The maps of the half-size image come first. Put those of the whole image in front.": finished(
             fused(half, True)
         ),
@@ -108,7 +111,7 @@ def _encoder_mistakes(backbone: nn.Module, image: Tensor) -> dict[str, tuple[Ten
     }
 
 
-@check("Right: narrow, look, widen, under the package's names.", makes=SEVERAL)
+@check("Right: narrow, look, widen, under the package's names.", makes=SEVERAL, usual=("sigmoid",))
 def my_block(answer: Callable[..., Any]) -> None:
     """A class `MyBlock(in_channels, out_channels, inter_channels, aspp_channels, batch_norm)`, as in notebook 05."""
     reconstruction_block.__wrapped__(answer)  # type: ignore[attr-defined]
@@ -116,7 +119,7 @@ def my_block(answer: Callable[..., Any]) -> None:
     _has_relu(answer(**dict(zip(names, (5, 4, 3, 2), strict=True)), batch_norm=True))
 
 
-@check("Right: one bank of features, read twice.", makes=SEVERAL)
+@check("Right: one bank of features, read twice.", makes=SEVERAL, usual=("sigmoid",))
 def my_outward(answer: Callable[[int, int], Any]) -> None:
     """A class `MyOutward(in_channels, channels)`: a map to the attention and the gradient logits."""
     for (wide, narrow), size in (((5, 4), (2, 6, 7)), ((3, 8), (1, 5, 4))):
@@ -166,13 +169,13 @@ def _outward_mistakes(part: OutwardReference, x: Tensor) -> dict[str, tuple[Tens
     }
 
 
-@check("Right, in training and in use, with a lateral map and without.")
+@check("Right, in training and in use, with a lateral map and without.", usual=("sigmoid",))
 def my_stage(answer: Callable[..., Any]) -> None:
     """A function `my_stage(stage, x, image, lateral)`, as in notebook 05."""
     run_stage.__wrapped__(answer)  # type: ignore[attr-defined]
 
 
-@check("Right: four stages, three side outputs of each kind, and the image once more.")
+@check("Right: four stages, three side outputs of each kind, and the image once more.", usual=("sigmoid",))
 def my_decoder(answer: Callable[..., Any]) -> None:
     """A function `my_decoder(decoder, image, features)`, as in notebook 05."""
     decode.__wrapped__(answer)  # type: ignore[attr-defined]

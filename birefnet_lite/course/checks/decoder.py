@@ -58,6 +58,11 @@ def _step_mistakes(x: Tensor, lateral: Tensor, conv: nn.Module) -> dict[str, Ten
         "The lateral map is missing: this is only x, enlarged.": up,
         "x is missing: this is only the lateral map after its convolution.": side,
         "The two maps are multiplied. Add them.": up * side,
+        "There is a ReLU behind conv. The lateral map is added as conv gives it.": up + F.relu(side),
+        "There is a ReLU around the enlarged map.": F.relu(up) + side,
+        "The result is halved: add the two, without a mean.": (up + side) / 2,
+        "The lateral map is taken off. Add it.": up - side,
+        "The sum has gone through a sigmoid.": (up + side).sigmoid(),
         "There is a ReLU around the sum. The next block may want negative numbers.": F.relu(up + side),
     }
     if x.shape[1] == lateral.shape[1]:
@@ -69,7 +74,7 @@ def _step_mistakes(x: Tensor, lateral: Tensor, conv: nn.Module) -> dict[str, Ten
     return mistakes
 
 
-@check("Right, in training and in use, with a lateral map and without.")
+@check("Right, in training and in use, with a lateral map and without.", usual=("sigmoid",))
 def run_stage(answer: Callable[[DecoderStage, Tensor, Tensor, Tensor | None], Any]) -> None:
     """`run_stage(stage, x, image, lateral)`: features, side logits and gradient logits of one stage."""
     options = {"image_channels": 3, "image_inter_channels": 4, "inter_channels": 4, "aspp_channels": 3}
@@ -181,7 +186,7 @@ def _stage_mistakes(
     return features, side, gradients
 
 
-@check("Right: four stages, three side outputs of each kind, and the image once more.")
+@check("Right: four stages, three side outputs of each kind, and the image once more.", usual=("sigmoid",))
 def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None:
     """`decode(decoder, image, features)`: side logits, gradient logits and the logits of the whole decoder."""
     options = {"image_inter_channels": 4, "inter_channels": 4, "aspp_channels": 3, "gradient_channels": 4}
@@ -197,6 +202,7 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
         got = _fitting(lambda a=(decoder, image, features): answer(*a), where, _DECODER_SHAPES)
         sides, gradients, logits = _three(got, where, "side_logits, gradient_logits, logits")
         compare(logits, wanted.logits, f"{where}, for the logits", 1e-5, _decoder_mistakes(decoder, image, features))
+        _refuse_swapped(sides, gradients, wanted, where)
         for name, ours, theirs in (
             ("side_logits", sides, wanted.side_logits),
             ("gradient_logits", gradients, wanted.gradient_logits),
@@ -236,6 +242,13 @@ def _decoder_mistakes(decoder: Decoder, image: Tensor, features: tuple[Tensor, .
         ),
         "The stages should see the image itself.": decoder.head(torch.cat([climb(full, blind), seen], dim=1)),
     }
+
+
+def _refuse_swapped(sides: Any, gradients: Any, wanted: Any, where: str) -> None:
+    for ours, theirs in ((sides, wanted.gradient_logits), (gradients, wanted.side_logits)):
+        maps = [x for x in ours if isinstance(x, Tensor)] if isinstance(ours, tuple | list) else []
+        if maps and len(maps) == len(theirs) and all(map(torch.equal, maps, theirs)):
+            raise Wrong(f"{where}, side_logits and gradient_logits are swapped: the side logits come first.")
 
 
 def _compare_sides(ours: Any, theirs: tuple[Tensor, ...], where: str) -> None:

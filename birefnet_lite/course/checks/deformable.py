@@ -135,6 +135,24 @@ def _sampling_mistakes(x: Tensor, rows: Tensor, columns: Tensor) -> dict[str, Te
         "Negative places count from the end, as indices of Python do. Out there everything counts as zero.": _mix(
             x, top % height, left % width, down, right
         ),
+        "The weights of the rows are the wrong way round: the nearer a row, the more it counts.": _mix(
+            x, top, left, 1 - down, right
+        ),
+        "The weights of the columns are the wrong way round: the nearer a column, the more it counts.": _mix(
+            x, top, left, down, 1 - right
+        ),
+        "Rows are mixed half and half. The nearer a row, the more it counts.": _mix(
+            x, top, left, torch.full_like(down, 0.5), right
+        ),
+        "Columns are mixed half and half. The nearer a column, the more it counts.": _mix(
+            x, top, left, down, torch.full_like(right, 0.5)
+        ),
+        "The four cells are averaged. The nearer a cell, the more it counts.": _mix(
+            x, top, left, torch.full_like(down, 0.5), torch.full_like(right, 0.5)
+        ),
+        "The cells of rows and of columns are exchanged when they are rounded down.": _mix(
+            x, columns.floor(), rows.floor(), rows - columns.floor(), columns - rows.floor()
+        ),
         "Rows are mixed, but not columns.": _mix(x, top, left, down, torch.zeros_like(right)),
         "Columns are mixed, but not rows.": _mix(x, top, left, torch.zeros_like(down), right),
         "All channels are those of the first one.": wanted[:, :1].expand_as(wanted),
@@ -207,6 +225,27 @@ def _deformable_mistakes(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor
         ),
         "You keep the last tap only. Add up what all taps give.": run(weight=last),
         "The offsets are taken twice.": run(2 * pairs),
+        "Both rows and columns move by the offset to the right. Down is channel 2 t, right is 2 t + 1.": (
+            run(pairs[:, :, 1:].expand_as(pairs))
+        ),
+        "Both rows and columns move by the offset down. Down is channel 2 t, right is 2 t + 1.": (
+            run(pairs[:, :, :1].expand_as(pairs))
+        ),
+        "The offset down of tap t is channel 2 t, not t.": run(
+            torch.stack([offset[:, : k * k], pairs[:, :, 1]], dim=2)
+        ),
+        "The offset to the right of tap t is channel 2 t + 1, not t.": run(
+            torch.stack([pairs[:, :, 0], offset[:, : k * k]], dim=2)
+        ),
+        "The offset to the right of tap t is channel 2 t + 1, not t + k * k.": run(
+            torch.stack([pairs[:, :, 0], offset[:, k * k :]], dim=2)
+        ),
+        "The kernel is not centred down: rows go from -(k // 2) to k // 2.": run(pairs + _only(0) * (k // 2)),
+        "The kernel is not centred to the right: columns go from -(k // 2) to k // 2.": (
+            run(pairs + _only(1) * (k // 2))
+        ),
+        "The offsets down are subtracted. Add them.": run(pairs * (1 - 2 * _only(0))),
+        "The offsets to the right are subtracted. Add them.": run(pairs * (1 - 2 * _only(1))),
         "The offsets are rounded to whole cells. Read between cells, bilinearly.": run(pairs.round()),
         "The offsets are rounded down to whole cells. Read between cells, bilinearly.": run(pairs.floor()),
         "All taps take the offsets of the first one. Tap t has the channels 2 t and 2 t + 1.": (
@@ -217,17 +256,18 @@ def _deformable_mistakes(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor
             run(mask=mask + 1)
         ),
         "The mask is taken twice.": run(mask=mask.square()),
-        "Only the offsets down are used: the taps do not move to the right.": (
-            run(pairs * torch.tensor([1.0, 0.0]).view(1, 1, 2, 1, 1))
-        ),
-        "Only the offsets to the right are used: the taps do not move down.": (
-            run(pairs * torch.tensor([0.0, 1.0]).view(1, 1, 2, 1, 1))
-        ),
+        "Only the offsets down are used: the taps do not move to the right.": (run(pairs * _only(0))),
+        "Only the offsets to the right are used: the taps do not move down.": (run(pairs * _only(1))),
         "You take the mean of the taps. A convolution adds them up.": wanted / (k * k),
         "Taps that leave the map read its border. They should read zero: do not clamp the places.": (
             _inside(x, offset, mask, weight)
         ),
     }
+
+
+def _only(axis: int) -> Tensor:
+    """1 for the offsets along one axis, 0 for the other, to be multiplied with (B, k * k, 2, H, W)."""
+    return torch.eye(2)[axis].view(1, 1, 2, 1, 1)
 
 
 def _inside(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ def difference_of_numbers(got: Tensor, wanted: Tensor, tolerance: float) -> str 
     for sentence, change in _CHANGES.items():
         if same(got, change(wanted)) and not same(wanted, change(wanted)):
             return sentence
-    if sentence := _in_part(got, wanted, tolerance):
-        return sentence
+    if part := _in_part(got, wanted, tolerance):
+        return part
     for sentence, moved in _moved(wanted):
         if same(got, moved):
             return sentence
@@ -121,8 +121,8 @@ def _moved(wanted: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 def difference_of_shapes(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
     """Return a sentence on two tensors of different shapes, or None where they have nothing in common."""
-    if got.numel() == wanted.numel():
-        return _same_count(got.detach(), wanted.detach(), tolerance)
+    if got.numel() == wanted.numel() and (said := _same_count(got.detach(), wanted.detach(), tolerance)):
+        return said
     if wanted.ndim == got.ndim == 4:
         ours, theirs = tuple(got.shape), tuple(wanted.shape)
         if ours[:2] == theirs[:2]:
@@ -134,19 +134,21 @@ def difference_of_shapes(got: Tensor, wanted: Tensor, tolerance: float) -> str |
             return "The number of channels is wrong: what is concatenated, and what is added?"
         if ours[1:] == theirs[1:]:
             return "The number of images is wrong: does every image of the batch come through?"
+        if ours[0] * ours[1] == theirs[0] * theirs[1] and ours[2:] == theirs[2:]:
+            return "Batch and channels are mixed up: something is stacked on the batch that belongs to the channels."
     if wanted.ndim == 0:
         return "The result should be one number: take the mean or the sum over all axes."
     return None
 
 
 def _same_count(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
-    ours, theirs = [n for n in got.shape if n != 1], [n for n in wanted.shape if n != 1]
-    if ours == theirs and torch.allclose(got.flatten().double(), wanted.flatten().double(), atol=max(tolerance, 1e-6)):
-        few = "is one axis too many" if got.ndim > wanted.ndim else "is an axis missing"
-        return f"The numbers are right, but there {few}." if got.ndim != wanted.ndim else "An axis is in another place."
     if got.ndim == wanted.ndim <= 4:
         for axes in permutations(range(wanted.ndim)):
             moved = wanted.permute(*axes)
             if moved.shape == got.shape and torch.allclose(moved.double(), got.double(), atol=max(tolerance, 1e-6)):
                 return "The numbers are right, but the axes are in another order: bring them back with permute."
+    ours, theirs = [n for n in got.shape if n != 1], [n for n in wanted.shape if n != 1]
+    if ours == theirs and torch.allclose(got.flatten().double(), wanted.flatten().double(), atol=max(tolerance, 1e-6)):
+        few = "is one axis too many" if got.ndim > wanted.ndim else "is an axis missing"
+        return f"The numbers are right, but there {few}." if got.ndim != wanted.ndim else "An axis is in another place."
     return None

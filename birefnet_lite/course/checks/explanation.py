@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.compare import compare, compare_gradient, compare_parameter_gradients
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
 
@@ -35,11 +35,14 @@ def integrated_gradients(answer: Callable[[nn.Module, Tensor, Tensor, int], Any]
         image, baseline = torch.randn(1, 3, height, width), torch.randn(1, 3, height, width)
         where = f"For an image of {height} x {width} and {steps} steps"
         score.zero_grad(set_to_none=True)
+        modes = [part.training for part in score.modules()]
         got = answer(score, image.clone(), baseline.clone(), steps)
         left = any(parameter.grad is not None for parameter in score.parameters())
         wanted = (image - baseline) * _mean_gradient(score, baseline, image, _alphas(steps, 0.5))
         got = got.detach() if isinstance(got, Tensor) else got
         compare(got, wanted, where, 1e-5, _mistakes_of_path(score, image, baseline, steps, wanted))
+        if modes != [part.training for part in score.modules()]:
+            raise Wrong("The numbers are right, but the mode of the network is another one afterwards. Leave it alone.")
         if left:
             raise Wrong(
                 "The numbers are right, but gradients stay behind in the network's weights, and the next step of a "
@@ -57,6 +60,14 @@ def _mean_gradient(score: nn.Module, start: Tensor, end: Tensor, alphas: list[fl
         point = torch.lerp(start, end, alpha).requires_grad_()
         total += torch.autograd.grad(score(point).sum(), point)[0]
     return total / len(alphas)
+
+
+def _trapezoid(score: nn.Module, start: Tensor, end: Tensor, steps: int) -> Tensor:
+    weights = [0.5, *[1.0] * (steps - 1), 0.5]
+    total = torch.zeros_like(start)
+    for weight, alpha in zip(weights, torch.linspace(0, 1, steps + 1).tolist(), strict=True):
+        total += weight * _mean_gradient(score, start, end, [alpha])
+    return total / steps
 
 
 def _mistakes_of_path(
@@ -80,6 +91,24 @@ def _mistakes_of_path(
         "You use steps + 1 points, both ends included. Take the middle of each of the n steps.": (
             at(torch.linspace(0, 1, steps + 1).tolist())
         ),
+        "The points lie at random, or are fewer or more than `steps`: one for each step.": at(_alphas(2 * steps, 0.5)),
+        "There is a point too few: take all steps, 0 to n - 1.": at(middle[:-1]) if steps > 1 else mean,
+        "There is a point too many: take the steps 0 to n - 1.": at([*middle, 1 + 0.5 / steps]),
+        "There is a point too few, and the mean still divides by n.": (
+            at(middle[:-1]) * (steps - 1) / steps if steps > 1 else mean
+        ),
+        "The mean is taken by the trapezoid rule. Take the middle of each step.": way
+        * (_mean_gradient(score, baseline, image, ends) if steps < 2 else _trapezoid(score, baseline, image, steps)),
+        "The gradients are summed and not divided, and the way is missing.": steps * mean,
+        "The gradient is multiplied by the baseline. Multiply it by the way, image - baseline.": baseline * mean,
+        "The gradient at the middle of the path alone is used. Take the mean over all steps.": at([0.5]),
+        "The mean gradient is squared. Multiply it by the way, image - baseline.": mean.square(),
+        "This is the gradient at the image, times the image. Go along the path.": (
+            image * _mean_gradient(score, baseline, image, [1.0])
+        ),
+        "This is the gradient at the image. Take its mean along the path, times the way.": (
+            _mean_gradient(score, baseline, image, [1.0])
+        ),
         "This is the mean gradient. Multiply it by the way, image - baseline.": mean,
         "The mean gradient is multiplied by the image. Multiply it by the way, image - baseline.": image * mean,
         "The sign is wrong: the way goes from the baseline to the image, image - baseline.": -wanted,
@@ -88,6 +117,8 @@ def _mistakes_of_path(
         "The path starts at black (alpha * image). It starts at the baseline: baseline + alpha * (image - baseline).": (
             way * _mean_gradient(score, zero, image, middle)
         ),
+        "The path lacks the baseline: it goes from 0 to image - baseline. A point is baseline + alpha * (image - "
+        "baseline).": way * _mean_gradient(score, zero, way, middle),
         "The path goes to baseline + image. It should end at the image: baseline + alpha * (image - baseline).": (
             way * _mean_gradient(score, baseline, baseline + image, middle)
         ),
@@ -111,9 +142,12 @@ def chain_field(answer: Callable[[Layers], Any]) -> None:
         where = f"For the layers {layers}"
         got = answer(list(layers))
         try:
-            got = tuple(int(number) for number in got)
+            found = tuple(got)
+            got = tuple(int(number) for number in found)
         except (TypeError, ValueError):
             raise Wrong(f"{where}, the result should be two numbers, (size, stride), not {got!r}.") from None
+        if got != found:
+            raise Wrong(f"{where}, the result should be whole numbers, not {found!r}.")
         wanted = _walk_back(layers)
         if got == wanted:
             continue
@@ -159,9 +193,40 @@ def _mistakes_of_field(layers: Layers) -> dict[str, tuple[int, ...]]:
             walk(lambda r, j, k, s, d: r + (k - 1) * d * j, layers[::-1])
         ),
         "the order is (size, stride).": (stride, size),
+        "the strides are added: they multiply.": _added(layers),
+        "the strides are added. They multiply.": (size, 1 + sum(step - 1 for _, step, _ in layers)),
+        "the strides are added, from 0. They multiply, from 1.": (size, sum(step for _, step, _ in layers)),
+        "the strides are added. They multiply. ": (size, 1 + sum(step for _, step, _ in layers)),
+        "the stride is that of the last layer. Multiply all of them.": (size, layers[-1][1] if layers else stride),
+        "the first layer is left out.": _walk_back(layers[1:]),
+        "the last layer is left out.": _walk_back(layers[:-1]),
+        "the dilation multiplies the stride, too. It spreads the cells of one kernel only.": (_dilated(layers)),
+        "the stride is 1 whatever the layers: multiply the strides of all layers.": (size, 1),
+        "a kernel reaches (k - 1) / 2 cells to each side, and there are two sides.": (
+            walk(lambda r, j, k, s, d: r + (k - 1) // 2 * d * j)
+        ),
+        "the reach is counted from 0, and k cells instead of k - 1.": (
+            walk(lambda r, j, k, s, d: r + k * d * j, first=0)
+        ),
         "the sizes of the kernels are multiplied. Each adds its reach.": walk(lambda r, j, k, s, d: r * k),
         "give both numbers, (size, stride).": (size,),
     }
+
+
+def _added(layers: Layers) -> tuple[int, int]:
+    """The wrong rule in which strides are added."""
+    size, stride = 1, 1
+    for kernel, step, dilation in layers:
+        size, stride = size + (kernel - 1) * dilation * stride, stride + step
+    return size, stride
+
+
+def _dilated(layers: Layers) -> tuple[int, int]:
+    """The wrong rule in which the dilation multiplies the stride."""
+    size, stride = 1, 1
+    for kernel, step, dilation in layers:
+        size, stride = size + (kernel - 1) * dilation * stride, stride * step * dilation
+    return size, stride
 
 
 class _Chain(nn.Module):
@@ -190,6 +255,7 @@ def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
         image = torch.randn(batch, 3, height, width, requires_grad=True)
         where = f"For an image of {tuple(image.shape)}"
         before = model(image)
+        modes = {name: part.training for name, part in model.named_modules()}
         got = answer(model, model.part, image)
         x = model.first(image).tanh()
         bias = model.part(torch.zeros_like(x))
@@ -201,12 +267,29 @@ def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
                 model.last(x + model.part(x).mean(dim=(2, 3), keepdim=True).expand_as(x))
             ),
             "The part gives what went in. Replace its output by 0.": model.last(x + x),
-            "This is the output of the part itself. Run the whole model.": torch.zeros_like(x),
+            "This is the output of the part itself, which is 0. Run the whole model. Is the hook on the whole model? "
+            "It belongs on `part`.": torch.zeros_like(before),
+            "The input of the part is 0, and not its output.": model.last(x + bias),
+            "The output of the part is negated. Replace it by 0.": model.last(x - model.part(x)),
+            "The output of the part is 1 everywhere. Replace it by 0.": model.last(x + 1),
+            "The part is applied twice.": model.last(x + 2 * model.part(x)),
+            "The way around the part is cut off, too: only its own output is 0.": model.last(torch.zeros_like(x)),
+            "The weights of the part are 0, but its bias still comes out.": (
+                model.last(x + model.part.bias.view(1, -1, 1, 1))
+            ),
+            "The bias of the part is 0, but its weights still act.": (
+                model.last(x + model.part(x) - model.part.bias.view(1, -1, 1, 1))
+            ),
         }
         compare(got, model.last(x), where, 1e-6, mistakes)
         compare_gradient(got, model.last(x), image, where, 1e-5)
         if any(not torch.equal(value, weights[name]) for name, value in model.state_dict().items()):
             raise Wrong("The number is right, but the weights of the part are gone. Leave them alone, use a hook.")
+        if modes != {name: part.training for name, part in model.named_modules()}:
+            raise Wrong("The number is right, but the mode of the model is another one afterwards. Leave it alone.")
+        if any(not weight.requires_grad for weight in model.parameters()):
+            raise Wrong("The number is right, but weights of the model are frozen afterwards. Leave them alone.")
+        compare_parameter_gradients(got, model.last(x), model, model, where, 1e-4)
         _as_it_was(model, image, before, guest.id, "The number is right, but")
         model.fails = True
         with suppress(RuntimeError):

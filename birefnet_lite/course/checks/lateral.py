@@ -130,6 +130,8 @@ def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> dict[str, Tensor]:
         "and the last is the last: new cell i lies at i * (old - 1) / (new - 1).": _matrix(old, new, align=False),
         "New cell i lies at i * (old - 1) / (new - 1), not at i * old / new: count the steps between cells, not the "
         "cells.": _tents((steps * (old / new)).clamp(max=old - 1), old),
+        "New cell i lies at i * (old - 1) / (new - 1), not at i * old / new: count the steps between cells, not the "
+        "cells. ": _tents(steps * (old / new), old),
         "The last new cell should be the last old one: divide by new - 1, the steps, and not by new.": (
             _tents(steps * ((old - 1) / new), old)
         ),
@@ -207,6 +209,7 @@ def _apart_mistakes(full: Tensor, half: Tensor, weight: Tensor, bias: Tensor) ->
         "The bias is missing.": _conv(full, ahead, None) + resize(small, large),
         "The bias is taken off. Add it.": _conv(full, ahead, None) + resize(small, large) - bias[:, None, None],
         "The map of the full-size photo is missing.": resize(small, large) + bias[:, None, None],
+        "The map of the full-size photo is missing, and the bias.": resize(small, large),
         "The small map is enlarged bicubically. Use bilinear resampling.": (
             mine + up(small, mode="bicubic", align_corners=True)
         ),

@@ -68,13 +68,18 @@ class Recorder(TorchFunctionMode):
             self._note_interpolation(args, kwargs)
         elif func in (F.pad, torch._C._nn.pad):
             mode = kwargs.get("mode", args[2] if len(args) > 2 else "constant")
-            self._notes[f"`F.pad` is called with mode='{mode}'."] = None
+            if mode != "constant":
+                self._notes[f"`F.pad` is called with mode='{mode}'; the network's convolutions pad with zeros."] = None
         elif raw_name in _CUTTING or raw_name == "data":
             self._notes[f"`{raw_name}` is called, and no gradient flows through it."] = None
+        elif "dropout" in raw_name and not _acts(args, kwargs):
+            return
         elif raw_name in _RANDOM:
             self._notes[f"`{raw_name}` draws random numbers."] = None
         elif raw_name in ("half", "bfloat16") or _HALF & {x for x in (*args, *kwargs.values()) if _is_dtype(x)}:
             self._notes["Something is turned into half precision, which keeps three digits."] = None
+        elif name in ("long", "int", "trunc") and not _has_fractions(args):
+            return
         elif name in _HINTS:
             self._notes[_HINTS[name]] = None
         elif name == "quantile":
@@ -94,6 +99,18 @@ class Recorder(TorchFunctionMode):
             self._notes["`F.interpolate` is called with antialias=True."] = None
         if given.get("scale_factor") is not None:
             self._notes["`F.interpolate` is called with a factor; give it the size that the result should have."] = None
+
+
+def _acts(args: tuple, kwargs: dict) -> bool:
+    """Whether a dropout drops anything, from its arguments (input, p, training)."""
+    given = dict(zip(("input", "p", "training"), args, strict=False)) | kwargs
+    return bool(given.get("training", True)) and given.get("p", 0.5) != 0
+
+
+def _has_fractions(args: tuple) -> bool:
+    """Whether the first argument has values that are no whole numbers."""
+    x = args[0] if args else None
+    return isinstance(x, torch.Tensor) and x.is_floating_point() and bool((x != x.floor()).any())
 
 
 def _is_dtype(x: Any) -> bool:

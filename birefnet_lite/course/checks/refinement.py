@@ -53,6 +53,9 @@ def _tile_mistakes(image: Tensor, grid: int, wanted: Tensor) -> dict[str, Tensor
         _UNSHUFFLED: F.pixel_unshuffle(image, grid),
         "Each of your channels is one run of pixels that follow each other in memory. Split rows and columns, and "
         "bring them side by side with permute, before the last reshape.": image.reshape(wanted.shape),
+        "Pixels and tiles have changed places: the channels should hold the tiles, the map the pixels of a tile.": (
+            apart.permute(0, 1, 3, 5, 2, 4).reshape(wanted.shape)
+        ),
         "The tiles are stacked on the batch. Stack them on the channels.": (
             tiles.permute(0, 2, 3, 1, 4, 5).reshape(-1, colours, high, wide)
         ),

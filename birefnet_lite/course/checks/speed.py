@@ -27,7 +27,12 @@ def fold_batch_norm(answer: Callable[[nn.Conv2d, nn.BatchNorm2d], Any]) -> None:
         where = f"For a {kernel}x{kernel} convolution from {inputs} to {outputs} channels" + (
             "" if biased else " without a bias"
         )
-        weight, bias = _pair_of(answer(conv, norm), where)
+        try:
+            weight, bias = _pair_of(answer(conv, norm), where)
+        except (TypeError, AttributeError) as error:
+            if conv.bias is None and "None" in str(error):
+                raise Wrong(f"{where}, conv.bias is None, and you use it: {error}\nTake 0 in its place.") from error
+            raise
         wanted = (part.float() for part in convolutions.fold(conv, norm))
         for got, right, name in zip((weight, bias), wanted, ("weight", "bias"), strict=True):
             mistakes = (_wrong_weights if name == "weight" else _wrong_biases)(conv, norm)
@@ -152,13 +157,14 @@ def convolve_first(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> N
     for batch, narrow, wide, outputs, size, small in cases:
         fine = torch.randn(batch, narrow, *size, requires_grad=True)
         coarse = torch.randn(batch, wide, *small, requires_grad=True)
-        weight, bias = torch.randn(outputs, narrow + wide, 1, 1), torch.randn(outputs)
+        weight = torch.randn(outputs, narrow + wide, 1, 1, requires_grad=True)
+        bias = torch.randn(outputs, requires_grad=True)
         where = f"For {wide} coarse and {narrow} fine channels, {small[0]} x {small[1]} and {size[0]} x {size[1]}"
         wanted = _slow(fine, coarse, weight, bias)
         with _Sizes() as sizes:
             got = answer(coarse, fine, weight, bias)
         compare(got, wanted, where, 1e-5, _wrong_heads(fine, coarse, weight, bias))
-        for source in (fine, coarse):
+        for source in (fine, coarse, weight, bias):
             compare_gradient(got, wanted, source, where, 1e-4)
         if sizes.largest > max(fine.numel(), coarse.numel(), wanted.numel()):
             raise Wrong(
@@ -199,6 +205,13 @@ def _wrong_heads(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor) -> 
         ),
         "Only the fine map is in the result. Add what the coarse one gives.": mapped + shift,
         "Only the coarse map is in the result. Add what the fine one gives.": raised + shift,
+        "Only the coarse map is in the result, without the bias. Add what the fine one gives.": raised,
+        "Only the fine map is in the result, without the bias. Add what the coarse one gives.": mapped,
+        "The coarse map is enlarged bicubically. Use bilinear resampling with align_corners=True.": _slow(
+            fine, coarse, weight, bias, mode="bicubic", align_corners=True
+        ),
+        "The two are multiplied. Add them.": raised * mapped + shift,
+        "The fine map is taken off. Add it.": raised - mapped + shift,
         "The result has gone through a sigmoid. Give what the convolution gives.": right.sigmoid(),
         "The result has gone through a ReLU. Give what the convolution gives.": right.relu(),
     }

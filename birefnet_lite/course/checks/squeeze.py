@@ -122,7 +122,7 @@ def _in_training(mine: nn.Module, theirs: DeformableASPP) -> None:
     compare_in_training(mine, theirs, x, "Where batch norms use the batch and dropout acts last", mistakes=mistakes)
 
 
-@check("Right: narrow, look, widen.", makes=SEVERAL)
+@check("Right: narrow, look, widen.", makes=SEVERAL, usual=("sigmoid",))
 def squeeze_module(answer: Callable[..., Any]) -> None:
     """A class, made with (in_channels, inner, out_channels, aspp); takes (B, in_channels, H, W) to `out_channels`."""
     mine = answer(7, 5, 6, DeformableASPP(5, channels=4))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -111,6 +112,9 @@ def _check_returned(answers: list[Any], losses: list[float]) -> None:
             raise Wrong("The weights are right, but your function gives None. Is there a `return`?")
         if isinstance(got, Tensor) and got.requires_grad:
             raise Wrong("Return a Python number, `.item()`: the tensor keeps everything behind it in memory.")
+        if isinstance(got, Tensor | np.ndarray):
+            kind = "tensor" if isinstance(got, Tensor) else "NumPy array"
+            raise Wrong(f"The weights are right, but the result is a {kind}. Return a Python number: `.item()`.")
         try:
             value = float(got)
         except (TypeError, ValueError):
@@ -136,16 +140,23 @@ def _step(
     labelled: bool = True,
     part: str = "total",
     clip: str = "norm",
+    sign: float = 1.0,
+    steps: int = 1,
+    eval_norms: bool = False,
 ) -> float:
     """The step as it should be; each named argument makes one mistake."""
     model.train(training)
+    if eval_norms:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
     output = model(images)
     if part == "logits":
         output = output._replace(side_logits=())
     loss = criterion(output, masks, labels if labelled else None).total
     if zero:
         optimizer.zero_grad()
-    loss.backward()
+    (sign * loss).backward()
     if clip == "norm":
         nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     elif clip == "value":
@@ -155,7 +166,21 @@ def _step(
             nn.utils.clip_grad_norm_(parameter, clip_norm)
     elif clip == "one":
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
+    elif clip == "twice":
+        nn.utils.clip_grad_norm_(model.parameters(), 2 * clip_norm)
+    elif clip == "inf":
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm, norm_type=float("inf"))
+    elif clip == "one-norm":
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm, norm_type=1)
+    elif clip == "always":
+        norm = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.grad *= clip_norm / norm
+    elif clip == "squared":
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm**2)
+    for _ in range(steps):
+        optimizer.step()
     return loss.item()
 
 
@@ -179,5 +204,15 @@ _MISTAKES = {
         clip="each"
     ),
     "The gradient is clipped to 1, whatever `clip_norm` says.": _variant(clip="one"),
+    "The batch norms are in evaluation mode. `model.train()` switches all parts.": _variant(eval_norms=True),
+    "The weights move the wrong way: call `backward` on the loss itself, without a minus.": _variant(sign=-1.0),
+    "The loss is scaled before `backward`. Leave it as it is.": _variant(sign=0.25),
+    "`optimizer.step()` is called twice.": _variant(steps=2),
+    "The gradient is clipped by its largest value. Clip its ordinary norm (norm_type=2).": _variant(clip="inf"),
+    "The gradient is clipped by the sum of its absolute values. Clip its ordinary norm.": _variant(clip="one-norm"),
+    "The gradient is always scaled to `clip_norm`, also where it is smaller. clip_grad_norm_ only shortens.": _variant(
+        clip="always"
+    ),
+    "The gradient is clipped to the square of `clip_norm`.": _variant(clip="squared"),
     "The side outputs play no part in the loss. Give the criterion the whole output.": _variant(part="logits"),
 }

@@ -18,7 +18,7 @@ __all__ = ["gradient_target", "laplacian", "masked_gradient_target"]
 _ALIGN = "The logits are enlarged bilinearly, but with align_corners=False. BiRefNet aligns corners everywhere."
 
 
-@check("Right: at the border too, and each channel for itself.")
+@check("Right: at the border too, and each channel for itself.", usual=("pad",))
 def laplacian(answer: Callable[[Tensor], Any]) -> None:
     """`laplacian(image)`: (B, C, H, W) to the same, the mean of the 24 neighbours less the centre, halved."""
     for shape in ((1, 1, 7, 7), (2, 3, 9, 12), (1, 4, 5, 31)):
@@ -28,6 +28,7 @@ def laplacian(answer: Callable[[Tensor], Any]) -> None:
         got = _filter(answer, image)
         known = _laplacian_mistakes(image, wanted)
         if isinstance(got, Tensor) and got.shape == wanted.shape and not any(_same(got, x) for x in known.values()):
+            _name_the_centre(got, wanted, image)
             inside = (..., slice(2, -2), slice(2, -2))
             if not _same(got, wanted) and wanted[inside].numel() and _same(got[inside], wanted[inside]):
                 raise Wrong(f"{where}, the inside is right, but not the two pixels along the border: reflect them.")
@@ -37,6 +38,14 @@ def laplacian(answer: Callable[[Tensor], Any]) -> None:
 
 def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a.double(), b.double(), atol=1e-5, rtol=0)
+
+
+def _name_the_centre(got: Tensor, wanted: Tensor, image: Tensor) -> None:
+    """Raise `Wrong` where only the weight of the centre is another one."""
+    got, wanted, image = got.detach(), wanted.detach(), image.detach()
+    factor = float(((got - wanted) * image).sum() / image.square().sum())
+    if abs(factor) > 1e-3 and _same(got, wanted + factor * image):
+        raise Wrong(f"The centre has the weight {factor - 0.5:.3g}. It should be -1/2.")
 
 
 def _filter(answer: Callable[[Tensor], Any], image: Tensor) -> Any:
@@ -96,6 +105,9 @@ def _laplacian_mistakes(image: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         "That is the Laplacian of the four nearest neighbours. Here it has 5 x 5 weights, 24 of them equal.": (
             filtered(cross, "reflect")
         ),
+        "The neighbours are not halved: each has 1/48, and the centre -1/2.": (
+            wanted + (blur + image / 48 * 0 - image / 48)
+        ),
         "The sign is lost: leave out the absolute value here.": wanted.abs(),
         "The result is squared. Leave it as it is.": wanted.square(),
         "The mean of the neighbours is missing: this is the centre alone, with its weight of -1/2.": -image / 2,
@@ -106,7 +118,7 @@ def _laplacian_mistakes(image: Tensor, wanted: Tensor) -> dict[str, Tensor]:
     }
 
 
-@check("Right: edges times logits, with a gradient that reaches the side output.")
+@check("Right: edges times logits, with a gradient that reaches the side output.", usual=("pad",))
 def gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
     """`gradient_target(image, side_logits)`: the original's target, (B, 3, H, W) and (B, 1, h, w) to (B, 1, H, W)."""
     for shape, size in (((2, 3, 32, 48), (4, 6)), ((1, 3, 33, 40), (5, 3)), ((3, 3, 16, 24), (16, 24))):
@@ -202,7 +214,7 @@ _SIZES = (
 )
 
 
-@check("Right: edges from 0 to 1, near the object only, and nothing that moves.")
+@check("Right: edges from 0 to 1, near the object only, and nothing that moves.", usual=("pad", "detach", "quantile"))
 def masked_gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
     """`masked_gradient_target(image, side_logits)`: edges near the object that a stage predicts, in 0 to 1."""
     for shape, size in (
@@ -322,6 +334,8 @@ def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, T
         ),
         _ALIGN: edges * dilated(other > 0),
         "There is a sigmoid too many: this target is in 0 to 1 already.": wanted.sigmoid(),
+        "The edges are multiplied by the logits, and masked. Mask them only.": edges * raw * near,
+        "The edges are multiplied by the probabilities, and masked. Mask them only.": edges * raw.sigmoid() * near,
         "The side output plays no part: keep only the edges near the object that it predicts.": edges,
         "The edges are multiplied by raw logits. That is the original's target; here they are cut out by a mask.": (
             edges * raw

@@ -1,4 +1,4 @@
-"""Exercises of notebook 09: a photo for the network, a cut-out on a new ground, the F-measure."""
+"""Exercises of notebook 09: a photo for the network, a cut-out on a new background, the F-measure."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ def to_network(answer: Callable[[NDArray[np.uint8], int, int], Any]) -> None:
         where = f"For a photo of {size[0]} x {size[1]} and height={height}, width={width}"
         got = answer(pixels.copy(), height, width)
         if isinstance(got, np.ndarray):
-            raise Wrong(f"{where}, the result is a NumPy array. The network wants a tensor: torch.from_numpy.")
+            raise Wrong(f"{where}, the result is ndarray, a NumPy array. The network wants a tensor: torch.from_numpy.")
         if isinstance(got, Tensor) and got.is_floating_point() and got.dtype != torch.float32:
             raise Wrong(f"{where}, the result is {got.dtype}; the network's weights are float32, so must it be.")
         wanted = _normalised(_resized(pixels, height, width))
@@ -41,6 +41,9 @@ def _mistakes_of_input(pixels: NDArray[np.uint8], height: int, width: int, wante
     methods = {
         "The photo is resized by Pillow's default, which is bicubic. Ask for Image.Resampling.BILINEAR.": "BICUBIC",
         "The photo is resized by nearest neighbours. Ask for Image.Resampling.BILINEAR.": "NEAREST",
+        "The photo is resized by Lanczos. Ask for Image.Resampling.BILINEAR.": "LANCZOS",
+        "The photo is resized by Image.Resampling.BOX. Ask for BILINEAR.": "BOX",
+        "The photo is resized by Image.Resampling.HAMMING. Ask for BILINEAR.": "HAMMING",
     }
 
     def by_torch(**options: Any) -> Tensor:
@@ -66,6 +69,17 @@ def _mistakes_of_input(pixels: NDArray[np.uint8], height: int, width: int, wante
         "The values are in 0 to 1. Take off ImageNet's mean and divide by its deviation, for each colour.": values
         / 255,
         "The mean is taken off, but the values are not divided by the standard deviation.": values / 255 - mean,
+        "The bytes are divided by 256. White is 255, and should become 1.": normalise(values / 256),
+        "The bytes are brought to -1 to 1, and then normalised. Bring them to 0 to 1.": normalise(values / 127.5 - 1),
+        "The values are divided by the variance. Divide by the standard deviation.": (values / 255 - mean) / std**2,
+        "The colours are replaced by their mean: the photo is grey.": normalise(
+            values.mean(dim=1, keepdim=True).expand_as(values) / 255
+        ),
+        "Each photo is normalised by its own mean and deviation. Use ImageNet's, MEAN and STD.": (
+            (values - values.mean(dim=(2, 3), keepdim=True)) / values.std(dim=(2, 3), keepdim=True)
+        ),
+        "The photo is turned upside down.": wanted.flip(2),
+        "The photo is mirrored.": wanted.flip(3),
         "The values are multiplied by the standard deviation. Divide by it.": (values / 255 - mean) * std,
         "You use 0.5 as mean and deviation. BiRefNet's backbones were trained with ImageNet's, MEAN and STD.": (
             (values / 255 - 0.5) / 0.5
@@ -82,10 +96,9 @@ def _mistakes_of_input(pixels: NDArray[np.uint8], height: int, width: int, wante
         "Corners are aligned. That is for maps inside the network; photos are resized by Pillow.": normalise(
             by_torch(align_corners=True)
         ),
-        "The resampling is that of F.interpolate with antialiasing. It differs from Pillow's by the rounding to bytes; "
-        "that will do in practice, but here resize the bytes with Pillow, so that the numbers are equal.": (
-            normalise(by_torch(align_corners=False, antialias=True))
-        ),
+        "The resampling is that of F.interpolate with antialiasing, or of floats: was the photo normalised before it "
+        "is resized? It differs from Pillow's by the rounding to bytes; that will do in practice, but here resize the "
+        "bytes with Pillow, so that the numbers are equal.": normalise(by_torch(align_corners=False, antialias=True)),
         **{
             sentence: _normalised(_resized(pixels, height, width, Image.Resampling[method]))
             for sentence, method in methods.items()
@@ -115,22 +128,40 @@ def composite(answer: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]) -> 
         got = answer(cut.copy(), background.copy())
         if isinstance(got, Image.Image):
             raise Wrong(f"{where}, the result is a PIL image. Give its array: np.asarray(...).")
-        got = torch.from_numpy(got.copy()) if isinstance(got, np.ndarray) else got
+        if isinstance(got, Tensor):
+            raise Wrong(f"{where}, the result is a tensor. Give a NumPy array, as the cut-out is one: `.numpy()`.")
+        if got is None:
+            raise Wrong(f"{where}, your function gives NoneType and not an array. Is there a `return`?")
+        if not isinstance(got, np.ndarray):
+            raise Wrong(f"{where}, your function gives {type(got).__name__} and not a tensor or an array.")
+        got = torch.from_numpy(got.copy())
         exact = _mixed(cut[..., :3], cut[..., 3:] / 255, background)
         if isinstance(got, Tensor) and got.dtype != torch.uint8:
             _explain_type(got, exact, where)
         got = got.double() if isinstance(got, Tensor) else got
         wanted, floor = torch.from_numpy(np.rint(exact)), torch.from_numpy(np.floor(exact))
-        for sentence, value in _mistakes_of_mixing(cut, background).items():
-            # A level more or less, since a wrong formula may also lack the rounding.
-            if isinstance(got, Tensor) and _near(got, value) and not _near(got, exact):
-                raise Wrong(sentence)
+        mistakes = _mistakes_of_mixing(cut, background)
+        if not _near(got, exact):
+            for sentence, value in mistakes.items():
+                # A level more or less, since a wrong formula may also lack the rounding.
+                if _near(got, value):
+                    raise Wrong(sentence)
         cut_off = "The fraction is cut off: turning floats into uint8 rounds down. Round first, with np.rint."
-        compare(got, wanted, where, 0, {cut_off: floor})
+        known = {cut_off: floor} | {said: _bytes(value) for said, value in mistakes.items()}
+        compare(got, wanted, where, 0, known)
 
 
 def _near(got: Tensor, values: NDArray) -> bool:
-    return tuple(got.shape) == values.shape and bool(np.abs(got.numpy() - values).max() <= 1)
+    """Whether these are the values as bytes, clipped or wrapped around, give or take one level."""
+    if tuple(got.shape) != values.shape:
+        return False
+    bytes_ = got.numpy()
+    wrapped = np.abs((bytes_ - values + 128) % 256 - 128)
+    return bool(np.abs(bytes_ - values.clip(0, 255)).max() <= 1) or bool(wrapped.max() <= 1)
+
+
+def _bytes(values: NDArray) -> Tensor:
+    return torch.from_numpy(np.rint(values).clip(0, 255).astype(np.float64))
 
 
 def _explain_type(got: Tensor, exact: NDArray[np.float64], where: str) -> None:
@@ -156,16 +187,31 @@ def _mistakes_of_mixing(cut: NDArray[np.uint8], background: NDArray[np.uint8]) -
         ),
         "The products overflow: bytes wrap around at 256. Turn the arrays into floats first.": overflow,
         "The background is not seen: mix it in by 1 - alpha.": colours,
+        "Alpha is divided by 256. Divide by 255: an alpha of 255 hides the background.": (
+            _mixed(colours, a / 256, background)
+        ),
+        "Alpha is divided by 100. Divide by 255.": _mixed(colours, a / 100, background),
+        "Only the background is there: the cut-out is missing.": background.astype(np.float64),
+        "The two are mixed half and half. Mix them by alpha.": _mixed(colours, np.full_like(part, 0.5), background),
+        "Red and blue have changed places.": exact[..., ::-1],
+        "Alpha is squared. Use it as it is.": _mixed(colours, part**2, background),
+        "Alpha has its root taken. Use it as it is.": _mixed(colours, part**0.5, background),
+        "The cut-out is pasted wherever alpha is not 0. A pixel that is half object is half background: mix both.": (
+            np.where(a > 0, colours, background)
+        ),
+        "The cut-out is pasted only where alpha is 255. A pixel that is half object is half background: mix both.": (
+            np.where(a == 255, colours, background)
+        ),
         "Alpha is cut at one half. A pixel that is half object is half background: mix both.": (
             np.where(a > 127, colours, background)
         ),
         "The colours are added as if they were multiplied by alpha already. The colours of an RGBA image are not.": (
-            (colours + (1 - part) * background).clip(0, 255)
+            colours + (1 - part) * background
         ),
-        "The background is added in full. It shows by 1 - alpha only.": (part * colours + background).clip(0, 255),
+        "The background is added in full. It shows by 1 - alpha only.": (part * colours + background),
         "The background is missing: outside the object the result is black.": part * colours,
         "Alpha is used twice on the cut-out.": part * part * colours + (1 - part) * background,
-        "The result still has alpha. A photo with a ground behind it has three colours.": np.dstack([exact, a]),
+        "The result still has alpha. A photo with a background has three colours.": np.dstack([exact, a]),
     }
 
 
@@ -202,8 +248,12 @@ def f_measure(answer: Callable[..., Any]) -> None:
 
 
 def _number(got: Any, where: str) -> Tensor:
+    if got is None:
+        raise Wrong(f"{where}, your function gives NoneType and not a number. Is there a `return`?")
+    if isinstance(got, np.ndarray | tuple | list):
+        raise Wrong(f"{where}, your function gives {type(got).__name__} and not a number: give one value for the mask.")
     if isinstance(got, bool) or not isinstance(got, int | float | np.number | Tensor):
-        raise Wrong(f"{where}, your function gives {type(got).__name__} and not a number. Is there a `return`?")
+        raise Wrong(f"{where}, your function gives {type(got).__name__} and not a number.")
     got = torch.as_tensor(got).float()
     if got.numel() != 1:
         raise Wrong(
@@ -244,6 +294,28 @@ def _mistakes_of_score(prediction: Tensor, mask: Tensor, threshold: float, b: fl
         "This is the intersection over union.": hits / (chosen | mask).sum(),
         "This is the share of right pixels, which counts the background too.": (chosen == mask).double().mean(),
         "This scores the pixels below the threshold.": _score(~chosen, mask, b),
+        "This scores the background: mask and prediction are inverted.": _score(~chosen, ~mask, b),
+        "The threshold is fixed to 0.5. Use the argument.": _score(prediction >= 0.5, mask, b),
+        "beta_squared has its root taken. It is the square already, and used as it is.": _score(chosen, mask, b**0.5),
+        "This is the mean of precision and recall.": (precision + recall) / 2,
+        "This is precision times recall.": product,
+        "This is the geometric mean of precision and recall.": product.sqrt(),
+        "The factor in front is 1 + beta: beta_squared has its root taken there.": (
+            (1 + b**0.5) * product / (b * precision + recall)
+        ),
+        "The factor in front is 2, which is right for beta_squared = 1 only.": 2 * product / (b * precision + recall),
+        "The denominator is precision + recall: beta_squared is missing in it.": (
+            (1 + b) * product / (precision + recall)
+        ),
+        "This is Dice, twice the overlap over both areas: beta_squared is not used.": (
+            2 * hits / (chosen.sum() + mask.sum())
+        ),
+        "Precision is the share of all pixels. It is the share of the chosen ones: divide by chosen.sum().": (
+            (1 + b) * (hits / mask.numel()) * recall / (b * (hits / mask.numel()) + recall)
+        ),
+        "Recall is the share of all pixels. It is the share of the mask: divide by mask.sum().": (
+            (1 + b) * precision * (hits / mask.numel()) / (b * precision + hits / mask.numel())
+        ),
     }
 
 
