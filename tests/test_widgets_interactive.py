@@ -9,6 +9,7 @@ import widgets
 from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.ablate import ablate
 from birefnet_lite.analysis.receptive import receptive_field
+from widgets.picture import limits_for
 
 
 def listen(viewer):
@@ -74,7 +75,7 @@ def test_the_field_of_the_pinned_cell(model, photo):
     viewer.layer = "decoder.stage2.inward_reference"
     viewer.pin = [50.0, 30.0]
     field = receptive_field(model, prepare(model, photo), "decoder.stage2.inward_reference", 3, 6)
-    np.testing.assert_allclose(viewer.source.plane("field", 0).values(), field.effective, atol=1e-4)
+    np.testing.assert_allclose(viewer.source.plane("field", 0).values(), np.sqrt(field.effective), atol=1e-4)
     top, left, bottom, right = field.box
     assert viewer.table["rows"][0]["cells"][1] == f"{right - left} \N{MULTIPLICATION SIGN} {bottom - top}"
     assert viewer.marks[0]["width"] == right - left
@@ -118,6 +119,10 @@ def test_before_the_page_came_it_finds_the_newest_maps(model, photo):
 def test_a_click_explains_around_it(model, photo):
     viewer = widgets.attribution(model, photo, steps=2)
     assert [row["layer"] for row in viewer.table["rows"]] == ["integrated gradients", "layer GradCAM", "occlusion"]
+    assert viewer.layer == "layer GradCAM"
+    assert viewer.stale == ["integrated gradients", "occlusion"]
+    viewer.layer = "integrated gradients"
+    assert viewer.stale == ["occlusion"]
     whole = viewer.source.plane("integrated gradients", 0).values()
     viewer.pin = [20.0, 20.0]
     assert viewer.error == ""
@@ -162,3 +167,91 @@ def test_every_view_can_be_drawn_saved_and_reopened(model, photo, name, tmp_path
     assert again.look == viewer.look
     assert (again.table, again.marks, again.controls) == (viewer.table, viewer.marks, viewer.controls)
     assert not again.live
+
+
+# ---- scales and states that tell the truth ----
+
+
+def test_a_change_is_drawn_over_one_range(model, photo):
+    viewer = widgets.ablation(model, photo)
+    layer = viewer.source.layers["change"]
+    plane = viewer.source.plane("change", 0)
+    assert limits_for(viewer.source, viewer.look, layer, plane) == (-1, 1)
+    viewer.ablated = ["squeeze"]
+    layer, plane = viewer.source.layers["change"], viewer.source.plane("change", 0)
+    assert limits_for(viewer.source, viewer.look, layer, plane) == (-1, 1)
+    again = widgets.show(viewer.state())
+    assert again.source.layers["change"].limits == (-1, 1)
+
+
+def test_maps_that_are_compared_share_a_range(model, photo):
+    mine = small()
+    mine.squeeze.requires_grad_(False)
+    next(mine.squeeze.parameters()).mul_(3)
+    viewer = widgets.compare(mine, model, photo)
+    names = viewer.source.layers[viewer.layer].group
+    found = []
+    for name in names:
+        layer, plane = viewer.source.layers[name], viewer.source.plane(name, viewer.channel)
+        found.append(limits_for(viewer.source, viewer.look, layer, plane))
+    assert found[0] == found[1] != found[2]
+    lows, highs = zip(*((p.lo, p.hi) for p in (viewer.source.plane(n, viewer.channel) for n in names[:2])), strict=True)
+    assert found[0][1] >= max(map(abs, (*lows, *highs))) * (1 - 1e-6) or found[0][0] <= min(lows)
+
+
+def test_ones_own_limits_hold_for_the_layer_in_focus_alone(model, photo):
+    viewer = widgets.feature_pyramid(model, photo)
+    viewer.limits, viewer.range = [-0.5, 0.5], "own"
+    focus, other = viewer.layer, "squeeze"
+    scene = viewer.source
+    assert limits_for(scene, viewer.look, scene.layers[focus], scene.plane(focus, viewer.channel)) == (-0.5, 0.5)
+    plane = scene.plane(other, viewer.channels[other])
+    low, high = limits_for(scene, viewer.look, scene.layers[other], plane)
+    assert low <= plane.lo <= plane.hi <= high
+
+
+def test_values_that_are_no_numbers_are_announced_with_the_first_bad_layer(photo):
+    model = small()
+    model.decoder.stage3.lateral.conv.bias.data[0] = float("nan")
+    viewer = widgets.feature_pyramid(model, photo)
+    assert "Stage 3 · lateral block" in viewer.scene["notice"]
+    assert "notice" not in widgets.feature_pyramid(small(), photo).scene
+
+
+def test_a_view_whose_maps_were_given_up_says_so(model, photo, monkeypatch):
+    monkeypatch.setattr("widgets.view_registry.LIMIT", 1)
+    first = widgets.ablation(model, photo)
+    widgets.ablation(model, photo)
+    assert not first.live
+    assert "Run its cell again" in first.error
+
+
+def test_the_last_gesture_is_explained(model, photo):
+    viewer = widgets.attribution(model, photo, steps=2)
+    viewer.pin = [20.0, 20.0]
+    viewer.region = [50.0, 30.0, 80.0, 60.0]
+    assert viewer.pin == []
+    assert viewer.source.plane("region", 0).values()[:28].max() == 0
+    viewer.pin = [20.0, 20.0]
+    assert viewer.region == []
+    assert viewer.source.plane("region", 0).values()[40:].max() == 0
+
+
+def test_what_is_off_is_named_in_words_and_in_the_picture(model, photo):
+    viewer = widgets.ablation(model, photo)
+    titles = {option["value"]: option["title"] for option in viewer.scene["switches"]["options"]}
+    assert titles["decoder.stage3.lateral"].startswith("Stage 3 · lateral block")
+    before = viewer.picture().shape[0]
+    viewer.ablated = ["squeeze#3"]
+    assert viewer.picture().shape[0] == before + 22
+
+
+def test_kernels_are_told_apart(model, photo):
+    viewer = widgets.sampling_points(model, photo)
+    assert len(set(viewer.scene["columns"])) == len(viewer.scene["columns"])
+    assert {row["tone"] for row in viewer.table["rows"]} == {"two", "four", "one"}
+
+
+def test_tiles_come_first(model, photo):
+    viewer = widgets.reference_tiles(model, photo)
+    assert viewer.layer.endswith("tiles")

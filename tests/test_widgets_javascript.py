@@ -59,7 +59,6 @@ def goldens():
     return {
         "paintings": [_painting(random, *case) for case in _cases()],
         "numbers": [_number(value, quantum) for value in _numbers() for quantum in (0.0, 3.1e-5, 0.01, 40.0)],
-        "grey": _grey(random),
         "cells": [[n, c, planes.cells(n, c).tolist()] for n, c in ((7, 3), (3, 7), (1, 1), (1024, 32))],
         "ranks": [[v, rank(v).tolist()] for v in ([3.0, 1.0, 3.0], [math.nan, -1.0, math.inf, 0.0], [5.0])],
         "limits": [_limits(kind, *v) for kind in ("unit", "signed", "positive") for v in ((-1.0, 3.0), (2.0, 2.0))],
@@ -81,7 +80,7 @@ def _painting(random, name, opacity, limits):
     plane = quantise(values)
     limits = limits or (plane.lo, plane.hi)
     colours = planes.colour_map(name)
-    backdrop = random.integers(0, 256, (11, 9)).astype(np.uint8)
+    backdrop = random.integers(0, 256, (11, 9, 3)).astype(np.uint8)
     return {
         "plane": _plain(plane),
         "values": plane.values().ravel().tolist(),
@@ -112,11 +111,6 @@ def _numbers():
 
 def _number(value, quantum):
     return [value, quantum, format_value(value, quantum), short_value(value, quantum)]
-
-
-def _grey(random):
-    rgba = random.integers(0, 256, (6, 5, 4)).astype(np.uint8)
-    return {"rgba": rgba.ravel().tolist(), "luma": planes.grey(rgba[..., :3]).ravel().tolist()}
 
 
 def _packed(random):

@@ -107,14 +107,17 @@ def test_an_unknown_colour_map_is_named():
 def test_overlay_against_a_loop(opacity):
     random = np.random.default_rng(0)
     plane = quantise(random.normal(size=(2, 3)))
-    backdrop = random.integers(0, 256, (7, 8)).astype(np.uint8)
+    backdrop = random.integers(0, 256, (7, 8, 3)).astype(np.uint8)
     colours = colour_map("magma")
     result = overlay(plane, (plane.lo, plane.hi), colours, backdrop, opacity)
     heat = planes.paint(plane, (plane.lo, plane.hi), colours).astype(int)
     weight = math.floor(opacity * 255 + 0.5)
     for y, x in np.ndindex(7, 8):
         over = heat[y * 2 // 7, x * 3 // 8]
-        assert list(result[y, x]) == [(int(backdrop[y, x]) * (255 - weight) + c * weight + 127) // 255 for c in over]
+        assert list(result[y, x]) == [
+            (int(under) * (255 - weight) + c * weight + 127) // 255
+            for under, c in zip(backdrop[y, x], over, strict=True)
+        ]
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.data())

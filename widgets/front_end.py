@@ -10,8 +10,8 @@ from importlib.resources import files
 __all__ = ["CODE", "STYLE", "join_modules", "read_static"]
 
 MODULES = (
-    "colour_maps", "core", "look", "dom", "store", "map_panel", "controls", "options", "atlas", "save", "table",
-    "pointer_and_keys", "viewer",
+    "colour_maps", "core", "look", "dom", "colour_bar", "words", "store", "map_panel", "controls", "options", "atlas",
+    "save", "table", "pointer_and_keys", "viewer",
 )  # fmt: skip
 
 

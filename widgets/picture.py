@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from widgets.drawing_sheet import ACCENT, INK, LINE, MUTED, TONES, Sheet, font
 from widgets.look import Look
 from widgets.number_format import TIMES, format_value, short_value
-from widgets.planes import Plane, cell, cell_centre, colour_map, grey, limits_of, overlay, paint
+from widgets.planes import Plane, cell, cell_centre, colour_map, limits_of, overlay, paint
 from widgets.scene import PHOTO, Layer, Scene
 
 __all__ = ["colours_for", "draw", "limits_for", "paint_focus", "paint_map"]
@@ -22,10 +22,20 @@ TABLE_ROWS = 24
 
 
 def limits_for(scene: Scene, look: Look, layer: Layer, plane: Plane) -> tuple[float, float]:
-    """The limits a map is drawn with: its own range, its layer's, that of all layers of its kind, or the look's own."""
-    if look.range == "own" and len(look.limits) == 2:
+    """The limits a map is drawn with: its own range, its layer's, that of all layers of its kind, or the look's own.
+
+    The look's own limits hold for the layer in focus and those beside it. Layers may have fixed limits, or share them.
+    """
+    if look.range == "own" and len(look.limits) == 2 and layer.name in scene.group_of(look.layer):
         return look.limits[0], look.limits[1]
+    if layer.limits is not None and look.range in ("map", "own"):
+        return layer.limits
     lo, hi = plane.lo, plane.hi
+    channel = next((number for number, kept in layer.planes.items() if kept is plane), None)
+    for other in (scene.layers[name] for name in layer.shares if name in scene.layers):
+        if channel is not None and channel < other.shape[0]:
+            lo = min(lo, float(other.statistics[0, channel]))
+            hi = max(hi, float(other.statistics[1, channel]))
     if look.range == "layer":
         lo, hi = layer.range
     elif look.range == "all":
@@ -50,7 +60,7 @@ def paint_focus(scene: Scene, look: Look, name: str, channel: int) -> NDArray[np
     """One map over the photo, (H, W, 3), as in the large picture of a view."""
     layer, plane = scene.layers[name], scene.plane(name, channel)
     limits = limits_for(scene, look, layer, plane)
-    return overlay(plane, limits, colours_for(look, layer), grey(scene.photo), look.opacity)
+    return overlay(plane, limits, colours_for(look, layer), scene.photo, look.opacity)
 
 
 def draw(
@@ -62,6 +72,11 @@ def draw(
     sheet.text(MARGIN, MARGIN + 28, scene.question, 13, colour=MUTED, width=width - 2 * MARGIN)
     top = MARGIN + 60
     names = scene.group_of(look.layer)
+    if look.ablated:
+        titles = {option["value"]: option["title"] for option in scene.extra.get("switches", {}).get("options", [])}
+        off = [titles.get(name, name) + (f", channel {c}" if c else "") for name, _, c in map(_split, look.ablated)]
+        sheet.text(MARGIN, top, f"Switched off: {'; '.join(off)}", 12, bold=True, width=width - 2 * MARGIN)
+        top += 22
     bottom = _draw_focus(sheet, scene, look, names, top, marks or [])
     if table and table.get("rows"):
         bottom = _draw_table(sheet, table, bottom + 24)
@@ -75,6 +90,10 @@ def draw(
     return np.asarray(sheet.image.crop((0, 0, width, bottom)))
 
 
+def _split(entry: str) -> tuple[str, str, str]:
+    return entry.partition("#")
+
+
 def _draw_focus(sheet: Sheet, scene: Scene, look: Look, names: list[str], top: float, marks: list[dict]) -> float:
     width = sheet.image.width - 2 * MARGIN
     rows, columns = scene.size
@@ -85,7 +104,10 @@ def _draw_focus(sheet: Sheet, scene: Scene, look: Look, names: list[str], top: f
         x = MARGIN + i * (each + GAP)
         y = top
         if len(names) > 1:
-            sheet.text(x, top, scene.layers[name].title, 12, bold=True, width=each)
+            layer = scene.layers[name]
+            plane = scene.plane(name, min(look.channel, layer.shape[0] - 1))
+            low, high = (short_value(limit) for limit in limits_for(scene, look, layer, plane))
+            sheet.text(x, top, f"{layer.title} · {low} to {high}", 12, bold=True, width=each)
             y += 20
         channel = look.channel if name == look.layer else min(look.channel, scene.layers[name].shape[0] - 1)
         sheet.paste(paint_focus(scene, look, name, channel), x, y, each, height)
@@ -219,6 +241,9 @@ def _draw_marks(
             sheet.pen.rectangle(
                 (*start, *at(mark["x"] + mark["width"], mark["y"] + mark["height"])), outline=colour, width=2
             )
+        elif mark["kind"] == "ellipse":
+            corners = [at(mark["x"] + way * mark["rx"], mark["y"] + way * mark["ry"]) for way in (-1, 1)]
+            sheet.pen.ellipse((*corners[0], *corners[1]), outline=colour, width=2)
         elif mark["kind"] == "line":
             sheet.pen.line((*start, *at(mark["x2"], mark["y2"])), fill=colour, width=2)
         else:

@@ -148,25 +148,19 @@ def paint(plane: Plane, limits: tuple[float, float], colours: NDArray[np.uint8])
     return colour_table(plane, limits, colours)[plane.codes]
 
 
-def grey(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The luma of an RGB photo (H, W, 3) as (H, W): the quiet backdrop under a map."""
-    weights = np.array([299, 587, 114])
-    return ((photo.astype(np.int64) @ weights + 500) // 1000).astype(np.uint8)
-
-
 def overlay(
-    plane: Plane, limits: tuple[float, float], colours: NDArray[np.uint8], backdrop: NDArray[np.uint8], opacity: float
+    plane: Plane, limits: tuple[float, float], colours: NDArray[np.uint8], photo: NDArray[np.uint8], opacity: float
 ) -> NDArray[np.uint8]:
-    """The map over a grey backdrop (H, W) at the backdrop's size, (H, W, 3).
+    """The map over a photo (H, W, 3) at the photo's size; opacity 0 shows the photo as it is.
 
     Each cell of the map stays a sharp block.
     """
-    rows, columns = backdrop.shape
+    rows, columns = photo.shape[:2]
     y = cells(rows, plane.codes.shape[0])
     x = cells(columns, plane.codes.shape[1])
     heat = paint(plane, limits, colours)[y[:, None], x[None, :]].astype(np.int64)  # (H, W, 3)
     weight = int(np.floor(min(max(opacity, 0.0), 1.0) * 255 + 0.5))
-    below = backdrop[..., None].astype(np.int64)
+    below = photo.astype(np.int64)
     return ((below * (255 - weight) + heat * weight + 127) // 255).astype(np.uint8)
 
 

@@ -36,6 +36,10 @@ class Layer:
     shape: tuple[int, int, int]
     statistics: NDArray[np.float32]
     group: list[str] = field(default_factory=list)
+    limits: tuple[float, float] | None = None
+    """The range that colours span instead of each map's own: changes of a mask are drawn over -1 to 1."""
+    shares: list[str] = field(default_factory=list)
+    """Layers whose maps of the same channel are drawn over one range with this one's, so that they compare."""
     planes: dict[int, Plane] = field(default_factory=dict)
 
     @property
@@ -62,6 +66,8 @@ class Layer:
             "width": width,
             "range": list(self.range),
             **({"group": self.group} if self.group else {}),
+            **({"limits": list(self.limits)} if self.limits else {}),
+            **({"shares": self.shares} if self.shares else {}),
         }
 
 
@@ -107,6 +113,8 @@ class Scene:
         keep: int | None = None,
         group: list[str] | None = None,
         channels: Iterable[int] | None = None,
+        limits: tuple[float, float] | None = None,
+        shares: list[str] | None = None,
     ) -> Layer:
         """Put a layer in: maps (C, h, w), of which the `keep` most detailed channels are kept, or those named."""
         maps = np.asarray(maps)
@@ -116,6 +124,7 @@ class Scene:
             raise ValueError(f"A layer is {', '.join(KINDS)}. Got {kind!r}.")
         maps = maps.astype(np.float32, copy=False)
         layer = Layer(name, title or name, note, kind, maps.shape, channel_statistics(maps, mask), group or [])
+        layer.limits, layer.shares = limits, shares or []
         for channel in layer.order("detail")[:keep] if channels is None else channels:
             layer.planes[int(channel)] = quantise(maps[channel])
         self.layers[name] = layer
@@ -137,7 +146,10 @@ class Scene:
         shape = (described["channels"], described["height"], described["width"])
         group = described.get("group", [])
         names = (described[key] for key in ("name", "title", "note", "kind"))
-        self.layers[described["name"]] = Layer(*names, shape, statistics, group)
+        layer = self.layers[described["name"]] = Layer(*names, shape, statistics, group)
+        if described.get("limits"):
+            layer.limits = (described["limits"][0], described["limits"][1])
+        layer.shares = described.get("shares", [])
 
     def plane(self, name: str, channel: int) -> Plane:
         """One map. Channels that were not kept are computed again; `ValueError` where that is not possible."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, from_numpy, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from birefnet_lite.analysis import Activations, capture
 from birefnet_lite.analysis.parts import ATTENTION, title_of
@@ -41,7 +41,10 @@ def run(model: nn.Module, image: Any, size: Size = None, layers: Iterable[str] |
             bar.set_postfix_str(name, refresh=False)
             bar.update()
 
-        return capture(model, image, size, layers, tell)
+        activations = capture(model, image, size, layers, tell)
+    bad = (name for name, x in activations.items() if not bool(x.isfinite().all()))
+    activations.first_bad = next(bad, "")
+    return activations
 
 
 def new_scene(view: str, title: str, question: str, activations: Activations, model: nn.Module) -> Scene:
@@ -53,7 +56,13 @@ def new_scene(view: str, title: str, question: str, activations: Activations, mo
         f"{type(model).__name__} on {device.type}, {str(dtype).removeprefix('torch.')}",
         f"photo {width} {TIMES} {height}, seen by the network as {seen[1]} {TIMES} {seen[0]}",
     ]
-    return Scene(view, title, question, backdrop(activations.photo), (height, width), facts=facts)
+    scene = Scene(view, title, question, backdrop(activations.photo), (height, width), facts=facts)
+    if activations.first_bad:
+        scene.extra["notice"] = (
+            f"The network gives values that are not numbers, first in: {title_of(activations.first_bad)}. They are "
+            "drawn in magenta (NaN), red and blue (infinities), and scores cannot be trusted."
+        )
+    return scene
 
 
 def backdrop(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:

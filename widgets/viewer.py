@@ -5,7 +5,8 @@ Everything it shows is computed elsewhere.
 
 import base64
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
@@ -25,7 +26,7 @@ __all__ = ["Reaction", "Viewer"]
 Reaction = Callable[["Viewer", str], None]
 
 #: What belongs to a view's state beside the look.
-BESIDE = ("marks", "table", "controls", "region")
+BESIDE = ("marks", "table", "controls", "region", "stale")
 
 #: What a view says whose maps the kernel gave up.
 RETIRED = "A newer view took this one's place, so the kernel no longer keeps its maps. Run its cell again."
@@ -63,6 +64,7 @@ class Viewer(anywidget.AnyWidget):
     marks = traitlets.List().tag(sync=True)
     table = traitlets.Dict().tag(sync=True)
     controls = traitlets.Dict().tag(sync=True)
+    stale = traitlets.List(traitlets.Unicode()).tag(sync=True)
     busy = traitlets.Unicode().tag(sync=True)
     error = traitlets.Unicode().tag(sync=True)
 
@@ -93,6 +95,15 @@ class Viewer(anywidget.AnyWidget):
             self.working("Computing …", lambda: self.reaction(self, change["name"]))
         except Exception as error:
             self.report(error)
+
+    @contextmanager
+    def without_reaction(self) -> Iterator[None]:
+        """Set traits without computing what follows from them."""
+        reaction, self.reaction = self.reaction, None
+        try:
+            yield
+        finally:
+            self.reaction = reaction
 
     # ---- what is being looked at ----
 
@@ -257,7 +268,9 @@ class Viewer(anywidget.AnyWidget):
         self._trait_values["blob"] = other.blob
 
     def retire(self) -> None:
-        """Free what the kernel keeps for this view. The page still shows the maps it has."""
+        """Free what the kernel keeps for this view. The page still shows the maps it has, and says what to do."""
+        if self.comm is not None and not self.retired:
+            self.live, self.error = False, RETIRED
         self.source.layers.clear()
         self.source.photo = np.zeros((1, 1, 3), np.uint8)
         self.source.recompute = self.reaction = None

@@ -27,6 +27,7 @@ class Activations(Mapping[str, Tensor]):
         self.photo = prepared.photo
         self.seen = prepared.seen
         self.input = prepared.tensor
+        self.first_bad = ""
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._maps:

@@ -84,7 +84,7 @@ def compare_layers(
     """
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
     theirs = outputs_of(reference, _copies(inputs))
-    ours = {_renamed(name, names or {}): x for name, x in outputs_of(mine, _copies(inputs)).items()}
+    ours = {_rename(name, names or {}): x for name, x in outputs_of(mine, _copies(inputs)).items()}
     rows = [_row(name, ours.get(name), x, tolerance) for name, x in theirs.items()]
     return rows + [_row(name, x, None, tolerance) for name, x in ours.items() if name not in theirs]
 
@@ -93,7 +93,7 @@ def _copies(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(x.clone() if isinstance(x, Tensor) else x for x in inputs)
 
 
-def _renamed(name: str, names: Mapping[str, str]) -> str:
+def _rename(name: str, names: Mapping[str, str]) -> str:
     for mine, reference in names.items():
         if name == mine or name.startswith((f"{mine}.", f"{mine} (", f"{mine}[")):
             return reference + name[len(mine) :]

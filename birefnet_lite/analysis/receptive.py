@@ -30,6 +30,16 @@ class Field:
     """`exact`; `bound`: offsets of deformable kernels, or units that are off, may widen it; or `whole image`."""
 
     @property
+    def centre(self) -> tuple[float, float]:
+        """The centre of mass of the gradient, row and column in pixels; the middle of the image without a gradient."""
+        weight = self.effective.astype(np.float64)
+        total = weight.sum()
+        if total == 0:
+            return weight.shape[0] / 2, weight.shape[1] / 2
+        y, x = np.indices(weight.shape)
+        return float((weight * y).sum() / total), float((weight * x).sum() / total)
+
+    @property
     def spread(self) -> float:
         """The radius that holds 90 % of the gradient around its centre of mass, in pixels."""
         weight = self.effective.astype(np.float64)
@@ -37,7 +47,8 @@ class Field:
         if total == 0:
             return 0.0
         y, x = np.indices(weight.shape)
-        distance = np.hypot(y - (weight * y).sum() / total, x - (weight * x).sum() / total).ravel()
+        row, column = self.centre
+        distance = np.hypot(y - row, x - column).ravel()
         order = np.argsort(distance)
         inside = np.searchsorted(np.cumsum(weight.ravel()[order]), 0.9 * total)
         return float(distance[order[min(inside, len(order) - 1)]])

@@ -169,9 +169,9 @@ def test_everything_can_be_reached_by_keyboard(viewer, opened):
             .map((e) => e.outerHTML)""",
     )
     assert unnamed == []
-    page.locator("summary").click()
-    assert "channel before, channel after" in page.locator(".bv-keys dl").inner_text()
-    assert "object" not in page.locator(".bv-keys dl").inner_text()
+    page.get_by_text("Keys", exact=True).click()
+    assert "channel before, channel after" in page.locator(".bv-keys[open] dl").inner_text()
+    assert "object" not in page.locator(".bv-keys[open] dl").inner_text()
     atlas = page.locator('[role="listbox"]')
     atlas.focus()
     atlas.press("End")
@@ -353,7 +353,7 @@ def test_without_a_kernel_a_pin_that_needs_one_rests(opened):
     viewer = Viewer(scene)
     viewer.pin = [30.0, 20.0]
     page = opened(viewer)
-    assert "without a kernel" in page.locator(".bv-foot").inner_text()
+    assert "Without a kernel" in page.locator(".bv-notice").inner_text()
     hover(page, 0.9, 0.9)
     page.mouse.down()
     page.mouse.up()
@@ -398,3 +398,166 @@ def test_groups_stand_side_by_side(opened):
     assert page.locator(".bv-stage").count() == 2
     hover(page, 0.5, 0.5)
     page.wait_for_function("() => document.querySelectorAll('output[data-probe] strong').length === 2")
+
+
+# ---- scales that tell the truth, states that do not lie ----
+
+
+def resize(page, width, height=900):
+    page.set_viewport_size({"width": width, "height": height})
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+@pytest.mark.parametrize("width", [390, 1024, 1280])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_scale_bar_is_as_long_as_it_says(opened, width, count):
+    scene = scene_of(200, 300)
+    group = [f"layer {i}" for i in range(count)]
+    for name in group:
+        scene.add(name, random_maps(1, 20, 30), group=group if count > 1 else None)
+    page = opened(Viewer(scene))
+    resize(page, width)
+    for zoom in (1, 1.5):
+        if zoom > 1:
+            page.get_by_role("button", name="+", exact=True).click()
+            page.wait_for_function("() => document.querySelector('.bv').style.getPropertyValue('--zoom') === '1.5'")
+        page.wait_for_function("() => document.querySelector('.bv-scale i').getAnimations().length === 0")
+        said = int(re.match(r"\d+", page.locator(".bv-scale span").inner_text()).group())
+        bar = page.locator(".bv-scale i").bounding_box()["width"]
+        frame = page.locator(".bv-stage").first.bounding_box()["width"]
+        assert bar == pytest.approx(said / 300 * frame * zoom, abs=1)
+
+
+def test_the_marker_stays_thin_at_zoom_64(viewer, opened):
+    page = opened(viewer)
+    hover(page, 0.5, 0.5)
+    page.mouse.down()
+    page.mouse.up()
+    for _ in range(12):
+        page.get_by_role("button", name="+", exact=True).click()
+    page.wait_for_function("() => document.querySelector('.bv').style.getPropertyValue('--zoom') === '64'")
+    marker = page.locator(".bv-stage .bv-marker")
+    assert marker.evaluate("(e) => parseFloat(getComputedStyle(e).outlineWidth)") <= 3
+    assert marker.evaluate("(e) => e.closest('.bv-sheet')") is None
+    frame, cell = page.locator(".bv-stage").bounding_box(), marker.bounding_box()
+    assert cell["width"] == pytest.approx(frame["width"] * 64 / 30, rel=0.02)
+
+
+def test_opacity_zero_shows_the_photo_as_it_is(viewer, opened):
+    viewer.opacity = 0.0
+    page = opened(viewer)
+    shown = pixels(page, 'canvas[data-panel="focus"]').astype(int)
+    assert np.abs(shown - viewer.source.photo.astype(int)).max() <= 4
+
+
+def test_saying_that_it_computes_moves_nothing(watched, tmp_path):
+    viewer = Viewer(scene_of(a=random_maps(1, 20, 30)))
+    path = tmp_path / "view.html"
+    viewer.to_html(path)
+    path.write_text(path.read_text().replace("const model =", "const model = window.model ="))
+    page = watched.page
+    page.goto(path.as_uri())
+    page.wait_for_selector('canvas[data-panel="focus"][data-state="drawn"]')
+    before = page.locator(".bv-stage").bounding_box()
+    page.evaluate("() => window.model.set('busy', 'Computing …')")
+    page.wait_for_selector(".bv-busy:visible")
+    assert page.locator(".bv-stage").bounding_box() == before
+    page.wait_for_selector('.bv[data-waiting="true"]')
+
+
+def test_a_gesture_dims_what_it_makes_stale(watched, tmp_path):
+    scene = scene_of(a=random_maps(1, 20, 30))
+    scene.extra = {"reacts": True}
+    path = tmp_path / "view.html"
+    Viewer(scene).to_html(path)
+    text = path.read_text().replace("live: false", "live: true")
+    path.write_text(text.replace("const model =", "const model = window.model ="))
+    page = watched.page
+    page.goto(path.as_uri())
+    page.wait_for_selector('canvas[data-panel="focus"][data-state="drawn"]')
+    hover(page, 0.3, 0.3)
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector('.bv[data-waiting="true"]')
+    page.evaluate("() => { window.model.set('busy', 'x'); window.model.set('busy', ''); }")
+    page.wait_for_selector('.bv[data-waiting="false"]')
+    page.evaluate("() => window.model.set('live', false)")
+    page.wait_for_selector('.bv-notice:has-text("Without a kernel")')
+    assert page.locator(".bv").get_attribute("data-live") == "false"
+
+
+def test_refused_inputs_show_what_holds(viewer, opened):
+    page = opened(viewer)
+    number = page.locator("[aria-label='Channel number']")
+    number.fill("999")
+    number.press("Tab")
+    assert number.input_value() == "4"
+    page.locator("select[aria-label=range]").select_option("own")
+    page.locator("[aria-label='Lower limit']").fill("-1")
+    page.locator("[aria-label='Upper limit']").fill("2")
+    page.locator("[aria-label='Lower limit']").fill("5")
+    page.locator("[aria-label='Lower limit']").press("Tab")
+    page.wait_for_selector("[role=alert]:has-text('lower limit')")
+    assert page.locator("[aria-label='Lower limit']").input_value() == "-1"
+
+
+def test_escape_closes_the_list_of_keys(viewer, opened):
+    page = opened(viewer)
+    page.get_by_text("Keys", exact=True).click()
+    page.wait_for_selector(".bv-keys[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_function("() => !document.querySelector('.bv-keys[open]')")
+
+
+@pytest.mark.parametrize("width", [390, 1024, 1280])
+def test_no_column_is_cut_and_the_large_picture_stays_in_sight(opened, width):
+    names = {f"layer {i}": random_maps(2, 8, 12) for i in range(40)}
+    scene = scene_of(**names)
+    listed = list(names)
+    scene.columns = [f"Column\n{i}" for i in range(10 if width > 500 else 4)]
+    step = len(scene.columns)
+    scene.rows = [(f"Row {i}", listed[i : i + step]) for i in range(0, 40, step)]
+    rows = [
+        {"cells": [f"a rather long name of a part {i}", "12 × 34 × 56", "12 × 34 × 56", "0.123", "DIFF"]}
+        for i in range(9)
+    ]
+    table = {
+        "caption": "A caption",
+        "columns": ["Part", "mine", "reference", "largest difference", "verdict"],
+        "rows": rows,
+    }
+    page = opened(Viewer(scene, table=table))
+    resize(page, width, 800)
+    cut = page.eval_on_selector_all(
+        ".bv-table, .bv-grid", "(all) => all.map((e) => e.scrollWidth - e.clientWidth).filter((more) => more > 1)"
+    )
+    assert cut == []
+    page.locator("button.bv-panel").last.scroll_into_view_if_needed()
+    page.locator("button.bv-panel").last.click()
+    page.wait_for_selector(f'canvas[data-panel="focus"][data-layer="{listed[-1]}"][data-state="drawn"]')
+    box = page.locator(".bv-stage").bounding_box()
+    seen = min(box["y"] + box["height"], 800) - max(box["y"], 0)
+    assert seen >= 0.8 * box["height"]
+    # On paper all rows are there.
+    page.emulate_media(media="print")
+    hidden = page.eval_on_selector_all(".bv-table", "(all) => all.map((e) => e.scrollHeight - e.clientHeight)")
+    assert max(hidden) <= 1
+
+
+def test_rows_without_maps_do_not_look_as_if_they_had_some(opened):
+    rows = [{"cells": ["with", "1"], "layer": "a"}, {"cells": ["without", "2"]}]
+    page = opened(Viewer(scene_of(a=random_maps(1, 4, 6)), table={"columns": ["Part", "value"], "rows": rows}))
+    kinds = page.eval_on_selector_all("tbody tr", "(all) => all.map((e) => getComputedStyle(e).cursor)")
+    assert kinds == ["pointer", "auto"]
+
+
+def test_text_is_twelve_pixels_or_more(viewer, opened):
+    page = opened(viewer)
+    small = page.eval_on_selector_all(
+        ".bv *",
+        """(all) => all
+            .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
+            .filter((e) => parseFloat(getComputedStyle(e).fontSize) < 12)
+            .map((e) => e.className)""",
+    )
+    assert small == []

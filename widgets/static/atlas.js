@@ -89,7 +89,7 @@ export class Atlas {
       item.canvas.dataset.state = "waiting";
       return;
     }
-    const limits = limitsFor(scene, look, plane);
+    const limits = limitsFor(scene, look, plane, store.statistics);
     const colours = coloursFor(scene, look, layer.name);
     const state = `${limits} ${colours}`;
     if (item.drawn === state && item.plane === plane) return;

@@ -1,5 +1,6 @@
 // What is chosen beside the picture: channel, order, colours, range, opacity.
-import { countMarks, formatValue, MARKS } from "./core.js";
+import { drawBar } from "./colour_bar.js";
+import { countMarks, formatValue, LEVELS, MARKS } from "./core.js";
 import { coloursFor, layerOf } from "./look.js";
 import { h } from "./dom.js";
 
@@ -24,14 +25,17 @@ export class Controls {
     });
     this.number = h("input", {
       type: "number", min: 0, step: 1, class: "bv-number", "aria-label": "Channel number",
-      on: { input: () => this.number.value !== "" && act({ type: "channel", channel: Number(this.number.value) }) },
+      on: {
+        input: () => this.number.value !== "" && act({ type: "channel", channel: Number(this.number.value) }),
+        change: () => (this.number.value = store.look.channel),
+      },
     });
     this.place = h("span", { class: "bv-muted" });
     this.channelRow = h("div", { class: "bv-channel-row" }, field("Channel", this.number), this.slider, this.place);
 
     this.colormap = select("colormap", [["auto", "automatic"], ...store.scene.colormaps.map((name) => [name, name])]);
     this.range = select("range", Object.entries(RANGE_NAMES));
-    const limit = (label) => h("input", { type: "number", step: "any", class: "bv-number", "aria-label": label, on: { input: () => this.setLimits() } });
+    const limit = (label) => h("input", { type: "number", step: "any", class: "bv-number", "aria-label": label, on: { input: () => this.setLimits(), change: () => this.refuseLimits() } });
     this.low = limit("Lower limit");
     this.high = limit("Upper limit");
     this.limits = h("span", { class: "bv-limits" }, this.low, "to", this.high);
@@ -58,6 +62,14 @@ export class Controls {
   setLimits() {
     const [low, high] = [Number(this.low.value), Number(this.high.value)];
     if (this.low.value !== "" && this.high.value !== "") this.store.act({ type: "limits", limits: [low, high] });
+  }
+
+  // Limits that enclose nothing do not hold: the inputs show again what does.
+  refuseLimits() {
+    const { limits } = this.store.look;
+    if (Number(this.low.value) < Number(this.high.value) || limits?.length !== 2) return;
+    [this.low.value, this.high.value] = limits.map((value) => Number(value.toPrecision(4)));
+    this.store.fail(new Error("The lower limit must be below the upper one: the limits stay as they were."));
   }
 
   // `panel` is the picture in focus, already drawn.
@@ -93,16 +105,13 @@ export class Controls {
     if (this.drawn === state && this.plane === plane) return;
     this.drawn = state;
     this.plane = plane;
-    const context = this.bar.getContext("2d");
-    const image = context.createImageData(256, 1);
-    const table = store.colours.get(colours);
-    for (let i = 0; i < 256; i++) image.data.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i);
-    context.putImageData(image, 0, 0);
+    drawBar(this.bar, store.colours.get(colours));
     const [low, high] = limits;
-    const texts = high > low ? [low, (low + high) / 2, high] : ["", low, ""];
+    const counts = countMarks(plane, limits);
+    const none = plane.odd && plane.codes.every((code) => code > LEVELS);
+    const texts = none ? ["", "", ""] : high > low ? [low, (low + high) / 2, high] : ["", low, ""];
     texts.forEach((value, i) => (this.ticks.children[i].textContent = value === "" ? "" : formatValue(value, (high - low) / 500)));
     this.bar.setAttribute("aria-label", `Colour bar from ${this.ticks.children[0].textContent} to ${this.ticks.children[2].textContent}`);
-    const counts = countMarks(plane, limits);
     this.legend.replaceChildren(
       ...Object.entries(counts).map(([name, count]) =>
         h("span", { class: "bv-key" }, h("i", { style: { background: `rgb(${MARKS[name].join(" ")})` } }), `${name}: ${count} ${count === 1 ? "cell" : "cells"}`),

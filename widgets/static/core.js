@@ -78,8 +78,8 @@ export function paint(plane, table, out) {
   return out;
 }
 
-// The map over a grey backdrop of width × height; every cell of the map stays a sharp block.
-export function overlay(plane, table, backdrop, width, height, opacity, out) {
+// The map over a photo of width × height, packed pixels; every cell of the map stays a sharp block.
+export function overlay(plane, table, photo, width, height, opacity, out) {
   const weight = Math.floor(clamp(opacity, 0, 1) * 255 + 0.5);
   const rest = 255 - weight;
   const columns = cells(width, plane.width);
@@ -90,12 +90,23 @@ export function overlay(plane, table, backdrop, width, height, opacity, out) {
     for (let x = 0; x < width; x++) {
       const heat = table[codes[row + columns[x]]];
       // (v · 32897) >>> 23 is v / 255 rounded down for every v below 65536, without a division.
-      const under = backdrop[start + x] * rest + 127;
-      const r = (((heat & 255) * weight + under) * 32897) >>> 23;
-      const g = ((((heat >>> 8) & 255) * weight + under) * 32897) >>> 23;
-      const b = ((((heat >>> 16) & 255) * weight + under) * 32897) >>> 23;
+      const under = photo[start + x];
+      const r = (((heat & 255) * weight + (under & 255) * rest + 127) * 32897) >>> 23;
+      const g = ((((heat >>> 8) & 255) * weight + ((under >>> 8) & 255) * rest + 127) * 32897) >>> 23;
+      const b = ((((heat >>> 16) & 255) * weight + ((under >>> 16) & 255) * rest + 127) * 32897) >>> 23;
       out[start + x] = ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
     }
+  }
+  return out;
+}
+
+// A smaller copy of packed pixels: the nearest one for each pixel of the copy.
+export function shrink(photo, width, height) {
+  const out = new Uint32Array(width * height);
+  const columns = cells(width, photo.width);
+  for (let y = 0; y < height; y++) {
+    const row = Math.floor((y * photo.height) / height) * photo.width;
+    for (let x = 0; x < width; x++) out[y * width + x] = photo.pixels[row + columns[x]];
   }
   return out;
 }
@@ -106,15 +117,6 @@ export function thumbnail(plane, table, width, height, out) {
   for (let y = 0; y < height; y++) {
     const row = Math.floor((y * plane.height) / height) * plane.width;
     for (let x = 0; x < width; x++) out[y * width + x] = table[plane.codes[row + columns[x]]];
-  }
-  return out;
-}
-
-// Luma of RGBA bytes.
-export function grey(rgba) {
-  const out = new Uint8Array(rgba.length / 4);
-  for (let i = 0; i < out.length; i++) {
-    out[i] = Math.floor((299 * rgba[4 * i] + 587 * rgba[4 * i + 1] + 114 * rgba[4 * i + 2] + 500) / 1000);
   }
   return out;
 }

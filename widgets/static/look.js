@@ -13,11 +13,21 @@ export function channelOrder(layer, statistics, sort) {
   return rank(statistics.subarray(row * layer.channels, (row + 1) * layer.channels));
 }
 
-// The range [lo, hi] and the limits that a plane is drawn with.
-export function limitsFor(scene, look, plane) {
+// The limits that a plane is drawn with. One's own hold for the layer in focus and those beside it. `statistics` (layer to
+// rows of numbers) gives the ranges of layers that share one.
+export function limitsFor(scene, look, plane, statistics) {
   const layer = layerOf(scene, plane.layer);
-  if (look.range === "own" && look.limits?.length === 2) return [look.limits[0], look.limits[1]];
+  const beside = layerOf(scene, look.layer)?.group ?? [look.layer];
+  if (look.range === "own" && look.limits?.length === 2 && beside.includes(plane.layer)) return [look.limits[0], look.limits[1]];
+  if (layer.limits && ["map", "own"].includes(look.range)) return [...layer.limits];
   let [lo, hi] = [plane.lo, plane.hi];
+  for (const other of layer.shares ?? []) {
+    const rows = statistics?.get(other);
+    const { channels } = layerOf(scene, other);
+    if (!rows || plane.channel >= channels) continue;
+    lo = Math.min(lo, rows[plane.channel]);
+    hi = Math.max(hi, rows[channels + plane.channel]);
+  }
   if (look.range === "layer") [lo, hi] = layer.range;
   if (look.range === "all") {
     const all = scene.layers.filter((other) => other.kind === layer.kind).map((other) => other.range);

@@ -1,11 +1,10 @@
 // One map on the page: a canvas, the marks over it, and the cell under the cursor.
-import { cell, codeValue, colourTable, formatValue, overlay, paint, quantumOf, shortValue, thumbnail } from "./core.js";
+import { cell, codeValue, colourTable, formatValue, overlay, paint, quantumOf, shortValue, shrink } from "./core.js";
 import { coloursFor, layerOf, limitsFor } from "./look.js";
 import { h, svg } from "./dom.js";
 
 export const PHOTO = "photo";
 const PANEL_TABLE = new Uint32Array(65536);
-const GREYS = Uint8Array.from({ length: 256 }, (_, grey) => grey);
 
 export class MapPanel {
   // `place` names the panel; with `backdrop` the map lies over the photo, at the photo's size or the one it is shown at.
@@ -14,8 +13,9 @@ export class MapPanel {
     this.canvas = h("canvas", { class: "bv-canvas", dataset: { panel: place, layer, draws: "0" } });
     this.marker = h("span", { class: "bv-marker", hidden: true });
     this.overlay = svg("svg", { class: "bv-marks", preserveAspectRatio: "none", "aria-hidden": "true" });
-    this.sheet = h("div", { class: "bv-sheet" }, this.canvas, this.overlay, this.marker);
-    this.frame = h("div", { class: "bv-frame" }, this.sheet);
+    this.sheet = h("div", { class: "bv-sheet" }, this.canvas, this.overlay);
+    // The marker is outside the sheet that the zoom scales: its lines keep their width.
+    this.frame = h("div", { class: "bv-frame" }, this.sheet, this.marker);
     const { width, height } = store.scene.image;
     this.frame.style.setProperty("--ratio", width / height);
     this.overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -36,14 +36,14 @@ export class MapPanel {
     return [shown, Math.max(1, Math.round((photo.height * shown) / photo.width))];
   }
 
-  // The photo in grey at that size.
-  greyOf(photo, width, height) {
-    if (width === photo.width) return photo.grey;
-    if (this.grey?.length !== width * height || this.greyPhoto !== photo) {
-      this.grey = thumbnail({ ...photo, codes: photo.grey }, GREYS, width, height, new Uint8Array(width * height));
-      this.greyPhoto = photo;
+  // The photo at that size.
+  photoAt(photo, width, height) {
+    if (width === photo.width) return photo.pixels;
+    if (this.small?.length !== width * height || this.smallPhoto !== photo) {
+      this.small = shrink(photo, width, height);
+      this.smallPhoto = photo;
     }
-    return this.grey;
+    return this.small;
   }
 
   // Runs a task while the map is drawn at the photo's own size.
@@ -75,7 +75,7 @@ export class MapPanel {
       return undefined;
     }
     const { scene, look } = store;
-    const limits = limitsFor(scene, look, plane);
+    const limits = limitsFor(scene, look, plane, store.statistics);
     const colours = coloursFor(scene, look, this.layer);
     const opacity = this.backdrop ? look.opacity : 1;
     const [width, height] = this.backdrop ? this.pixelsOver(store.photo) : [plane.width, plane.height];
@@ -83,7 +83,7 @@ export class MapPanel {
     if (this.drawn === state && this.plane === plane) return plane;
     this.prepare(width, height);
     colourTable(plane, limits, store.colours.get(colours), PANEL_TABLE);
-    if (this.backdrop) overlay(plane, PANEL_TABLE, this.greyOf(store.photo, width, height), width, height, opacity, this.pixels);
+    if (this.backdrop) overlay(plane, PANEL_TABLE, this.photoAt(store.photo, width, height), width, height, opacity, this.pixels);
     else paint(plane, PANEL_TABLE, this.pixels);
     this.context.putImageData(this.image, 0, 0);
     this.plane = plane;
@@ -134,10 +134,11 @@ export class MapPanel {
     const { image } = this.store.scene;
     const [width, height] = this.layer === PHOTO ? [image.width, image.height] : [this.info.width, this.info.height];
     const { style } = this.marker;
-    style.left = `${((cell(at[0], image.width, width) + 0.5) / width) * 100}%`;
-    style.top = `${((cell(at[1], image.height, height) + 0.5) / height) * 100}%`;
-    style.setProperty("--cell-width", `${100 / width}%`);
-    style.setProperty("--cell-height", `${100 / height}%`);
+    const [scale, left, top] = this.store.look.zoom;
+    style.left = `${((cell(at[0], image.width, width) + 0.5) / width - left) * scale * 100}%`;
+    style.top = `${((cell(at[1], image.height, height) + 0.5) / height - top) * scale * 100}%`;
+    style.setProperty("--cell-width", `${(100 * scale) / width}%`);
+    style.setProperty("--cell-height", `${(100 * scale) / height}%`);
   }
 
   // Points, boxes and lines in the photo's pixels, each with a tone that the style sheet colours.
@@ -147,6 +148,7 @@ export class MapPanel {
       ...this.marks.map((mark) => {
         const look = { class: `bv-mark bv-tone-${mark.tone ?? "one"} bv-${mark.kind}`, opacity: mark.weight ?? 1 };
         if (mark.kind === "box") return svg("rect", { ...look, x: mark.x, y: mark.y, width: mark.width, height: mark.height });
+        if (mark.kind === "ellipse") return svg("ellipse", { ...look, cx: mark.x, cy: mark.y, rx: mark.rx, ry: mark.ry });
         if (mark.kind === "line") return svg("line", { ...look, x1: mark.x, y1: mark.y, x2: mark.x2, y2: mark.y2 });
         // A line of no length with round ends stays a dot at any zoom.
         return svg("line", { ...look, x1: mark.x, y1: mark.y, x2: mark.x, y2: mark.y });

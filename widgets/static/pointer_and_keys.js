@@ -2,7 +2,7 @@
 
 export const KEYS = [
   ["← ↑ → ↓", "move the cursor by one cell (with Shift: ten)"],
-  ["Enter", "pin the cursor; Esc takes the pin away"],
+  ["Enter", "pin the cursor; Esc takes the pin away", true],
   ["[  ]", "channel before, channel after"],
   ["PageUp PageDown", "layer before, layer after"],
   ["+  −  0", "zoom in, out, whole picture; drag to move"],

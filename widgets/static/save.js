@@ -4,7 +4,7 @@ import { download, h, toBase64 } from "./dom.js";
 
 const WIDTH = 1200;
 const MARGIN = 20;
-const TONES = { one: "#00e5ff", two: "#ffd400", three: "#ff4fa3", four: "#7dff6a", grid: "rgb(255 255 255 / .55)" };
+const TONES = { one: "#56c8ff", two: "#ffe23d", three: "#ff8ad8", four: "#ff9a3d", grid: "rgb(255 255 255 / .55)" };
 
 // A sheet of paper in the view's own colours, written from the top down.
 class Paper {
@@ -15,13 +15,13 @@ class Paper {
     this.steps = [];
     this.y = MARGIN;
   }
-  text(text, x, y, { size = 12, bold = false, muted = false, align = "left" } = {}) {
+  text(text, x, y, { size = 12, bold = false, muted = false, align = "left", width = Infinity } = {}) {
     this.steps.push((context) => {
       context.font = `${bold ? 600 : 400} ${size}px ${this.family}`;
       context.textAlign = align;
       context.textBaseline = "top";
       context.fillStyle = muted ? this.colours.muted : this.colours.ink;
-      context.fillText(text, x, y);
+      context.fillText(shorten(context, text, width), x, y);
     });
   }
   // A map with its marks and the cell under the pin, as much of it as the zoom shows.
@@ -59,6 +59,14 @@ class Paper {
   }
 }
 
+// A text cut with an ellipsis where it is wider than `width`.
+function shorten(context, text, width) {
+  if (context.measureText(text).width <= width) return text;
+  let kept = text;
+  while (kept && context.measureText(`${kept}…`).width > width) kept = kept.slice(0, -1);
+  return `${kept}…`;
+}
+
 function drawMark(context, mark, place, radius) {
   const [x, y] = place(mark.x, mark.y);
   context.strokeStyle = context.fillStyle = TONES[mark.tone ?? "one"];
@@ -67,6 +75,10 @@ function drawMark(context, mark, place, radius) {
   if (mark.kind === "box") {
     const [right, bottom] = place(mark.x + mark.width, mark.y + mark.height);
     context.rect(x, y, right - x, bottom - y);
+    context.stroke();
+  } else if (mark.kind === "ellipse") {
+    const [right, bottom] = place(mark.x + mark.rx, mark.y + mark.ry);
+    context.ellipse(x, y, right - x, bottom - y, 0, 0, 2 * Math.PI);
     context.stroke();
   } else if (mark.kind === "line") {
     context.moveTo(x, y);
@@ -104,12 +116,14 @@ export async function savePicture(store, view) {
   const each = Math.min((WIDTH - 2 * MARGIN) / Math.max(stages.length, 2) - 10, 560 * ratio);
   stages.forEach((stage, i) => {
     const x = MARGIN + i * (each + 10);
-    if (stage.caption) paper.text(stage.caption.textContent, x, paper.y - 2, { bold: true });
+    if (stage.caption) paper.text(stage.caption.textContent, x, paper.y - 2, { bold: true, width: each });
     paper.map(stage, x, paper.y + (stage.caption ? 18 : 0), each, each / ratio);
   });
   const bottom = paper.y + each / ratio + (stages.length > 1 ? 18 : 0);
   const [x, top] = stages.length > 1 ? [MARGIN, bottom + 14] : [MARGIN + each + 24, paper.y];
   const width = WIDTH - MARGIN - x;
+  const off = view.choices.off.textContent;
+  if (off) paper.text(off, x, top + 112, { bold: true, width });
   paper.text(controls.name.textContent, x, top, { size: 15, bold: true });
   paper.text(`${controls.note.textContent} · channel ${look.channel}`, x, top + 22, { muted: true });
   paper.steps.push((context) => context.drawImage(controls.bar, x, top + 46, width, 12));
@@ -118,7 +132,7 @@ export async function savePicture(store, view) {
   if (look.pin.length) paper.text(view.probe.innerText.replaceAll("\n", "   "), x, top + 98, {});
   // As on the page: a short table beside the picture, a long one below it.
   const { root, short } = view.table;
-  const beside = short ? writeTable(paper, root, x, top + 128, width) : top + 128;
+  const beside = short ? writeTable(paper, root, x, top + 132, width) : top + 132;
   paper.y = Math.max(bottom, beside) + 24;
   if (!short && !root.hidden) paper.y = writeTable(paper, root, MARGIN, paper.y, WIDTH - 2 * MARGIN) + 24;
   writeGrid(paper, view, ratio);
@@ -133,8 +147,17 @@ function writeTable(paper, root, x, top, width) {
   const first = Math.max(1, all.findIndex((row) => row.classList.contains("bv-first")) - 4);
   const rows = [all[0], ...all.slice(first, first + 24)].map((row) => [...row.children].map((value) => value.textContent));
   const step = width / rows[0].length;
+  const caption = root.querySelector("caption")?.textContent;
+  if (caption) {
+    paper.text(caption, x, top, { muted: true, size: 11, width });
+    return writeRows(paper, rows, x, top + 20, step);
+  }
+  return writeRows(paper, rows, x, top, step);
+}
+
+function writeRows(paper, rows, x, top, step) {
   rows.forEach((cells, i) => cells.forEach((text, j) => {
-    paper.text(text, j ? x + (j + 1) * step : x, top + i * 20, { bold: i === 0 || j === 0, muted: i === 0, size: 11, align: j ? "right" : "left" });
+    paper.text(text, j ? x + (j + 1) * step : x, top + i * 20, { bold: i === 0 || j === 0, muted: i === 0, size: 11, align: j ? "right" : "left", width: step - 8 });
   }));
   return top + rows.length * 20;
 }
@@ -182,7 +205,7 @@ export function stateOf(store) {
   const blob = new Uint8Array(offset);
   for (let i = 0; i < pieces.length; i++) blob.set(pieces[i], parts[i].offset);
   const look = Object.fromEntries(LOOK.map((name) => [name, store.look[name]]));
-  const rest = Object.fromEntries(["marks", "table", "controls", "region"].map((name) => [name, store.model.get(name)]));
+  const rest = Object.fromEntries(["marks", "table", "controls", "region", "stale"].map((name) => [name, store.model.get(name)]));
   return { version: 1, scene: store.scene, look, ...rest, parts, blob: toBase64(blob) };
 }
 

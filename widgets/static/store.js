@@ -1,10 +1,11 @@
 // The data behind the views of one model: planes, statistics, the photo, and the way to the kernel for more.
 import { COLOUR_MAPS } from "./colour_maps.js";
-import { PlaneCache, colourMap, grey, unpack } from "./core.js";
+import { PlaneCache, colourMap, unpack } from "./core.js";
 import { channelOrder, layerOf, transition } from "./look.js";
 
 export const LOOK = ["layer", "channel", "channels", "pin", "colormap", "range", "limits", "opacity", "sort", "zoom", "ablated"];
 
+const REACTS = ["pin", "layer", "ablated"];
 const MESSAGE_BYTES = 2 ** 21;
 const PREFETCH_BYTES = 2 ** 24;
 const PATIENCE_MS = 20_000;
@@ -30,6 +31,7 @@ class Store {
     this.hover = null;
     this.problem = "";
     this.broken = "";
+    this.waiting = 0;
     this.draft = null;
     this.asked = new Map();
     this.refused = new Set();
@@ -42,7 +44,19 @@ class Store {
       this.tell("scene");
     });
     model.on("change:blob", () => this.guard(() => this.open()));
-    for (const name of ["error", "busy", "marks", "table", "controls"]) model.on(`change:${name}`, () => this.tell(name));
+    for (const name of ["error", "marks", "table", "controls", "stale"]) model.on(`change:${name}`, () => this.tell(name));
+    model.on("change:busy", () => {
+      if (!model.get("busy")) this.waiting = 0;
+      this.tell("busy");
+    });
+    model.on("change:live", () => {
+      this.live = model.get("live") !== false;
+      this.waiting = 0;
+      this.orders.clear();
+      this.tell("scene");
+    });
+    // The notebook says that the kernel is gone: restarted, stopped, or lost.
+    model.on("comm_live_update", () => this.loseKernel("The kernel that made this view is gone. Its maps stay; run the cell again to compute more."));
     for (const name of LOOK) model.on(`change:${name}`, () => this.readLook(name));
     try {
       if (!this.open()) this.send({ type: "hello" });
@@ -117,7 +131,7 @@ class Store {
       const context = canvas.getContext("2d", { willReadFrequently: true });
       context.drawImage(bitmap, 0, 0);
       const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
-      this.photo = { width: bitmap.width, height: bitmap.height, rgba: data, grey: grey(data) };
+      this.photo = { width: bitmap.width, height: bitmap.height, rgba: data, pixels: new Uint32Array(data.buffer) };
       bitmap.close();
       this.tell("data");
     } catch (error) {
@@ -200,6 +214,25 @@ class Store {
     this.ask(name, this.order(name).slice(0, most), false);
   }
 
+  loseKernel(text) {
+    this.live = false;
+    this.lost = text;
+    this.waiting = 0;
+    this.orders.clear();
+    this.tell("scene");
+  }
+
+  // From a gesture until the kernel's answer, what the kernel computes is out of date.
+  expectAnswer() {
+    if (!this.scene.reacts || !this.live) return;
+    const asked = (this.waiting = Date.now());
+    setTimeout(() => {
+      if (this.waiting !== asked || this.model.get("busy")) return;
+      this.problem = "The kernel has not answered yet. It may be busy with another cell; if it was restarted, run this cell again.";
+      this.tell("error");
+    }, PATIENCE_MS);
+  }
+
   // Some views compute in the kernel what a pin shows. Without one their pin stays where its results belong.
   get resting() {
     return Boolean(this.scene.reacts) && !this.live;
@@ -215,6 +248,8 @@ class Store {
     }
     const changed = LOOK.filter((name) => JSON.stringify(next[name]) !== JSON.stringify(this.look[name]));
     this.look = next;
+    if (changed.some((name) => REACTS.includes(name))) this.expectAnswer();
+    if (action.type === "pin" && next.pin.length && this.model.get("region")?.length) this.model.set("region", []);
     this.writing = true;
     for (const name of changed) this.model.set(name, next[name]);
     this.writing = false;
@@ -242,7 +277,12 @@ class Store {
   }
   drawRegion(region) {
     this.draft = null;
+    this.look = { ...this.look, pin: [] };
+    this.writing = true;
+    this.model.set("pin", []);
+    this.writing = false;
     this.model.set("region", region);
+    this.expectAnswer();
     this.save();
     this.tell("look");
   }

@@ -27,7 +27,7 @@ export class Table {
     const { store } = this;
     this.table = table;
     if (this.root.hidden) return;
-    this.rows = table.rows.map(({ cells, layer, status, first }) => {
+    this.rows = table.rows.map(({ cells, layer, status, first, tone }) => {
       const choose = () => store.guard(() => store.act({ type: "layer", layer }));
       const keyed = (event) => {
         if (event.key !== "Enter" && event.key !== " ") return;
@@ -37,8 +37,8 @@ export class Table {
       };
       return h(
         "tr",
-        { class: first ? "bv-first" : null, dataset: { status: status ?? "", layer: layer ?? "" }, tabindex: layer ? "0" : null, on: layer ? { click: choose, keydown: keyed } : {} },
-        cells.map((value, i) => h(i ? "td" : "th", i ? {} : { scope: "row" }, value)),
+        { class: [first ? "bv-first" : "", layer ? "bv-choose" : ""].join(" ").trim() || null, dataset: { status: status ?? "", layer: layer ?? "" }, tabindex: layer ? "0" : null, on: layer ? { click: choose, keydown: keyed } : {} },
+        cells.map((value, i) => h(i ? "td" : "th", i ? {} : { scope: "row" }, i === 0 && tone ? h("i", { class: `bv-swatch bv-tone-${tone}` }) : null, value)),
       );
     });
     this.root.replaceChildren(

@@ -2,14 +2,16 @@
 import { Atlas } from "./atlas.js";
 import { Choices } from "./options.js";
 import { Controls } from "./controls.js";
+import { drawBar } from "./colour_bar.js";
 import { cell, shortValue } from "./core.js";
-import { layerOf } from "./look.js";
+import { coloursFor, layerOf } from "./look.js";
 import { h, watchTheme } from "./dom.js";
 import { follow, grab, key, KEYS } from "./pointer_and_keys.js";
 import { MapPanel, PHOTO } from "./map_panel.js";
 import { savePicture, saveState } from "./save.js";
 import { storeOf } from "./store.js";
 import { Table } from "./table.js";
+import { WORDS } from "./words.js";
 
 class View {
   constructor(store, element) {
@@ -17,6 +19,7 @@ class View {
     this.abort = new AbortController();
     this.alert = h("div", { class: "bv-alert", role: "alert", hidden: true });
     this.busy = h("div", { class: "bv-busy", role: "status", hidden: true });
+    this.notice = h("div", { class: "bv-notice", role: "status", hidden: true });
     this.root = h("div", { class: "bv", dataset: { viewer: "" }, "data-lm-suppress-shortcuts": "true" });
     // A notebook moves between its cells by the arrow keys, unless they end here.
     this.root.addEventListener("keydown", (event) => event.stopPropagation());
@@ -58,12 +61,8 @@ class View {
       button("+", "Zoom in", () => store.act({ type: "zoom", factor: 1.5 })),
       button("Whole", "Show the whole picture", () => store.act({ type: "reset-zoom" })),
     );
-    const keys = h(
-      "details",
-      { class: "bv-keys" },
-      h("summary", { class: "bv-button" }, "Keys"),
-      h("dl", {}, KEYS.map(([key, text]) => [h("dt", {}, key), h("dd", {}, text)])),
-    );
+    const known = KEYS.filter(([, , needs]) => !needs || !store.resting);
+    const [keys, words] = [["Keys", known], ["Words", WORDS]].map(([title, list]) => panelOf(title, list));
     this.grid = h("div", { class: "bv-grid", role: "group", "aria-label": "All layers" });
     this.panels = [];
     this.body = h(
@@ -79,13 +78,18 @@ class View {
         "header",
         { class: "bv-head" },
         h("div", { class: "bv-titles" }, h("div", { class: "bv-title", role: "heading", "aria-level": "3" }, scene.title), h("div", { class: "bv-question" }, scene.question)),
-        h("div", { class: "bv-actions" }, keys, button("Save PNG", "Save what is shown as a picture", () => savePicture(store, this)), button("Save state", "Save a file that opens this view again", () => saveState(store))),
+        h("div", { class: "bv-actions" }, words, keys, button("Save PNG", "Save what is shown as a picture", () => savePicture(store, this)), button("Save state", "Save a file that opens this view again", () => saveState(store))),
       ),
-      this.alert,
       this.busy,
+      this.alert,
+      this.notice,
       this.body,
-      h("footer", { class: "bv-foot" }, scene.facts.map((fact) => h("span", {}, fact)), store.resting ? h("span", {}, "without a kernel the pin stays where it was: run the notebook to move it") : null),
+      h("footer", { class: "bv-foot" }, scene.facts.map((fact) => h("span", {}, fact))),
     );
+    const notices = [scene.notice, store.lost, store.resting ? "Without a kernel nothing is computed here: pin and switches stay where the results belong. Run the notebook to change them." : ""].filter(Boolean);
+    this.notice.replaceChildren(...notices.map((text) => h("div", {}, text)));
+    this.notice.hidden = !notices.length;
+    this.root.dataset.live = String(store.live);
     this.buildGrid();
   }
 
@@ -97,17 +101,18 @@ class View {
     this.grid.style.setProperty("--columns", scene.columns.length);
     this.grid.classList.toggle("bv-wide", scene.columns.length <= 5);
     const cells = [h("span")];
-    for (const column of scene.columns) cells.push(h("div", { class: "bv-column", dataset: { heading: "" } }, column));
+    for (const column of scene.columns) cells.push(h("div", { class: "bv-column", dataset: { heading: "" } }, softly(column)));
     this.panels = [];
     for (const row of scene.rows) {
       cells.push(h("div", { class: "bv-row", dataset: { heading: "" } }, row.title));
-      for (const name of row.cells) cells.push(name ? this.gridPanel(name) : h("span"));
+      row.cells.forEach((name, i) => cells.push(name ? this.gridPanel(name, scene.columns[i] ?? "") : h("span")));
     }
     this.grid.replaceChildren(...cells);
   }
 
-  gridPanel(name) {
+  gridPanel(name, column) {
     const { store } = this;
+    const heading = h("span", { class: "bv-panel-column" }, column.replace("-\n", "").replace("\n", " "));
     const panel = new MapPanel(store, "grid", name);
     panel.value = h("span", { class: "bv-value", dataset: { value: name } });
     panel.label = h("span", { class: "bv-panel-note" });
@@ -121,7 +126,7 @@ class View {
     panel.button = h(
       "button",
       { class: "bv-panel", type: "button", title: panel.info.title, on: { click: () => this.try(() => store.act({ type: "layer", layer: name })) } },
-      panel.frame, panel.label, panel.value,
+      heading, panel.frame, panel.label, panel.value,
     );
     return panel.button;
   }
@@ -150,7 +155,8 @@ class View {
     this.stageRow.replaceChildren(
       ...this.stages.map((stage) => {
         stage.caption = names.length > 1 ? h("div", { class: "bv-caption" }) : null;
-        return h("div", { class: "bv-stage-box" }, stage.caption, stage.frame);
+        stage.bar = names.length > 1 ? h("canvas", { class: "bv-bar", width: 256, height: 1, "aria-hidden": "true" }) : null;
+        return h("div", { class: "bv-stage-box", style: { "--ratio": store.scene.image.width / store.scene.image.height } }, stage.caption, stage.frame, stage.bar);
       }),
     );
   }
@@ -188,17 +194,21 @@ class View {
   draw() {
     const { store } = this;
     const { look, model } = store;
-    this.say(model.get("busy") || (store.ready ? "" : "Waiting for the maps. If nothing comes, run the cell again."));
+    this.say(model.get("busy") || (store.waiting ? "Computing …" : "") || (store.ready ? "" : "Waiting for the maps. If nothing comes, run the cell again."));
     if (!store.ready) return;
     this.buildStages();
     for (const stage of this.stages) {
       stage.draw();
+      if (stage.bar) drawBar(stage.bar, store.colours.get(coloursFor(store.scene, look, stage.layer)));
       if (stage.caption) stage.caption.replaceChildren(stage.info.title, h("span", {}, stage.plane ? `${stage.limits.map((limit) => shortValue(limit)).join(" to ")}` : ""));
       stage.frame.setAttribute("aria-label", `${stage.info.title}, channel ${stage.shownChannel}, over the photo. Arrow keys move the cursor.`);
     }
     if (this.stages.some((stage) => stage.canvas.dataset.state === "missing")) {
       this.say(`Channel ${look.channel} is not in this page. The ones that are stand in the list of channels.`);
     }
+    const stale = new Set(model.get("stale") ?? []);
+    this.root.dataset.waiting = String(Boolean(store.waiting || model.get("busy")));
+    for (const panel of [...this.stages, ...this.panels]) panel.frame.dataset.stale = String(stale.has(panel.layer));
     for (const panel of this.panels) this.drawPanel(panel);
     this.controls.update(this.stages.find((stage) => stage.layer === look.layer));
     this.atlas.update();
@@ -237,10 +247,11 @@ class View {
   // A bar of a round number of the photo's pixels.
   drawScale() {
     const { image } = this.store.scene;
+    const width = this.stages[0].frame.clientWidth;
     const shown = image.width / this.store.look.zoom[0];
     const power = 10 ** Math.floor(Math.log10(shown / 3));
     const length = Math.max(1, [5, 2, 1].find((digit) => digit * power <= shown / 3) * power);
-    this.scale.firstElementChild.style.width = `${(length / shown) * 100}%`;
+    this.scale.firstElementChild.style.width = `${(length / shown) * width}px`;
     this.scale.lastElementChild.textContent = `${length} px of the ${this.what}`;
   }
 
@@ -253,18 +264,39 @@ class View {
     const parts = at ? this.stages.map((stage) => [stage, stage.probe(at)]).filter(([, probe]) => probe) : [];
     this.root.dataset.pinned = String(!store.hover && store.look.pin.length === 2);
     if (!parts.length) {
-      const more = store.scene.regions ? " Drag with Shift to draw a region." : "";
-      this.probe.textContent = `Move over a picture to read its values; click to pin.${more}`;
+      const more = store.scene.regions && store.live ? " Drag with Shift to draw a region." : "";
+      this.probe.textContent = `Move over a picture to read its values${store.resting ? "." : "; click to pin."}${more}`;
       return;
     }
     const [, first] = parts[0];
     const { image } = store.scene;
     this.probe.replaceChildren(
-      ...parts.map(([stage, probe]) => h("strong", { dataset: { layer: stage.layer } }, probe.text)),
+      ...parts.map(([stage, probe]) => [
+        parts.length > 1 ? h("span", {}, stage.info.title.split(/:| · /)[0]) : null,
+        h("strong", { dataset: { layer: stage.layer } }, probe.text),
+      ]).flat().filter(Boolean),
       h("span", {}, `at x ${cell(at[0], image.width, image.width)}, y ${cell(at[1], image.height, image.height)} of the ${this.what}`),
       h("span", {}, `cell column ${first.column}, row ${first.row}`),
     );
   }
+}
+
+// A heading whose long words may break, with a hyphen that shows only then.
+const softly = (text) => text.replace(/([A-Za-z]{5})([a-z]{4,})/g, "$1\u00ad$2");
+
+// A button that opens a list of terms; Esc closes it.
+function panelOf(title, list) {
+  const details = h(
+    "details",
+    { class: "bv-keys", on: { keydown: (event) => {
+      if (event.key !== "Escape") return;
+      details.open = false;
+      details.firstElementChild.focus();
+    } } },
+    h("summary", { class: "bv-button" }, title),
+    h("dl", {}, list.map(([term, text]) => [h("dt", {}, term), h("dd", {}, text)])),
+  );
+  return details;
 }
 
 function render({ model, el }) {

@@ -11,6 +11,7 @@ from torch import from_numpy, nn
 from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.ablate import HOW, ablatable, ablate
 from birefnet_lite.analysis.inputs import Prepared
+from birefnet_lite.analysis.parts import title_of
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import evaluating
 from birefnet_lite.metrics import iou, mae, s_measure
@@ -19,6 +20,9 @@ from widgets.view_setup import Size, fit_mask, new_scene, run
 from widgets.viewer import Viewer
 
 __all__ = ["ablation"]
+
+#: The range of a change of a mask.
+CHANGE = (-1.0, 1.0)
 
 
 def ablation(model: nn.Module, image: Any, mask: Any = None, size: Size = None) -> Viewer:
@@ -35,15 +39,23 @@ def ablation(model: nn.Module, image: Any, mask: Any = None, size: Size = None) 
     truth = before if mask is None else fit_mask(read_mask(mask), *before.shape)
     scene.columns = ["Whole\nnetwork", "Without\nthe parts", "Change"]
     scene.rows = [("Mask", ["whole", "without", "change"])]
-    scene.extra = {
-        "switches": {"label": "Switch off", "options": ablatable(model)},
+    options = [{"value": name, "title": title_of(name)} for name in ablatable(model)]
+    scene.extra |= {
+        "switches": {"label": "Switch off", "options": options},
         "choices": [{"name": "how", "label": "How", "options": list(HOW)}],
     }
     scene.add("whole", before[None], "unit", "Mask of the whole network")
 
     def fill(after: NDArray[np.float32]) -> None:
         scene.add("without", after[None], "unit", "Mask without the parts that are off")
-        scene.add("change", (after - before)[None], "signed", "Change of the mask", "red became more, blue less")
+        scene.add(
+            "change",
+            (after - before)[None],
+            "signed",
+            "Change of the mask",
+            "red became more, blue less",
+            limits=CHANGE,
+        )
 
     fill(before)
     scene.focus = "without"

@@ -22,7 +22,7 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
 
     Integrated gradients, layer GradCAM, occlusion, and guided backprop where the network has ReLUs. The table says how
     far each agrees with `mask` (or the predicted one). Click to explain the mask near a pixel, drag with Shift to draw
-    a region (`viewer.region`, [left, top, right, bottom]); a pin comes first, Esc takes it away.
+    a region (`viewer.region`, [left, top, right, bottom]). The last of the two counts; Esc takes the pin away.
     """
     activations = run(model, image, size, layers=["logits"])
     prepared = prepare(model, image, size)
@@ -33,7 +33,7 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
     reference = fit_mask(reference, *activations.mask.shape)
     scene.columns = [*map(_title, methods), "Explained\nregion"]
     scene.rows = [("Pixels", [*methods, "region"])]
-    scene.focus = methods[0]
+    scene.focus = "layer GradCAM"
     found: dict[str, dict[str, float]] = {}
     # A click asks for the method in focus only; another one is run when it is chosen.
     stale: set[str] = set()
@@ -46,7 +46,7 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
 
     def table() -> dict[str, Any]:
         rows = [
-            {"cells": [_title(name), *(["…"] * 4 if name in stale else _written(found[name]))], "layer": name}
+            {"cells": [_title(name), *(["…"] * 4 if name in stale else _format_scores(found[name]))], "layer": name}
             for name in methods
         ]
         columns = ["Method", "inside the mask", "over chance", "correlation", "peak inside"]
@@ -55,14 +55,26 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
     def show_region(region: NDArray[np.float32]) -> None:
         scene.add("region", region[None], "unit", "The region that is explained", "the predicted mask in it")
 
+    # The fastest method first, so that there is something to see at once; the others run when they are chosen.
+    fill(scene.focus, activations.mask)
     for method in methods:
-        fill(method, activations.mask)
+        if method != scene.focus:
+            empty = np.zeros((1, *activations.mask.shape), np.float32)
+            scene.add(method, empty, "signed", _title(method), "not computed yet: choose it")
+            stale.add(method)
     show_region(activations.mask)
 
     def react(viewer: Viewer, changed: str) -> None:
         if changed in ("ablated", "controls"):
             return
-        region, box = _chosen(viewer, activations.mask)
+        # The last gesture wins: a region takes the pin away, and a pin the region.
+        if changed == "region" and viewer.region:
+            with viewer.without_reaction():
+                viewer.pin = []
+        elif changed == "pin" and viewer.pin:
+            with viewer.without_reaction():
+                viewer.region = []
+        region, box = _choose_region(viewer, activations.mask)
         if changed != "layer":
             stale.update(methods)
             viewer.marks = [] if box is None else [{"kind": "box", "tone": "two", **box}]
@@ -72,21 +84,24 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
             fill(viewer.layer, region)
             stale.discard(viewer.layer)
             viewer.replace([viewer.layer])
+        viewer.stale = [name for name in methods if name in stale]
         viewer.table = table()
 
-    scene.extra = {"regions": True}
-    return register(Viewer(scene, reaction=react, table=table()))
+    scene.extra |= {"regions": True}
+    viewer = Viewer(scene, reaction=react, table=table())
+    viewer.stale = [name for name in methods if name in stale]
+    return register(viewer)
 
 
 def _title(method: str) -> str:
     return method[0].upper() + method[1:]
 
 
-def _written(scores: dict[str, float]) -> list[str]:
+def _format_scores(scores: dict[str, float]) -> list[str]:
     return [f"{value:.3f}".replace("-", MINUS) for value in scores.values()]
 
 
-def _chosen(viewer: Viewer, mask: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, float] | None]:
+def _choose_region(viewer: Viewer, mask: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, float] | None]:
     """The mask inside what was chosen, and that box in the photo's pixels.
 
     A pin chooses the square around it, a quarter of the shorter side wide; without one a drawn region counts, and

@@ -42,7 +42,7 @@ def compare(
     rows = compare_layers(mine, reference, inputs, names, tolerance)
     wrong = [row for row in rows if row.status != "OK"]
     first = wrong[0] if wrong else None
-    shown = _chosen(rows, first)
+    shown = _choose_rows(rows, first)
     if not shown:
         raise ValueError(
             "Neither module gave a tensor under a name that the other has too: there is nothing to compare."
@@ -71,7 +71,7 @@ def compare(
     return register(Viewer(scene, table=table))
 
 
-def _chosen(rows: list[Row], first: Row | None) -> list[Row]:
+def _choose_rows(rows: list[Row], first: Row | None) -> list[Row]:
     """The parts whose maps fit into one page: the first that differs, the outer parts, then others that differ."""
 
     def urgency(row: Row) -> tuple[bool, bool, bool, int]:
@@ -133,6 +133,7 @@ def _add(scene: Scene, row: Row, keep: int) -> None:
                 keep=keep,
                 channels=order,
                 group=group,
+                shares=group[:2] if side != "difference" else None,
             )
 
 

@@ -73,7 +73,8 @@ def prediction_ladder(
 
 def _add(scene: Scene, name: str, maps: NDArray[np.floating], kind: str, note: str) -> str:
     title = name.split(".")[0]
-    scene.add(name, maps, kind, f"{'Final mask' if title == 'final' else title.capitalize()} · {note}")
+    limits = (-1.0, 1.0) if kind == "signed" else None
+    scene.add(name, maps, kind, f"{'Final mask' if title == 'final' else title.capitalize()} · {note}", limits=limits)
     return name
 
 

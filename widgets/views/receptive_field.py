@@ -3,15 +3,23 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from birefnet_lite.analysis import capture, prepare, receptive
+from birefnet_lite.analysis.parts import title_of
 from widgets.number_format import TIMES
 from widgets.view_setup import Size, add_layers, cell_at_pin, new_scene, run, start_at_middle
 from widgets.viewer import Viewer
 from widgets.views.feature_pyramid import pyramid_columns, pyramid_rows
 
 __all__ = ["receptive_field"]
+
+MEANING = {
+    "exact": "exact",
+    "bound": "an upper bound: moving taps and units that are off can change it",
+    "whole image": "the whole image",
+}
 
 
 def receptive_field(model: nn.Module, image: Any, size: Size = None) -> Viewer:
@@ -28,8 +36,19 @@ def receptive_field(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     names = [name for _, row in scene.rows for name in row if name]
     add_layers(scene, activations, names, None)
     scene.recompute = lambda name: capture(model, image, size, layers=[name])[name].numpy()
-    empty = np.zeros((1, *prepared.seen.shape[:2]), np.float32)
-    scene.add("field", empty, "positive", "Effective field of the cell", "size of its gradient")
+    empty = np.zeros(prepared.seen.shape[:2], np.float32)
+
+    def add_field(values: NDArray[np.float32]) -> None:
+        # A square root: most of the gradient lies on a few pixels, beside which the rest would be black.
+        scene.add(
+            "field",
+            np.sqrt(values)[None],
+            "unit",
+            "Effective field of the cell",
+            "square root of its gradient, 1 at most",
+        )
+
+    add_field(empty)
     for name in names:
         scene.layers[name].group = [name, "field"]
     scene.layers["field"].group = ["field"]
@@ -42,7 +61,7 @@ def receptive_field(model: nn.Module, image: Any, size: Size = None) -> Viewer:
         height, width = scene.layers[layer].shape[1:]
         row, column = cell_at_pin(viewer, height, width)
         field = receptive.receptive_field(model, prepared, layer, row, column)
-        scene.add("field", field.effective[None], "positive", "Effective field of the cell", "size of its gradient")
+        add_field(field.effective)
         scene.layers["field"].group = ["field"]
         viewer.replace(["field"])
         rows, columns = scene.size
@@ -50,13 +69,24 @@ def receptive_field(model: nn.Module, image: Any, size: Size = None) -> Viewer:
         top, left, bottom, right = field.box
         down, across = rows / seen_height, columns / seen_width
         box = {"x": left * across, "y": top * down, "width": (right - left) * across, "height": (bottom - top) * down}
-        viewer.marks = [{"kind": "box", "tone": "two", **box, "layers": ["field"]}]
+        y, x = field.centre
+        circle = {"x": x * across, "y": y * down, "rx": field.spread * across, "ry": field.spread * down}
+        viewer.marks = [
+            {"kind": "box", "tone": "two", **box, "layers": ["field"]},
+            {"kind": "ellipse", "tone": "one", **circle, "layers": ["field"]},
+        ]
         viewer.table = {
-            "caption": f"The cell in row {row}, column {column} of {layer}",
+            "caption": f"The cell in row {row}, column {column} of: {title_of(layer)}",
             "columns": ["Field", "pixels of the network's image", "status"],
             "rows": [
-                {"cells": ["Theoretical", f"{right - left} {TIMES} {bottom - top}", field.status]},
-                {"cells": ["Effective, radius of 90 %", f"{field.spread:.1f}", "on this photo"]},
+                {
+                    "cells": ["Theoretical (box)", f"{right - left} {TIMES} {bottom - top}", MEANING[field.status]],
+                    "tone": "two",
+                },
+                {
+                    "cells": ["Effective (circle)", f"radius {field.spread:.1f}", "holds 90 % of the gradient"],
+                    "tone": "one",
+                },
             ],
         }
 

@@ -41,7 +41,7 @@ def reference_tiles(model: nn.Module, image: Any, size: Size = None) -> Viewer:
         scene.add(small, shrunk, "unit", f"Stage {n} · the image resized", "what is left without tiles")
         scene.rows.append((f"Stage {n}\nstride {grid}", [tiles, small, stage_layer(n, INWARD)]))
     add_layers(scene, activations, [stage_layer(n, INWARD) for n in stages], None)
-    scene.focus = f"stage {stages[-1]}.resized"
+    scene.focus = f"stage {stages[-1]}.tiles"
     shape = seen.shape[-2:]
 
     def react(viewer: Viewer, changed: str) -> None:

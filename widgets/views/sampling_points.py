@@ -13,14 +13,15 @@ from widgets.viewer import Viewer
 
 __all__ = ["sampling_points"]
 
+#: The colour of each kernel size, told apart by colour-blind eyes too.
 TONES = {1: "two", 3: "four", 7: "one"}
 
 
 def sampling_points(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     """Where do the deformable kernels look? (paper, hierarchical receptive fields)
 
-    Click a pixel: dots show where each kernel of the chosen block reads for it, yellow for 1 x 1, green for 3 x 3, cyan
-    for 7 x 7, the fainter the less a tap counts. The maps show how far taps have moved and how much they count.
+    Click a pixel: dots show where each kernel of the chosen block reads for it, yellow for 1 x 1, orange for 3 x 3,
+    blue for 7 x 7, the fainter the less a tap counts. The maps show how far taps have moved and how much they count.
     """
     activations = run(model, image, size, layers=["logits"])
     kernels = deformable_kernels(model, prepare(model, image, size))
@@ -33,7 +34,8 @@ def sampling_points(model: nn.Module, image: Any, size: Size = None) -> Viewer:
         blocks.setdefault(_block_of(kernel.name), []).append(kernel)
     most = max(len(block) for block in blocks.values())
     sizes = [kernel.size for kernel in max(blocks.values(), key=len)]
-    scene.columns = [f"{k} {TIMES} {k}\n{what}" for what in ("shift, cells", "weight") for k in sizes]
+    names = [f"Branch {i}: {k} {TIMES} {k}" for i, k in enumerate(sizes, start=1)]
+    scene.columns = [f"{name}\n{what}" for what in ("shift, cells", "weight") for name in names]
     for block, parts in blocks.items():
         names = []
         for what in ("shift", "weight"):
@@ -84,12 +86,12 @@ def _tap_marks(viewer: Viewer, kernel: Kernel) -> list[Mark]:
 
 def _tap_table(viewer: Viewer, parts: list[Kernel]) -> dict[str, Any]:
     lines = []
-    for kernel in parts:
+    for number, kernel in enumerate(parts, start=1):
         row, column = cell_at_pin(viewer, *kernel.modulation.shape[-2:])
         shift = np.hypot(*kernel.offsets[:, :, row, column].astype(np.float64).T)
         weight = kernel.modulation[:, row, column].astype(np.float64)
-        cells = [f"{kernel.size} {TIMES} {kernel.size}", str(kernel.size**2)]
+        cells = [f"Branch {number}: {kernel.size} {TIMES} {kernel.size}", str(kernel.size**2)]
         cells += [f"{shift.mean():.3f}", f"{shift.max():.3f}", f"{weight.mean():.3f}"]
-        lines.append({"cells": cells})
+        lines.append({"cells": cells, "tone": TONES.get(kernel.size, "three")})
     columns = ["Kernel", "taps", "mean shift", "largest", "mean weight"]
     return {"caption": "At the pin; shifts in cells of this block's map", "columns": columns, "rows": lines}
