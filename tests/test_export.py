@@ -1,5 +1,6 @@
 """The network elsewhere: `torch.export` and ONNX files, against PyTorch."""
 
+import copy
 import math
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from torch import nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig, load, optimize
 from birefnet_lite.__main__ import main
+from birefnet_lite.cli.export import _is_own_export
 from birefnet_lite.inference.export import export_onnx, export_program, to_onnx
 from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
 from birefnet_lite.network.deformable import DeformableConv2d, deform_conv2d
@@ -138,6 +140,7 @@ def test_what_is_in_the_files(files):
             assert dims[0].dim_param == "batch"
             assert [d.dim_value for d in dims[1:]] == [channels, *SIZE]
         assert "0.485" in model.doc_string
+        assert _is_own_export(path)
     assert sorted(file.name for file in path.parent.iterdir()) == ["lite.onnx", "nano.onnx"]
 
 
@@ -318,3 +321,26 @@ def test_the_commands_mistakes_are_one_line(arguments, words, tmp_path, monkeypa
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert words in lines[0]
+
+
+def test_weights_that_are_not_finite_are_not_exported(nano, tmp_path):
+    broken = copy.deepcopy(nano)
+    with torch.no_grad():
+        next(broken.parameters()).view(-1)[0] = float("nan")
+    with pytest.raises(ValueError, match=r"not finite.*: \w+"):
+        export_onnx(broken, tmp_path / "model.onnx", 64)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["notes.onnx", "model.safetensors", "new/model.onnx"])
+def test_the_command_writes_over_nothing_but_earlier_exports(tmp_path, monkeypatch, capsys, name):
+    """And it says so before the model is loaded."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.onnx").write_bytes(b"my notes")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "new").write_bytes(b"no folder")
+    monkeypatch.setattr("birefnet_lite.cli.export.load_model", None)
+    model = "model.safetensors" if name == "model.safetensors" else "nano"
+    assert main(["export", model, name]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b"weights", b"no folder", b"my notes"]

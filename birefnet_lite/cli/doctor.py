@@ -1,4 +1,4 @@
-"""`doctor`: is this machine ready for the course? Needs no network connection; nothing here is assumed to work."""
+"""`doctor`: check whether this machine is ready for the course. Needs no network connection."""
 
 import argparse
 import os
@@ -27,8 +27,8 @@ GIB = 2**30
 MEMORY, DISK = 2.0, 1.0  # GiB that the notebooks need
 SLOW = 5.0  # seconds for one photo of SIZE
 SIZE = (256, 384)  # height, width: what most notebooks look at
-BROWSERS = ("firefox", "google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "chrome")
-BROWSERS += ("microsoft-edge", "microsoft-edge-stable", "brave-browser", "vivaldi")
+CHROMES = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "chrome")
+BROWSERS = ("firefox", *CHROMES, "microsoft-edge", "microsoft-edge-stable", "brave-browser", "vivaldi")
 TEXT_BROWSERS = ("www-browser", "links", "elinks", "lynx", "w3m")
 SERVERS = ("JUPYTERHUB_USER", "COLAB_RELEASE_TAG", "BINDER_REPO_URL")  # set where a browser looks in from elsewhere
 AGAIN = f"install the course again: python -m pip install --force-reinstall --no-deps {PACKAGE}, or from a clone: ."
@@ -43,9 +43,9 @@ class Check(NamedTuple):
 
     what: str
     look: Callable[[], str]
-    """Says what was found; raises `Trouble`, or anything else."""
+    """Returns the finding; raises `Trouble`, or anything else."""
     otherwise: str
-    """What to do when `look` raises something that nobody thought of."""
+    """Advice for an unexpected error of `look`."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -76,7 +76,7 @@ def _choose_signs() -> tuple[str, str]:
 
 
 def python() -> str:
-    """The version that the package asks for."""
+    """Check that Python has a version that the package asks for."""
     from packaging.specifiers import SpecifierSet
 
     wanted = _metadata()["Requires-Python"]
@@ -87,7 +87,7 @@ def python() -> str:
 
 
 def packages() -> str:
-    """Every package that the course asks for, new enough."""
+    """Check that all packages that the course asks for are installed and new enough."""
     from packaging.requirements import Requirement
 
     requirements = [Requirement(line) for line in _metadata().get_all("Requires-Dist") or ()]
@@ -109,7 +109,7 @@ def packages() -> str:
 
 
 def gpu() -> str:
-    """The accelerator, where there is one, computes."""
+    """Check that the accelerator computes, if there is one."""
     import torch
 
     from birefnet_lite.checkpoints import best_device
@@ -125,20 +125,20 @@ def gpu() -> str:
 
 
 def memory() -> str:
-    """Enough of it is free."""
+    """Check that enough memory is free."""
     import psutil
 
     return _enough(psutil.virtual_memory().available / GIB, MEMORY, "", "Close other programs and notebooks")
 
 
 def disk() -> str:
-    """Room for notebooks here, and for temporary files."""
+    """Check that the disk has space for notebooks here, and for temporary files."""
     free = min(shutil.disk_usage(place).free for place in (Path.cwd(), tempfile.gettempdir()))
     return _enough(free / GIB, DISK, " here or for temporary files", "Delete what is no longer needed")
 
 
 def jupyter() -> str:
-    """JupyterLab starts kernels of this Python."""
+    """Check that JupyterLab starts kernels of this Python."""
     from jupyter_client.kernelspec import KernelSpecManager
 
     command = KernelSpecManager().get_kernel_spec("python3").argv[0]
@@ -150,7 +150,7 @@ def jupyter() -> str:
 
 
 def browser() -> str:
-    """One that can show JupyterLab, with pictures and scripts."""
+    """Find a browser that can show JupyterLab, with pictures and scripts."""
     if any(name in os.environ for name in SERVERS):
         return "yours is elsewhere, and looks into this server"
     if sys.platform in ("win32", "darwin"):
@@ -171,12 +171,12 @@ def browser() -> str:
 
 
 def weights() -> str:
-    """The trained model that comes with the package loads."""
+    """Check that the trained model that comes with the package loads."""
     return f"nano loads, {sum(p.numel() for p in _nano().parameters()):,} parameters"
 
 
 def forward() -> str:
-    """A photo goes through the network, in a time that one can wait for."""
+    """Check that the network segments a photo in a bearable time."""
     import torch
 
     from birefnet_lite.analysis import prepare
@@ -197,7 +197,7 @@ def forward() -> str:
 
 
 def view() -> str:
-    """A view is drawn, and a page of it written."""
+    """Check that a view can be drawn and saved as a page."""
     from widgets import feature_pyramid
 
     viewer = feature_pyramid(_nano(), _photo(), size=SIZE)
@@ -240,7 +240,7 @@ def _enough(free: float, least: float, where: str, advice: str) -> str:
 
 
 def _version(path: str) -> str:
-    """What the browser says it is; it is found, so a browser that does not answer will do."""
+    """The version that a browser prints, or its path if it prints none."""
     try:
         said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20).stdout
     except (OSError, subprocess.TimeoutExpired):

@@ -1,6 +1,7 @@
-"""`info`: what a network is made of. Needs no network connection and no weights."""
+"""`info`: show the parts of a network and its configuration, without a network connection and without weights."""
 
 import argparse
+import os
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -14,57 +15,55 @@ from birefnet_lite.checkpoints import PUBLISHED, CheckpointError, load
 from birefnet_lite.cli import CommandError, shipped_model
 from birefnet_lite.config import PRESETS, BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
+from birefnet_lite.output import format_table
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the parts of a network, their parameters and outputs, and its configuration."""
-    config, source = _configuration(options.model)
+    """Print the parts of a network, their parameters and outputs, and its configuration."""
+    config, source = _find_config(options.model)
     with torch.device("meta"):  # shapes only: also the largest network is there at once
         model = BiRefNet(config).eval()
-    print(f"{source}\n\n{_table(model)}\n\nconfiguration")
+    print(f"{source}\n\n{_format_parts(model)}\n\nconfiguration")
     for name, value in config.to_dict().items():
         print(f"  {name} = {value!r}")
     return 0
 
 
-def _configuration(name: str | None) -> tuple[BiRefNetConfig, str]:
+def _find_config(name: str | None) -> tuple[BiRefNetConfig, str]:
     if name is None:
         try:
             name = shipped_model()
         except CommandError:
             name = "lite"
-    path = Path(name)
+    is_file = os.path.isfile(name)
     published = next((full for full in PUBLISHED if name in (full, full.partition("/")[2])), None)
-    if not path.exists() and name in PRESETS:
+    if not is_file and name in PRESETS:
         weights = resources.files("birefnet_lite") / "weights" / f"{name}.safetensors"
         return PRESETS[name], f"preset {name} ({'with' if weights.is_file() else 'without'} weights in this package)"
-    if not path.exists() and published:
+    if not is_file and published:
         entry = PUBLISHED[published]
         config = BiRefNetConfig(backbone=entry.backbone, train_size=entry.train_size)
-        return config, f"published checkpoint {published} (image tiles in the {entry.patch_order} order)"
+        order = f"{entry.patch_order} order{'' if entry.patch_order_is_verified else ', inferred from its date'}"
+        return config, f"published checkpoint {published} (image tiles in the {order})"
     try:
-        return load(name, "cpu").config, f"checkpoint {path}"
+        return load(name, "cpu").config, f"checkpoint {Path(name)}"
     except CheckpointError as error:
         raise CommandError(str(error)) from error
 
 
-def _table(model: BiRefNet) -> str:
+def _format_parts(model: BiRefNet) -> str:
     height, width = model.config.train_size
-    outputs = _outputs(model, height, width)
+    outputs = _trace_shapes(model, height, width)
     total = sum(p.numel() for p in model.parameters())
     lines = [("part", "parameters", "share", "MB in float32", f"output at {height} x {width} (channels x H x W)")]
     for name, part in (*list_blocks(model), ("all", model)):
         number = sum(p.numel() for p in part.parameters())
         lines.append((name, f"{number:,}", f"{number / total:.1%}", f"{number * 4 / 1e6:,.1f}", outputs[name]))
-    widths = [max(len(line[i]) for line in lines) for i in range(4)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(line[i].rjust(widths[i]) for i in (1, 2, 3)), line[4]]).rstrip()
-        for line in lines
-    )
+    return format_table(lines)
 
 
-def _outputs(model: BiRefNet, height: int, width: int) -> dict[str, str]:
-    """What each part puts out, found by running the shapes through."""
+def _trace_shapes(model: BiRefNet, height: int, width: int) -> dict[str, str]:
+    """The shapes of what each part returns, found by running the model on the meta device."""
     shapes = dict.fromkeys((name for name, _ in list_blocks(model)), "(in training)")
 
     def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:

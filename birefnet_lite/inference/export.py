@@ -1,4 +1,4 @@
-"""The network for other runtimes: `torch.export`, and ONNX files."""
+"""Export the network for other runtimes: as a program of `torch.export`, and as an ONNX file."""
 
 import os
 import tempfile
@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from birefnet_lite.checkpoints import not_finite
+from birefnet_lite.inference.listing import name_some
 from birefnet_lite.inference.predict import network_size
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.deformable import use_backend
@@ -35,20 +37,29 @@ def export_onnx(
     opset: int = OPSET,
     decomposed: bool = False,
 ) -> None:
-    """Writes a network as an ONNX file: `image` (B, 3, H, W), normalised, to `logits` (B, 1, H, W), both float32.
+    """Write a network as an ONNX file: `image` (B, 3, H, W), normalised, to `logits` (B, 1, H, W), both float32.
 
-    The batch is free, height and width are not: `size` is as in `predict.network_size`. Written are the numbers of
-    `optimize(model)`, and that is what runs fast elsewhere, too. The file is written whole or not at all; weights of
-    more than 2 GB, which an ONNX file cannot hold, go to a second one beside it, `FILE.onnx.data`.
+    The batch size is free, height and width are fixed. The numbers are those of `optimize(model)`, which is also what
+    runs fast in other runtimes. The file is written whole or not at all; weights of more than 2 GB, which an ONNX file
+    cannot hold, go to a second one beside it, `FILE.onnx.data`.
 
-    Deformable convolution is ONNX's own DeformConv, which many runtimes lack (onnxruntime itself did until 2026).
-    `decomposed=True` writes it in GridSample instead: larger, slower, and it runs in more places.
-    Raises `ImportError` where the extra `export` is not installed, `TypeError` for what is no BiRefNet, `ValueError`
-    for a model in training mode, a name that does not end in .onnx, an opset without the operators and for what
-    `network_size` refuses, `OSError` for a file that cannot be written.
+    Args:
+        model: The network, in evaluation mode.
+        path: The file; its name ends in .onnx.
+        size: What the network sees; see `network_size`.
+        opset: The version of ONNX's operators.
+        decomposed: Write deformable convolution as GridSample instead of ONNX's own DeformConv, which many runtimes
+            lack (onnxruntime itself did until 2026). The file is larger and slower, and runs in more places.
+
+    Raises:
+        ImportError: The extra `export` is not installed.
+        TypeError: `model` is no BiRefNet.
+        ValueError: The model is in training mode or has weights that are not finite, the name does not end in .onnx,
+            the opset lacks the operators, or the size is refused by `network_size`.
+        OSError: The file cannot be written.
     """
     path = Path(path)
-    if path.suffix != ".onnx":
+    if path.suffix.lower() != ".onnx":
         raise ValueError(f"The file is called {path.name!r}; its name must end in '.onnx'.")
     check_packages()
     _check_opset(opset, decomposed)
@@ -66,16 +77,23 @@ def export_onnx(
 def export_program(model: nn.Module, size: int | tuple[int, int] | None = None) -> torch.export.ExportedProgram:
     """`torch.export` of `optimize(model)` in float32 on the CPU: (B, 3, H, W) to the logits (B, 1, H, W).
 
-    The batch is free; `size` is as in `predict.network_size`. Deformable convolution is one operator,
-    `torch.ops.birefnet_lite.deform_conv2d`, so that `import birefnet_lite.network.deformable` must come before a saved
-    program is loaded.
-    Raises `TypeError` and `ValueError` as `export_onnx` does.
+    The batch size is free. Deformable convolution is one operator, `torch.ops.birefnet_lite.deform_conv2d`, so that
+    `import birefnet_lite.network.deformable` must come before a saved program is loaded.
+
+    Args:
+        model: The network, in evaluation mode.
+        size: What the network sees; see `network_size`.
+
+    Raises:
+        TypeError, ValueError: As `export_onnx`.
     """
     if not isinstance(model, BiRefNet | OptimizedBiRefNet):
         raise TypeError(f"What is exported is a BiRefNet, not {type(model).__name__}.")
     height, width = network_size(model, size)
     if any(parameter.is_meta for parameter in model.parameters()):
         raise ValueError("The model is on the meta device: it has shapes, but no weights to export.")
+    if broken := not_finite(model.state_dict()):
+        raise ValueError(f"Numbers in the model are not finite (NaN or infinity): {name_some(broken)}.")
     model = deepcopy(model).to("cpu", torch.float32)
     network = _Logits(model if isinstance(model, OptimizedBiRefNet) else optimize(model))
     image = torch.zeros(2, 3, height, width)  # of a batch of 1, the trace would make a constant
@@ -102,6 +120,8 @@ def to_onnx(
         verbose=False,
         optimize=False,  # trying all its rules on all nodes takes most of the time; runtimes have rules of their own
     )
+    if written is None:  # only without `dynamo`
+        raise RuntimeError("PyTorch exported nothing.")
     fold_constants_ir(written.model)
     remove_unused_nodes(written.model)
     return written

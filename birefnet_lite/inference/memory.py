@@ -1,8 +1,10 @@
-"""How much memory a forward takes, found by running shapes through the network, without numbers and without memory."""
+"""Estimate the peak memory of a forward pass by running the model on the meta device."""
 
 import weakref
+from collections.abc import Iterable
 from copy import deepcopy
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +18,33 @@ CHANNEL_BLOCK = 16
 
 
 def forward_bytes(model: nn.Module, height: int, width: int) -> int:
-    """At most how many bytes a forward in evaluation takes at its peak, beyond the weights, for one image (3, H, W).
+    """Estimate the peak memory of a forward pass in evaluation mode, for one image (3, H, W).
 
     Counted is what is alive at once, and for each operator as much again as it reads and writes, because convolutions
-    make copies in a layout of their own (`CHANNEL_BLOCK`). It is an upper estimate, up to twice what is used.
+    make copies in a layout of their own (`CHANNEL_BLOCK`).
+
+    Returns:
+        Bytes beyond the weights. An upper estimate: up to twice what is used.
     """
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     image = torch.empty(1, 3, height, width, dtype=dtype, device="meta")
-    with torch.no_grad(), _Living() as living:
+    with torch.no_grad(), _LivingTensors() as living:
         living.add(image)
-        _shapes_only(model)(image)
+        _copy_to_meta(model)(image)
     return living.peak
 
 
-def _shapes_only(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose tensors have no data; the weights are never copied."""
+def _copy_to_meta(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode on the meta device; the weights themselves are not copied."""
     tensors = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
-    copies = {}
+    copies: dict[int, Tensor] = {}
     for name, tensor in tensors.items():
         empty = torch.empty_like(tensor, device="meta")
         copies[name] = nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
     return deepcopy(model, copies).eval()
 
 
-class _Living(TorchDispatchMode):
+class _LivingTensors(TorchDispatchMode):
     """Adds up the bytes of the tensors that are alive, and notes the most that any operator needs at once."""
 
     def __init__(self) -> None:
@@ -65,19 +70,21 @@ class _Living(TorchDispatchMode):
             del self._holders[key]
             self.now -= self._sizes.pop(key)
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         result = function(*args, **(kwargs or {}))
         read, written = _tensors((*args, *(kwargs or {}).values())), _tensors([result])
         for tensor in written:
             self.add(tensor)
         is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in function._schema.returns)
-        scratch = 0 if is_view else sum(map(_copied, (*read, *written)))
+        scratch = 0 if is_view else sum(map(_bytes_of_copy, (*read, *written)))
         self.peak = max(self.peak, self.now + scratch)
         return result
 
 
-def _copied(tensor: Tensor) -> int:
-    """Bytes of a copy; maps (B, C, H, W) in blocks of channels."""
+def _bytes_of_copy(tensor: Tensor) -> int:
+    """Bytes of a copy of the tensor; of maps (B, C, H, W), in blocks of channels."""
     numbers = tensor.numel()
     if tensor.ndim == 4 and numbers:
         channels = tensor.shape[1]
@@ -85,6 +92,6 @@ def _copied(tensor: Tensor) -> int:
     return numbers * tensor.element_size()
 
 
-def _tensors(values) -> list[Tensor]:
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
     flat = chain.from_iterable(value if isinstance(value, list | tuple) else [value] for value in values)
     return [value for value in flat if isinstance(value, Tensor)]

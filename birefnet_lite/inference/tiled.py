@@ -1,4 +1,4 @@
-"""Photos larger than memory allows: the whole seen small for the meaning, overlapping tiles for the detail."""
+"""Tiled inference: a downscaled pass guides overlapping full-resolution tiles."""
 
 from typing import Any, NamedTuple
 
@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
+from birefnet_lite.inference.images import read_photo, resize
 from birefnet_lite.inference.memory import forward_bytes
-from birefnet_lite.inference.predict import MAX_SIZE, STRIDE, network_size, read_photo, resize, run_network
+from birefnet_lite.inference.predict import MAX_SIZE, STRIDE, network_size, run_network
 
 __all__ = ["Axis", "segment_tiled", "split_axis", "tile_side"]
 
@@ -29,30 +30,40 @@ def segment_tiled(
     size: int | tuple[int, int] | None = None,
     guided: bool = True,
 ) -> NDArray[np.float32]:
-    """The soft mask of a large photo within a bound on memory: float32 (H, W) in [0, 1], as `predict.segment` gives it.
+    """Segment a large photo within a bound on memory.
 
-    `memory` is in MiB, for all that the call takes beyond the model and the photo itself (an array; a file is decoded
-    first). `size` is that of the whole photo as in `predict.segment`; None is the photo's own. Where all of it fits at
-    once, the result is that of `predict.segment`. Otherwise it is cut into overlapping tiles, as large as the bound
-    allows, whose masks are blended linearly where they overlap.
+    Where the whole photo fits at once, the result is that of `predict.segment`. Otherwise it is cut into overlapping
+    tiles, as large as the bound allows, whose masks are blended linearly where they overlap.
 
-    A tile is no photo: with only a part of an object to look at, the network often does not know what belongs to it.
-    So, with `guided`, the whole photo is seen first, at the size that the model was trained at. This coarse mask
-    decides wherever it is certain; tiles are seen only where it is not, and draw the edges and the fine parts there.
-    What the coarse mask misses altogether, the tiles do not bring back; and a tile can be wrong about what lies in it.
-    Without `guided`, every tile speaks for itself, which is for objects that are small in a tile.
+    A tile shows only a part of an object, from which the network often cannot tell what belongs to it. So, with
+    `guided`, the whole photo is first segmented at the size that the model was trained at. This coarse mask is kept
+    wherever it is certain; tiles are segmented only where it is not, and refine edges and fine parts there. The tiles
+    do not restore what the coarse mask misses altogether, and a tile can be wrong about its content. Without `guided`,
+    each tile is segmented on its own, which suits objects that are small in a tile.
 
-    Raises what `predict.segment` raises, and `ValueError` for a bound that is too low, with what is needed.
+    Args:
+        model: The network.
+        image: Anything that `read_photo` takes.
+        memory: MiB for all that the call takes beyond the model and the decoded photo.
+        size: The size of the whole photo that the tiles are cut from, as in `network_size`; None is the photo's own.
+        guided: Whether a coarse mask guides the tiles.
+
+    Returns:
+        The soft mask, float32 (H, W) in [0, 1], at the photo's own size.
+
+    Raises:
+        OSError, TypeError, ValueError: As `predict.segment`; `ValueError` for a bound that is too low, with what is
+            needed.
     """
     photo = read_photo(image)
-    bound = _checked(memory)
+    bound = _to_bytes(memory)
     if size is None:
         least = getattr(model, "min_size", STRIDE)
         shrink = min(1, MAX_SIZE / max(photo.size))
-        size = tuple(max(least, round(side * shrink)) for side in photo.size)
+        size = (max(least, round(photo.size[0] * shrink)), max(least, round(photo.size[1] * shrink)))
     height, width = network_size(model, size)
     coarse_size = _coarse_size(model) if guided else None
-    # Pillow's copies of the photo and of the masks while they are resized, and the sum of the tiles.
+    # Pillow's copies of the photo and of the masks while they are resized, and the sum of the tiles' masks.
     arrays = RESERVE + 16 * photo.pixels.size // 3 + 28 * height * width
     smallest = coarse_size or _smallest(model, height, width)
     side = tile_side(model, height, width, bound - arrays)
@@ -72,10 +83,13 @@ def segment_tiled(
 
 
 def tile_side(model: nn.Module, height: int, width: int, room: float) -> int | None:
-    """The longest side of a square tile, a multiple of 32, with which a forward takes at most `room` bytes.
+    """The longest side of a square tile, a multiple of 32, with which a forward pass takes at most `room` bytes.
 
-    A side of `max(height, width)` is the whole image; tiles are cut off where they are larger than it. None where not
-    even the smallest tile fits. Memory is about proportional to pixels, so that a few trials are enough.
+    Memory is about proportional to pixels, so that a few trials are enough.
+
+    Returns:
+        The side, or None if not even the smallest tile fits. A side of `max(height, width)` is the whole image;
+        tiles are cut off where they are larger than it.
     """
 
     def bytes_of(side: int) -> int:
@@ -95,17 +109,16 @@ def tile_side(model: nn.Module, height: int, width: int, room: float) -> int | N
 
 
 class Axis(NamedTuple):
-    """How one axis is cut: where each tile starts, and how much it counts at each of its places.
-
-    The weights of all tiles add up to 1 everywhere; from tile to tile they go over linearly.
-    """
+    """How one axis is cut into tiles."""
 
     starts: list[int]
+    """The first pixel of each tile."""
     weights: list[NDArray[np.float32]]
+    """The weight of each pixel of each tile; over all tiles they add up to 1, and change linearly in overlaps."""
 
 
 def split_axis(length: int, side: int) -> Axis:
-    """Tiles of `side` places, evenly spread over `length` places, each sharing a quarter or more with the next."""
+    """Tiles of `side` pixels, evenly spread over `length` pixels, each sharing a quarter or more with the next."""
     side = min(side, length)
     step = max(1, int(side * (1 - OVERLAP)))
     starts = [int(start) for start in np.linspace(0, length - side, 1 + -(-(length - side) // step))]
@@ -136,7 +149,7 @@ def _blend(model: nn.Module, pixels: NDArray, side: int, coarse: NDArray[np.floa
             part = (slice(top, top + len(down)), slice(left, left + len(across)))
             if doubt is None or _crop(doubt, part, height, width).any():
                 mask[part] += run_network(model, pixels[part]) * down[:, None] * across
-    if coarse is None:
+    if coarse is None or doubt is None:
         return mask
     share = resize(doubt, height, width)
     mask *= share
@@ -147,12 +160,12 @@ def _blend(model: nn.Module, pixels: NDArray, side: int, coarse: NDArray[np.floa
 
 
 def _doubt(coarse: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much the tiles count, 0 to 1, at each pixel of the coarse mask (h, w): 1 in and around what is not certain.
+    """The weight of the tiles, 0 to 1, at each pixel of the coarse mask (h, w): 1 in and around uncertain pixels.
 
-    Around: two pixels of stride 4, and as many again in which it falls to 0.
+    It is 1 up to two cells of stride 4 away, and falls to 0 over two more.
     """
     unsure = torch.from_numpy(((coarse > SURE) & (coarse < 1 - SURE)).astype(np.float32))[None]  # (1, h, w)
-    # An edge between two certain pixels is no less an edge.
+    # An edge between two certain pixels is uncertain, too.
     inside = torch.from_numpy((coarse >= 0.5).astype(np.float32))[None]
     edge = F.max_pool2d(inside, 3, 1, 1) + F.max_pool2d(-inside, 3, 1, 1)
     near = F.max_pool2d(torch.maximum(unsure, edge), 25, 1, 12)
@@ -160,7 +173,7 @@ def _doubt(coarse: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _crop(small: NDArray, part: tuple[slice, slice], height: int, width: int) -> NDArray:
-    """What of a small map lies under a part of the large one, with a margin as wide as resizing reaches."""
+    """The part of a small map that corresponds to a part of the large one, with the margin that resizing reads."""
     where = []
     for piece, length, whole in zip(part, small.shape, (height, width), strict=True):
         scale = length / whole
@@ -171,13 +184,13 @@ def _crop(small: NDArray, part: tuple[slice, slice], height: int, width: int) ->
 def _coarse_size(model: nn.Module) -> tuple[int, int]:
     if not hasattr(getattr(model, "config", None), "train_size"):
         raise ValueError(
-            "The model does not say at which size it was trained, so that it cannot see the whole photo first: "
+            "The model does not say at which size it was trained, so that there is no size for the coarse mask: "
             "pass guided=False."
         )
     return network_size(model)
 
 
-def _checked(memory: float) -> float:
+def _to_bytes(memory: float) -> float:
     if isinstance(memory, bool) or not isinstance(memory, int | float) or not 0 < memory < float("inf"):
         raise ValueError(f"memory is {memory!r}; it is a number of MiB above 0, such as 2000.")
     return memory * MIB
@@ -189,6 +202,5 @@ def _smallest(model: nn.Module, height: int, width: int) -> tuple[int, int]:
 
 
 def _tile_bytes(model: nn.Module, height: int, width: int) -> int:
-    """A forward, with a tenth for what the allocator leaves unused, and the tile as floats before and after
-    normalising."""
+    """Bytes of a forward pass, a tenth more for the allocator's gaps, and of the tile before and after normalising."""
     return forward_bytes(model, height, width) * 11 // 10 + 48 * height * width
