@@ -12,28 +12,33 @@ from birefnet_lite.synthetic import (
     SyntheticScenes,
     background_names,
     camera,
-    compose,
     family_names,
     glyphs,
-    graft,
     held_out_scenes,
+    shape_changes,
     textures,
 )
 from birefnet_lite.synthetic import colours as colour_module
-from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic import scenes as scene_module
+from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.backgrounds import BACKGROUNDS
 from birefnet_lite.synthetic.canvas import NOISES, PATTERNS, Canvas
-from birefnet_lite.synthetic.colours import TONES, colours, keep_apart
-from birefnet_lite.synthetic.compose import chosen
-from birefnet_lite.synthetic.draws import Draws
-from birefnet_lite.synthetic.shapes import FAMILIES
-from birefnet_lite.synthetic.textures import SURFACES, soften, spectral_noise, surface
-from birefnet_lite.synthetic.variety import MOST_BEHIND, crowd, restyle
+from birefnet_lite.synthetic.colours import TONES, random_colours, separate_colours
+from birefnet_lite.synthetic.compositing import composite
+from birefnet_lite.synthetic.domain_randomization import (
+    MAX_HIDDEN_AREA,
+    add_background_objects,
+    apply_random_convolution,
+)
+from birefnet_lite.synthetic.families import FAMILIES
+from birefnet_lite.synthetic.random_numbers import RandomNumbers
+from birefnet_lite.synthetic.scenes import select_indices
+from birefnet_lite.synthetic.textures import SURFACES, blur, spectral_noise, surface
 from birefnet_lite.training.augment import Augment
 
 
 def grid(height=64, width=64):
-    return Canvas(Draws(1, ("grid",)), (height, width))
+    return Canvas(RandomNumbers(1, ("grid",)), (height, width))
 
 
 def outline_length_error(distance, canvas):
@@ -81,8 +86,10 @@ def test_changes_come_again_and_stay_in_range(change):
 
 def test_variety_changes_objects_and_light_and_nothing_else(monkeypatch):
     plain = SyntheticScenes((48, 48), seed=5).batch(12, 3)
-    monkeypatch.setattr(compose, "restyle", lambda draws, scenes, chance: scenes)  # it falls on all alike
-    monkeypatch.setattr(compose, "crowd", lambda draws, ground, objects, masks, chance: ground)
+    monkeypatch.setattr(
+        scene_module, "apply_random_convolution", lambda rng, scenes, chance: scenes
+    )  # it falls on all alike
+    monkeypatch.setattr(scene_module, "add_background_objects", lambda rng, ground, objects, masks, chance: ground)
     varied = SyntheticScenes((48, 48), seed=5, variety=1.0).batch(12, 3)
     inside = (plain.masks > 0.9).expand_as(plain.images)
     change = (plain.images - varied.images).abs()
@@ -92,7 +99,7 @@ def test_variety_changes_objects_and_light_and_nothing_else(monkeypatch):
 def layers_of(n=6, side=96):
     """Colours and covers of drawn objects, a layer each, well inside the frame."""
     scenes = SyntheticScenes((side, side), seed=8, difficulty=0.3)
-    kinds = chosen(["star", "polygon", "ring", "cup", "fish", "crate"], FAMILIES, "family")[:n]
+    kinds = select_indices(["star", "polygon", "ring", "cup", "fish", "crate"], FAMILIES, "family")[:n]
     colours, masks = scenes.draw_objects(kinds, 0, 0.3, torch.full((n, 3, side, side), 0.5))
     return torch.cat((colours, masks[:, None]), 1)
 
@@ -100,15 +107,15 @@ def layers_of(n=6, side=96):
 def test_grafts_change_shapes_and_lose_no_object():
     layers = layers_of()
     colours, masks = layers[:, :3], layers[:, 3]
-    kept = graft.graft(Draws(6, ("a",)), colours, masks, 0.0)
+    kept = shape_changes.change_shapes(RandomNumbers(6, ("a",)), colours, masks, 0.0)
     assert torch.equal(kept[0], colours)
     assert torch.equal(kept[1], masks)
     for key in range(8):
-        _, other = graft.graft(Draws(6, (key,)), colours, masks, 1.0)
+        _, other = shape_changes.change_shapes(RandomNumbers(6, (key,)), colours, masks, 1.0)
         assert other.min() >= 0
         assert other.max() <= 1
         # Four changes at most, each of which keeps its part, and a step back.
-        least = graft.LEAST_PART**4 * graft.LEAST_SCALE**2
+        least = shape_changes.MIN_KEPT_AREA**4 * shape_changes.MIN_SCALE**2
         assert (other.mean((1, 2)) > least * masks.mean((1, 2))).all()
         assert ((other - masks).abs().mean((1, 2)) > 0.01).any()
 
@@ -117,8 +124,13 @@ def test_a_graft_moves_a_colour_with_its_shape():
     """What was of one colour still is, inside: nothing of the surroundings is taken along."""
     layers = layers_of()
     layers[:, :3] = torch.tensor([0.8, 0.1, 0.3]).view(1, 3, 1, 1)
-    for change in (graft.bend, graft.fold, graft.join, graft.pierce):
-        result = change(Draws(6, ("colour",)), layers, layers.roll(1, 0))
+    for change in (
+        shape_changes.warp_smoothly,
+        shape_changes.kaleidoscope,
+        shape_changes.paste_neighbour,
+        shape_changes.cut_holes,
+    ):
+        result = change(RandomNumbers(6, ("colour",)), layers, layers.roll(1, 0))
         inside = (result[:, 3:] > 0.99).expand(-1, 3, -1, -1)
         assert inside.any()
         assert (result[:, :3] - layers[:, :3]).abs()[inside].max() < 0.01, change.__name__
@@ -126,7 +138,10 @@ def test_a_graft_moves_a_colour_with_its_shape():
 
 def test_joining_only_adds_and_piercing_only_takes_away():
     layers = layers_of()
-    added, taken = (change(Draws(6, ("x",)), layers, layers.roll(1, 0)) for change in (graft.join, graft.pierce))
+    added, taken = (
+        change(RandomNumbers(6, ("x",)), layers, layers.roll(1, 0))
+        for change in (shape_changes.paste_neighbour, shape_changes.cut_holes)
+    )
     assert (added[:, 3] >= layers[:, 3] - 1e-6).all()
     assert (taken[:, 3] <= layers[:, 3]).all()
     assert (added[:, 3] - layers[:, 3]).mean() > 0.01
@@ -139,9 +154,9 @@ def test_a_fold_looks_the_same_turned_by_two_wedges():
     disc = grid(128, 128)
     layers[0, 3] = (sd.box(disc.x, disc.y - 0.2, 0.5, 0.2) < 0)[0].float().roll(-13, 0)  # about the middle of the frame
     for key in range(5):
-        draws = Draws(1, ("fold", key))
-        wedges = Draws(1, ("fold", key)).integer(1, 9)
-        folded = graft.fold(draws, layers, layers)[0, 3:]
+        rng = RandomNumbers(1, ("fold", key))
+        wedges = RandomNumbers(1, ("fold", key)).integer(1, 9)
+        folded = shape_changes.kaleidoscope(rng, layers, layers)[0, 3:]
         turned = rotate(folded, 360 / wedges, InterpolationMode.BILINEAR)
         overlap = torch.minimum(folded, turned).sum() / torch.maximum(folded, turned).sum()
         assert overlap > 0.85, (wedges, overlap)
@@ -150,40 +165,40 @@ def test_a_fold_looks_the_same_turned_by_two_wedges():
 def test_what_moves_away_keeps_its_place_and_what_the_frame_cuts_stays():
     layers = layers_of()
     cut = torch.roll(layers, 48, 3)  # half of each object over the left rim
-    assert torch.equal(graft.recede(Draws(6, ("cut",)), cut), cut)
+    assert torch.equal(shape_changes.shrink(RandomNumbers(6, ("cut",)), cut), cut)
     layers[:, 3] *= (torch.linspace(-1, 1, 96).abs() < 0.9).float()  # off the rim
     layers[:, 3] *= (torch.linspace(-1, 1, 96).abs() < 0.9).float()[:, None]
-    far = graft.recede(Draws(6, ("away",)), layers)
+    far = shape_changes.shrink(RandomNumbers(6, ("away",)), layers)
     share = far[:, 3].mean((1, 2)) / layers[:, 3].mean((1, 2))
     assert (share < 1.01).all()
-    assert (share > graft.LEAST_SCALE**2 * 0.95).all()
+    assert (share > shape_changes.MIN_SCALE**2 * 0.95).all()
     assert share.min() < 0.7
-    x, y = graft.positions(layers)
+    x, y = shape_changes.pixel_coordinates(layers)
     for axis in (0, 1):
-        before, after = (graft.middle(one[:, 3], x, y)[axis] for one in (layers, far))
+        before, after = (shape_changes.centre_of_mass(one[:, 3], x, y)[axis] for one in (layers, far))
         assert (before - after).abs().max() < 0.02
 
 
 def test_a_crowd_stands_behind_and_hides_less_ground_than_the_object_does():
     layers = layers_of()
     objects, masks, ground = layers[:, :3], layers[:, 3:], torch.full((6, 3, 96, 96), 0.5)
-    assert torch.equal(crowd(Draws(6, ("a",)), ground, objects, masks, 0.0), ground)
+    assert torch.equal(add_background_objects(RandomNumbers(6, ("a",)), ground, objects, masks, 0.0), ground)
     changed = torch.zeros(6)
     for key in range(6):
-        behind = crowd(Draws(6, (key,)), ground, objects, masks, 1.0)
+        behind = add_background_objects(RandomNumbers(6, (key,)), ground, objects, masks, 1.0)
         seen = ((behind - ground).abs().amax(1, keepdim=True) > 0.01).float() * (masks < 0.01)
         area = seen.mean((1, 2, 3))
         # Two neighbours at most; the rims of soft covers come on top.
-        assert (area < 2 * MOST_BEHIND * masks.mean((1, 2, 3)) + 0.03).all()
+        assert (area < 2 * MAX_HIDDEN_AREA * masks.mean((1, 2, 3)) + 0.03).all()
         changed += area
     assert (changed > 0).all()
 
 
 def test_a_new_style_keeps_outlines_means_and_spreads():
     scenes = SyntheticScenes((64, 64), seed=5, difficulty=0.2).batch(8, 0).images
-    draws = Draws(8, ("a",))
-    assert torch.equal(restyle(draws, scenes, 0.0), scenes)
-    other = restyle(Draws(8, ("b",)), scenes, 1.0)
+    rng = RandomNumbers(8, ("a",))
+    assert torch.equal(apply_random_convolution(rng, scenes, 0.0), scenes)
+    other = apply_random_convolution(RandomNumbers(8, ("b",)), scenes, 1.0)
     changed = (other - scenes).abs().mean((1, 2, 3)) > 0.01
     assert 0 < changed.sum() < 8  # some keep theirs
     torch.testing.assert_close(other.mean((2, 3)), scenes.mean((2, 3)), atol=0.05, rtol=0)
@@ -222,16 +237,16 @@ def fresh_caches():
 
 def test_everything_is_drawn_on_the_device(monkeypatch, fresh_caches):
     """PyTorch's fake tensors have a shape and a device, here one that this machine may lack, and mix no two devices."""
-    start = Draws.__init__
+    start = RandomNumbers.__init__
 
-    def without_generator(draws, n, key, device="cpu"):
-        start(draws, n, key)
-        draws.device, draws.generator = torch.device(device), None
+    def without_generator(rng, n, key, device="cpu"):
+        start(rng, n, key)
+        rng.device, rng.generator = torch.device(device), None
 
-    monkeypatch.setattr(Draws, "__init__", without_generator)
+    monkeypatch.setattr(RandomNumbers, "__init__", without_generator)
     monkeypatch.setattr(torch.Tensor, "nonzero", lambda values: torch.zeros(0, 1, dtype=torch.long))  # has no values
-    monkeypatch.setattr(compose, "pick_many", lambda draws, indices, table, n, hardness: (indices * 3)[:n])
-    monkeypatch.setattr(compose, "GROUP_ON_GPU", 100)
+    monkeypatch.setattr(scene_module, "pick_many", lambda rng, indices, table, n, hardness: (indices * 3)[:n])
+    monkeypatch.setattr(scene_module, "GROUP_ON_GPU", 100)
     with FakeTensorMode():
         scenes = SyntheticScenes(
             (64, 64), families="all", backgrounds="all", difficulty=1, variety=1, reshaping=1, device="cuda"
@@ -269,7 +284,7 @@ def test_scenes_of_one_batch_differ():
 # -- families ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("table", "what"), [(FAMILIES, "shapes"), (BACKGROUNDS, "backgrounds")])
 def test_two_families_are_held_out_and_apart(table, what):
-    train, held, every = (set(chosen(w, table, what)) for w in ("train", "held_out", "all"))
+    train, held, every = (set(select_indices(w, table, what)) for w in ("train", "held_out", "all"))
     assert len(held) == 2
     assert not train & held
     assert train | held == every == set(range(len(table)))
@@ -288,7 +303,7 @@ def test_training_never_draws_what_is_held_out():
 
 def test_nothing_held_out_is_drawn_inside_a_training_family():
     """A group draws members of other families; none of them may be a held-out one."""
-    from birefnet_lite.synthetic.scenery import MEMBERS
+    from birefnet_lite.synthetic.large_objects import MEMBERS
 
     assert not {f.draw for f in FAMILIES if f.held_out} & set(MEMBERS)
 
@@ -320,7 +335,7 @@ def test_every_family_draws_something_soft_edged(index):
 
 @pytest.mark.parametrize("index", range(len(BACKGROUNDS)), ids=background_names())
 def test_every_background_fills_the_picture(index):
-    ground = SyntheticScenes((48, 64)).draw_grounds([index] * 3, 0, 0.8)
+    ground = SyntheticScenes((48, 64)).draw_backgrounds([index] * 3, 0, 0.8)
     assert ground.isfinite().all()
     assert ground.shape == (3, 3, 48, 64)
     assert (ground.amax((1, 2, 3)) > 0.05).all()
@@ -330,12 +345,11 @@ def test_every_background_fills_the_picture(index):
 def test_the_mask_is_what_the_object_changes():
     """The same scene with and without its objects differs where the mask says so, and by shadows alone elsewhere."""
     scenes = SyntheticScenes((64, 64), seed=8, difficulty=0.0)
-    ground = scenes.draw_grounds([0] * 8, 0, 0.0)
+    ground = scenes.draw_backgrounds([0] * 8, 0, 0.0)
     objects, masks = scenes.draw_objects([0, 1, 3, 8] * 2, 0, 0.0, ground)
-    from birefnet_lite.synthetic import compose
 
     def scene(cover):
-        return compose.arrange(Draws(8, ("test",)), ground.clone(), objects, cover, [False] * 8, 0.0)
+        return composite(RandomNumbers(8, ("test",)), ground.clone(), objects, cover, [False] * 8, 0.0)
 
     with_object, without = scene(masks), scene(torch.zeros_like(masks))
     # Distractors are copies of objects: where they change the ground, both scenes differ outside the mask.
@@ -434,9 +448,9 @@ def test_a_character_is_a_distance_and_grows_beyond_its_table(monkeypatch):
     c = grid(256, 256)
     monkeypatch.setattr(glyphs, "FONTS", glyphs.FONTS[:1])
     monkeypatch.setattr(glyphs, "characters", lambda font: (ord("O"),))
-    distance = glyphs.glyph(Draws(1, ("o",)), c.x, c.y)
+    distance = glyphs.glyph(RandomNumbers(1, ("o",)), c.x, c.y)
     assert outline_length_error(distance, c) < 0.15
-    wide = glyphs.glyph(Draws(1, ("o",)), 3 * c.x, 3 * c.y)
+    wide = glyphs.glyph(RandomNumbers(1, ("o",)), 3 * c.x, 3 * c.y)
     assert (wide[0, 0, 0] > 2) & (wide[0, 128, 128] > 0)  # far outside, and in the hole of the letter
 
 
@@ -483,7 +497,7 @@ def test_polygon_may_run_either_way_round():
 
 
 def test_many_strokes_at_once_are_the_union_of_each():
-    c, d = grid(), Draws(1, ("strokes",))
+    c, d = grid(), RandomNumbers(1, ("strokes",))
     ax, ay, bx, by = (d.many(40, -0.8, 0.8) for _ in range(4))
     width = d.many(40, 0.01, 0.1)
     together = sd.strokes(c.x, c.y, ax, ay, bx, by, width, width * 0.5)
@@ -511,7 +525,7 @@ def test_area_of_a_soft_disc_is_that_of_the_circle():
 
 # -- textures, colours, camera -----------------------------------------------------------------------------------------
 def test_noise_has_unit_spread_and_the_asked_slope():
-    noise = spectral_noise(Draws(8, ("noise",)), (128, 128), 2.0, 1e4, 1.0)
+    noise = spectral_noise(RandomNumbers(8, ("noise",)), (128, 128), 2.0, 1e4, 1.0)
     assert noise.mean().abs() < 1e-3
     assert noise.std() == pytest.approx(1, abs=0.05)
     power = torch.fft.rfft2(noise).abs().square().mean(0)[0]  # along x
@@ -520,7 +534,7 @@ def test_noise_has_unit_spread_and_the_asked_slope():
 
 
 def test_noise_of_every_name_and_pattern():
-    c = Canvas(Draws(2, ("patterns",)), (40, 56))
+    c = Canvas(RandomNumbers(2, ("patterns",)), (40, 56))
     for name in NOISES:
         assert 0.7 < c.noise(name).std() < 1.3
     for pattern in PATTERNS:
@@ -538,31 +552,31 @@ def test_surfaces_come_from_scikit_image(name):
     from skimage import data
 
     c = grid(64, 64)
-    sample = surface(Draws(1, ("s",)), c.x, c.y, name)[0]
+    sample = surface(RandomNumbers(1, ("s",)), c.x, c.y, name)[0]
     small = torch.from_numpy(getattr(data, name)() / 255.0).view(64, 8, 64, 8).mean((1, 3)).float()
     assert np.corrcoef(sample.flatten(), small.flatten())[0, 1] > 0.7
 
 
 def test_blur_keeps_the_mean_and_more_blur_is_smoother():
     image = torch.rand(1, 3, 64, 64)
-    spread = [soften(image, amount).std().item() for amount in (0.0, 1.0, 3.0, 8.0)]
-    assert torch.equal(soften(image, 0.0), image)
+    spread = [blur(image, amount).std().item() for amount in (0.0, 1.0, 3.0, 8.0)]
+    assert torch.equal(blur(image, 0.0), image)
     assert spread == sorted(spread, reverse=True)
-    assert soften(image, 5.0).mean() == pytest.approx(image.mean().item(), abs=0.02)
+    assert blur(image, 5.0).mean() == pytest.approx(image.mean().item(), abs=0.02)
 
 
 @pytest.mark.parametrize("tone", [None, *TONES])
 def test_colours_are_colours(tone):
-    colour = colours(Draws(50, ("c",)), tone)
+    colour = random_colours(RandomNumbers(50, ("c",)), tone)
     assert colour.shape == (50, 3, 1, 1)
     assert colour.min() > 0
     assert colour.max() < 1
 
 
 def test_colours_are_kept_apart():
-    d = Draws(200, ("apart",))
-    first, second = colours(d), colours(d)
-    gap = (keep_apart(first, second, 0.2) - second).square().mean(1).sqrt()
+    d = RandomNumbers(200, ("apart",))
+    first, second = random_colours(d), random_colours(d)
+    gap = (separate_colours(first, second, 0.2) - second).square().mean(1).sqrt()
     assert (gap > 0.19).float().mean() > 0.95
 
 
@@ -572,7 +586,7 @@ def test_jpeg_damage_is_that_of_a_real_encoder():
 
     from PIL import Image
 
-    y = spectral_noise(Draws(1, ("j",)), (64, 64), 2.0, 200.0, 1.2)[0] * 0.12 + 0.5
+    y = spectral_noise(RandomNumbers(1, ("j",)), (64, 64), 2.0, 200.0, 1.2)[0] * 0.12 + 0.5
     pixels = (y.clamp(0, 1) * 255).round().byte().numpy()
     file = BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=50)
@@ -590,7 +604,7 @@ def test_the_camera_keeps_the_range_and_leaves_its_input_alone():
     scene = torch.rand(6, 3, 40, 52) * 1.4
     kept = scene.clone()
     for strength in (0.0, 1.0):
-        picture = camera.photograph(Draws(6, ("camera", strength)), scene, strength)
+        picture = camera.simulate_camera(RandomNumbers(6, ("camera", strength)), scene, strength)
         assert picture.min() >= 0
         assert picture.max() <= 1
     assert torch.equal(scene, kept)

@@ -3,7 +3,7 @@
 `shapes.py` lists the families of objects, `backgrounds.py` those of grounds; `compose.py` puts one before the other.
 """
 
-from birefnet_lite.synthetic.compose import (
+from birefnet_lite.synthetic.scenes import (
     Batch,
     SyntheticScenes,
     background_names,

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from birefnet_lite.synthetic import places, surfaces
-from birefnet_lite.synthetic.shapes import Family
+from birefnet_lite.synthetic import deep_backgrounds, flat_backgrounds
+from birefnet_lite.synthetic.families import Family
 
 
 @dataclass(frozen=True)
@@ -19,24 +19,24 @@ class Background(Family):
 
 
 BACKGROUNDS = (
-    Background(surfaces.plain),
-    Background(surfaces.gradient),
-    Background(surfaces.bokeh, 0.1),
-    Background(surfaces.stripes, 0.3),
-    Background(surfaces.fractal, 0.2),
-    Background(surfaces.drapery, 0.3, 0.7),
-    Background(surfaces.tiles, 0.3, 1.6),
-    Background(surfaces.wooden, 0.2, 1.6),
-    Background(surfaces.ground, 0.3, 1.3),
-    Background(places.outdoor, 0.2, 2.0),
-    Background(places.street, 0.4, 1.2),
-    Background(places.indoor, 0.3, 2.2),
-    Background(places.foliage, 0.4),
-    Background(places.clutter, 0.4, 1.5),
-    Background(places.shelves, 0.4, 1.8),
-    Background(places.masts, 0.3, 1.6),
-    Background(surfaces.fractal, 0.8, 0.3, camouflage=True, title="hidden_in_texture"),
-    Background(surfaces.ground, 0.9, 0.3, camouflage=True, title="hidden_on_ground"),
-    Background(surfaces.marble, held_out=True),
-    Background(surfaces.checker, held_out=True),
+    Background(flat_backgrounds.plain),
+    Background(flat_backgrounds.gradient),
+    Background(flat_backgrounds.bokeh, 0.1),
+    Background(flat_backgrounds.stripes, 0.3),
+    Background(flat_backgrounds.fractal, 0.2),
+    Background(flat_backgrounds.drapery, 0.3, 0.7),
+    Background(flat_backgrounds.tiles, 0.3, 1.6),
+    Background(flat_backgrounds.wooden, 0.2, 1.6),
+    Background(flat_backgrounds.ground, 0.3, 1.3),
+    Background(deep_backgrounds.outdoor, 0.2, 2.0),
+    Background(deep_backgrounds.street, 0.4, 1.2),
+    Background(deep_backgrounds.indoor, 0.3, 2.2),
+    Background(deep_backgrounds.foliage, 0.4),
+    Background(deep_backgrounds.clutter, 0.4, 1.5),
+    Background(deep_backgrounds.shelves, 0.4, 1.8),
+    Background(deep_backgrounds.masts, 0.3, 1.6),
+    Background(flat_backgrounds.fractal, 0.8, 0.3, camouflage=True, title="hidden_in_texture"),
+    Background(flat_backgrounds.ground, 0.9, 0.3, camouflage=True, title="hidden_on_ground"),
+    Background(flat_backgrounds.marble, held_out=True),
+    Background(flat_backgrounds.checker, held_out=True),
 )

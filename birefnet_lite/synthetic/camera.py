@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.synthetic.draws import Draws
-from birefnet_lite.synthetic.textures import soften
+from birefnet_lite.synthetic.random_numbers import RandomNumbers
+from birefnet_lite.synthetic.textures import blur
 
 LUMA_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -22,48 +22,48 @@ LUMA_TABLE = (
 """Annex K.1 of the JPEG standard: how coarsely each frequency of brightness is kept."""
 
 
-def photograph(draws: Draws, scene: Tensor, strength: float = 1.0) -> Tensor:
+def simulate_camera(rng: RandomNumbers, scene: Tensor, strength: float = 1.0) -> Tensor:
     """A scene (n, 3, H, W) as a camera hands it over, in [0, 1]; strength 0 does little damage, 1 a good deal."""
-    picture = soften(
-        scene, ((draws.uniform(0, 1) ** 4) * (0.4 + 1.2 * strength) * min(scene.shape[-2:]) / 128)[:, None], levels=2
+    picture = blur(
+        scene, ((rng.uniform(0, 1) ** 4) * (0.4 + 1.2 * strength) * min(scene.shape[-2:]) / 128)[:, None], levels=2
     )
-    crisp = some(draws, 0.25)
+    crisp = random_rows(rng, 0.25)
     if crisp:
-        edges = picture[crisp] - soften(picture[crisp], 1.0, levels=1)
-        picture[crisp] += edges * draws.uniform(0.2, 1.2)[crisp][:, None]
-    moving = some(draws, 0.1 * strength)
+        edges = picture[crisp] - blur(picture[crisp], 1.0, levels=1)
+        picture[crisp] += edges * rng.uniform(0.2, 1.2)[crisp][:, None]
+    moving = random_rows(rng, 0.1 * strength)
     if moving:
-        picture[moving] = motion_blur(draws, picture[moving])
+        picture[moving] = motion_blur(rng, picture[moving])
     picture = picture.clamp(min=0)
-    picture = picture * (1 - draws.uniform(0, 0.35) * distance_from_centre(picture).square())[:, None]
-    warmth = draws.normal(0, 0.05 + 0.05 * strength)
-    tint = torch.stack((1 + warmth, 1 + draws.normal(0, 0.02), 1 - warmth), 1).view(-1, 3, 1, 1)
-    gain = (draws.normal(0, 0.12 + 0.13 * strength)).exp()[:, None]
-    gamma = draws.normal(0, 0.2).exp()[:, None]
+    picture = picture * (1 - rng.uniform(0, 0.35) * distance_from_centre(picture).square())[:, None]
+    warmth = rng.normal(0, 0.05 + 0.05 * strength)
+    tint = torch.stack((1 + warmth, 1 + rng.normal(0, 0.02), 1 - warmth), 1).view(-1, 3, 1, 1)
+    gain = (rng.normal(0, 0.12 + 0.13 * strength)).exp()[:, None]
+    gamma = rng.normal(0, 0.2).exp()[:, None]
     picture = (picture * tint * gain + 1e-4).clamp(max=1.5) ** gamma
     middle = picture.mean((1, 2, 3), keepdim=True)
-    picture = middle + (picture - middle) * draws.uniform(0.85, 1.65)[:, None]
+    picture = middle + (picture - middle) * rng.uniform(0.85, 1.65)[:, None]
     grey = picture.mean(1, keepdim=True)
-    fade = torch.where(draws.coin(0.12) > 0, 1.0, draws.uniform(-0.35, 0.3))[:, None]  # 1 is black and white
+    fade = torch.where(rng.coin(0.12) > 0, 1.0, rng.uniform(-0.35, 0.3))[:, None]  # 1 is black and white
     picture = torch.lerp(picture, grey.expand_as(picture), fade)
-    haze = (draws.coin(0.12) * draws.uniform(0.05, 0.35))[:, None]
-    picture = picture * (1 - haze) + haze * draws.uniform(0.6, 1.0)[:, None]
+    haze = (rng.coin(0.12) * rng.uniform(0.05, 0.35))[:, None]
+    picture = picture * (1 - haze) + haze * rng.uniform(0.6, 1.0)[:, None]
     # A roll-off instead of a hard limit: the brightest and darkest tones keep some shape.
     over = (picture - 0.85).clamp(min=0)
     picture = (picture.clamp(max=0.85) + over / (1 + 6 * over)).clamp(0, 1)
-    noise = draws.field(*picture.shape[1:])
-    level = (draws.uniform(0, 1) ** 2 * (0.01 + 0.05 * strength))[:, None]
+    noise = rng.field(*picture.shape[1:])
+    level = (rng.uniform(0, 1) ** 2 * (0.01 + 0.05 * strength))[:, None]
     picture = (picture + noise * level * (0.3 + picture)).clamp(0, 1)
-    filed = some(draws, 0.2 + 0.3 * strength)
+    filed = random_rows(rng, 0.2 + 0.3 * strength)
     if filed:
-        coarseness = draws.uniform(0.15, 1.2)[:, None] * (0.3 + strength)
+        coarseness = rng.uniform(0.15, 1.2)[:, None] * (0.3 + strength)
         picture[filed] = jpeg(picture[filed], coarseness[filed])
     return picture
 
 
-def some(draws: Draws, chance: float) -> list[int]:
+def random_rows(rng: RandomNumbers, chance: float) -> list[int]:
     """The scenes to which something happens that is too dear to work out for all."""
-    return [i for i in range(draws.n) if draws.flag(chance)]
+    return [i for i in range(rng.n) if rng.flag(chance)]
 
 
 def distance_from_centre(picture: Tensor) -> Tensor:
@@ -74,10 +74,10 @@ def distance_from_centre(picture: Tensor) -> Tensor:
     return ((rows.square() + columns.square()) / 2).sqrt()[None]
 
 
-def motion_blur(draws: Draws, picture: Tensor) -> Tensor:
+def motion_blur(rng: RandomNumbers, picture: Tensor) -> Tensor:
     """Smear along one direction, the same for all the scenes given."""
-    reach = draws.structure.uniform(0.01, 0.03) * min(picture.shape[-2:])
-    angle = draws.structure.uniform(0, math.pi)
+    reach = rng.structure.uniform(0.01, 0.03) * min(picture.shape[-2:])
+    angle = rng.structure.uniform(0, math.pi)
     shifts = [(round(t * reach * math.sin(angle)), round(t * reach * math.cos(angle))) for t in (-1, -0.5, 0, 0.5, 1)]
     border = max(max(abs(a), abs(b)) for a, b in shifts)
     wide = F.pad(picture, (border,) * 4, mode="replicate")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from birefnet_lite.synthetic import distances as sd
-from birefnet_lite.synthetic.colours import colours, keep_apart
-from birefnet_lite.synthetic.draws import Draws
-from birefnet_lite.synthetic.light import Light
+from birefnet_lite.synthetic import signed_distance as sd
+from birefnet_lite.synthetic.colours import random_colours, separate_colours
+from birefnet_lite.synthetic.lighting import Light
+from birefnet_lite.synthetic.random_numbers import RandomNumbers
 from birefnet_lite.synthetic.textures import spectral_noise
 
 NOISES = {  # name: lowest and highest frequency over the shorter side, slope
@@ -45,20 +45,22 @@ class Canvas:
     colours come close to `backdrop` (n, 3, 1, 1), the mean colour behind.
     """
 
-    def __init__(self, draws: Draws, size: tuple[int, int], hardness: float = 0.5, backdrop: Tensor | None = None):
+    def __init__(
+        self, rng: RandomNumbers, size: tuple[int, int], hardness: float = 0.5, background_colour: Tensor | None = None
+    ):
         height, width = size
         half = min(size) / 2
-        self.draws, self.size, self.hardness, self.backdrop = draws, size, hardness, backdrop
-        rows = (torch.arange(height, device=draws.device) + 0.5 - height / 2) / half
-        columns = (torch.arange(width, device=draws.device) + 0.5 - width / 2) / half
-        self.x = self.frame_x = columns.expand(draws.n, height, width)
-        self.y = self.frame_y = rows[:, None].expand(draws.n, height, width)
+        self.rng, self.size, self.hardness, self.background_colour = rng, size, hardness, background_colour
+        rows = (torch.arange(height, device=rng.device) + 0.5 - height / 2) / half
+        columns = (torch.arange(width, device=rng.device) + 0.5 - width / 2) / half
+        self.x = self.frame_x = columns.expand(rng.n, height, width)
+        self.y = self.frame_y = rows[:, None].expand(rng.n, height, width)
         self.within: tuple[float, float, float] = (0.0, 0.0, 1.0)  # centre and zoom of the part of the frame to draw in
         self.frame = (width / min(size), height / min(size))  # half extents
-        self.pixel = torch.full((draws.n, 1, 1), 1 / half, device=draws.device)
-        self.colour = torch.full((draws.n, 3, height, width), 0.5, device=draws.device)
-        self.alpha = torch.zeros(draws.n, height, width, device=draws.device)
-        self.light = Light(draws)
+        self.pixel = torch.full((rng.n, 1, 1), 1 / half, device=rng.device)
+        self.colour = torch.full((rng.n, 3, height, width), 0.5, device=rng.device)
+        self.alpha = torch.zeros(rng.n, height, width, device=rng.device)
+        self.light = Light(rng)
         self.noises: dict[str, Tensor] = {}
 
     # -- where ---------------------------------------------------------------------------------------------------------
@@ -78,7 +80,7 @@ class Canvas:
         reach: about its radius, half shorter sides. turn: largest rotation. spread: how far from `at`, in half frames.
         squash: log of the largest stretch of an axis. wobble: size of smooth bumps. slant: shear, perspective.
         """
-        d = self.draws
+        d = self.rng
         left, top, zoom = self.within
         scale = 1.05 * zoom * (d.uniform(0, 1) ** 0.6 * (reach[1] - reach[0]) + reach[0])
         x = self.frame_x - (left + (at[0] + d.uniform(-spread, spread)) * zoom) * self.frame[0]
@@ -99,17 +101,17 @@ class Canvas:
     def noise(self, name: str) -> Tensor:
         """(n, H, W) of one of NOISES with spread 1; the same field each time, rolled to another height."""
         if name not in self.noises:
-            self.noises[name] = spectral_noise(self.draws, self.size, *NOISES[name])
-        field, k = self.noises[name], self.draws.integer(0, self.size[0] - 1)
+            self.noises[name] = spectral_noise(self.rng, self.size, *NOISES[name])
+        field, k = self.noises[name], self.rng.integer(0, self.size[0] - 1)
         return torch.cat((field[:, k:], field[:, :k]), 1)
 
     # -- of what -------------------------------------------------------------------------------------------------------
     def colour_of(self, tone: str | None = None, free: bool = False) -> Tensor:
         """(n, 3, 1, 1) colours of a tone, kept apart from the backdrop unless free."""
-        colour = colours(self.draws, tone)
-        if self.backdrop is None or free:
+        colour = random_colours(self.rng, tone)
+        if self.background_colour is None or free:
             return colour
-        return keep_apart(colour, self.backdrop, 0.42 - 0.36 * self.hardness)
+        return separate_colours(colour, self.background_colour, 0.42 - 0.36 * self.hardness)
 
     def material(
         self,
@@ -121,7 +123,7 @@ class Canvas:
         free: bool | None = None,
     ) -> Material:
         """A material of this tone; what is not given is drawn. `free` ones may look like the backdrop."""
-        d = self.draws
+        d = self.rng
         free = d.flag(0.15 + 0.35 * self.hardness) if free is None else free
         base = self.colour_of(tone, free)
         second = (
@@ -136,7 +138,7 @@ class Canvas:
 
     def mixing(self, material: Material) -> Tensor | None:
         """(n, H, W) from 0 (base colour) to 1 (other colour), or None for one plain colour."""
-        d, kind, scale = self.draws, material.pattern, material.scale
+        d, kind, scale = self.rng, material.pattern, material.scale
         if kind == "plain":
             return None
         if kind == "mottled":
@@ -172,10 +174,10 @@ class Canvas:
             colour = colour + (material.other - colour) * mix[:, None]
         tone = None
         if material.grain:
-            tone = 1 + material.grain * self.noise(self.draws.pick(("rough", "rough", "grain", "cloud")))
+            tone = 1 + material.grain * self.noise(self.rng.pick(("rough", "rough", "grain", "cloud")))
         shine = None
         if distance is not None:
-            light, shine = self.light.on(distance, roundness, self.pixel, material.gloss > 0)
+            light, shine = self.light.shade(distance, roundness, self.pixel, material.gloss > 0)
             tone = light if tone is None else tone * light
         if tone is not None:
             colour = colour * tone[:, None]
@@ -203,7 +205,7 @@ class Canvas:
         """
         outline = distance
         if fuzz:
-            outline = distance + fuzz * self.draws.uniform(0.1, 1) * self.noise("tufts")
+            outline = distance + fuzz * self.rng.uniform(0.1, 1) * self.noise("tufts")
         cover = (0.5 - outline / (self.pixel * soft)).clamp(0, 1)
         if visible is not None:
             cover = cover * visible
@@ -224,7 +226,7 @@ class Canvas:
             cover = cover * visible
         self.colour = torch.lerp(self.colour, self.surface(material).expand_as(self.colour), cover[:, None])
 
-    def cover(self, colour: Tensor, where: Tensor | float = 1.0) -> None:
+    def fill(self, colour: Tensor, where: Tensor | float = 1.0) -> None:
         """Colour the ground where a soft field (n, H, W) says so; the cover of the object does not grow."""
         if isinstance(where, Tensor):
             where = where[:, None]
@@ -232,6 +234,6 @@ class Canvas:
             self.colour, colour.expand_as(self.colour), torch.as_tensor(where, device=colour.device)
         )
 
-    def cut(self, distance: Tensor) -> None:
+    def cut_hole(self, distance: Tensor) -> None:
         """Open a hole through everything painted so far."""
         self.alpha = self.alpha * (0.5 + distance / self.pixel).clamp(0, 1)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.canvas import Canvas
 from birefnet_lite.synthetic.machines import build
 
@@ -12,7 +12,7 @@ from birefnet_lite.synthetic.machines import build
 def portrait(c: Canvas) -> None:
     """Head and shoulders: hair, face, neck, clothes with collar, badges and straps; the frame cuts the body."""
     c.place((0.8, 1.35), turn=0.12, at=(0.0, 0.2), spread=0.3, squash=0.12, slant=0.06)
-    d = c.draws
+    d = c.rng
     skin = c.material("skin", d.pick(("plain", "gradient")), 0.03, 0.1, free=True)
     hair = c.material("hair", "streaks", 0.1, free=d.flag(0.5))
     clothes, second = c.material("cloth"), c.material("cloth")
@@ -63,7 +63,7 @@ def portrait(c: Canvas) -> None:
         c.y,
         [(-opening, shoulder_y - 0.05), (opening, shoulder_y - 0.05), (0.0, shoulder_y + d.uniform(0.2, 0.9))],
     )
-    c.mark(sd.both(lapel, trunk), second if d.flag(0.7) else skin)
+    c.mark(sd.intersection(lapel, trunk), second if d.flag(0.7) else skin)
     collar = (sd.ellipse(c.x, c.y - shoulder_y - 0.02, d.uniform(0.16, 0.32), d.uniform(0.06, 0.13))).abs() - d.uniform(
         0.02, 0.06
     )
@@ -75,10 +75,10 @@ def portrait(c: Canvas) -> None:
             d.uniform(0.03, 0.14),
             0.02,
         )
-        c.mark(sd.both(badge, trunk + 0.02), c.material(free=True))
+        c.mark(sd.intersection(badge, trunk + 0.02), c.material(free=True))
     if d.flag(0.3):
         u, _ = sd.rotate(c.x - d.uniform(-0.4, 0.4), c.y - 0.4, d.uniform(-0.5, 0.5))
-        c.mark(sd.both(u.abs() - d.uniform(0.02, 0.06), trunk), c.material(free=True))
+        c.mark(sd.intersection(u.abs() - d.uniform(0.02, 0.06), trunk), c.material(free=True))
     oval = sd.ellipse(c.x - head[0], c.y - head[1], *face)
     ears = sd.ellipse((c.x - head[0]).abs() - face[0], c.y - head[1] - 0.02, 0.04, 0.07)
     c.paint(ears, skin, roundness=0.05, visible=d.coin(0.7))
@@ -88,7 +88,7 @@ def portrait(c: Canvas) -> None:
     if style in ("short", "long", "bun", "curly"):
         crown = sd.ellipse(c.x - head[0], c.y - head[1] + 0.05, face[0] + 0.05, face[1] + 0.06)
         line = c.y - head[1] - fringe + d.uniform(-0.5, 0.5) * (c.x - head[0])
-        c.paint(sd.both(crown, line), hair, roundness=0.25, fuzz=0.015)
+        c.paint(sd.intersection(crown, line), hair, roundness=0.25, fuzz=0.015)
         if style == "bun":
             c.paint(
                 sd.circle(c.x - head[0] - d.uniform(-0.15, 0.15), c.y - head[1] + face[1] + 0.1, 0.13),
@@ -99,7 +99,7 @@ def portrait(c: Canvas) -> None:
     if style == "hat":
         m = c.material(d.pick(("cloth", "dark", "wood")))
         c.paint(
-            sd.both(
+            sd.intersection(
                 sd.superellipse(c.x - head[0], c.y - head[1] + 0.15, face[0] + 0.06, face[1] + d.uniform(0, 0.2), 3.0),
                 c.y - head[1] + 0.1,
             ),
@@ -122,12 +122,12 @@ def portrait(c: Canvas) -> None:
         )
         m = c.material(d.pick(("light", "metal", "dark", None)))
         c.paint(thing, m, roundness=0.3)
-        c.mark(sd.both(sd.circle(x, y, 0.15), thing + 0.03), c.material(free=True))
+        c.mark(sd.intersection(sd.circle(x, y, 0.15), thing + 0.03), c.material(free=True))
 
 
 def features(c: Canvas, head: tuple, face: tuple) -> None:
     """Eyes, brows, nose shadow and mouth."""
-    d = c.draws
+    d = c.rng
     dark = c.material("dark", "plain", 0.0, 0.0, free=True)
     lips = c.material("skin", "plain", 0.0, 0.0, free=True)
     x, y = c.x - head[0] - d.uniform(-0.05, 0.05), c.y - head[1]
@@ -142,7 +142,7 @@ def features(c: Canvas, head: tuple, face: tuple) -> None:
 def animal_face(c: Canvas) -> None:
     """The head of a cat, dog, bear, cow or owl before its body; it fills the frame."""
     c.place((0.8, 1.5), turn=0.3, at=(0.0, 0.08), spread=0.3, squash=0.15, slant=0.06)
-    d = c.draws
+    d = c.rng
     fur = c.material("fur", d.pick(("streaks", "stripes", "mottled", "plain", "patches")), 0.15, 0.0, "fur")
     pale = c.material("fur", "streaks", 0.12, 0.0, "light", free=True)
     dark = c.material("dark", "plain", 0.05, 0.4, free=True)
@@ -176,9 +176,11 @@ def animal_face(c: Canvas) -> None:
     c.paint(skull, fur, roundness=0.5, contact=0.4, fuzz=0.025)
     if d.flag(0.5):  # stripes on the brow
         u = sd.bars(c.x + 0.05 * c.noise("mottle"), d.uniform(0.1, 0.2), d.uniform(0.015, 0.04))
-        c.mark(sd.both(u, sd.both(skull + 0.05, c.y + high * 0.35)), c.material("fur", free=True), soft=2.0)
+        c.mark(
+            sd.intersection(u, sd.intersection(skull + 0.05, c.y + high * 0.35)), c.material("fur", free=True), soft=2.0
+        )
     if d.flag(0.5):  # a blaze or a mask
-        c.mark(sd.both(c.x.abs() - d.uniform(0.06, 0.25) - 0.15 * c.y, skull + 0.04), pale, soft=3.0)
+        c.mark(sd.intersection(c.x.abs() - d.uniform(0.06, 0.25) - 0.15 * c.y, skull + 0.04), pale, soft=3.0)
     muzzle = sd.ellipse(c.x, c.y - high * 0.5, d.uniform(0.2, 0.34), d.uniform(0.18, 0.28))
     c.mark(muzzle, pale, soft=4.0)
     eye_x, eye_y, eye = d.uniform(0.2, 0.32), d.uniform(-0.12, 0.02), d.uniform(0.06, 0.13)
@@ -200,12 +202,12 @@ def animal_face(c: Canvas) -> None:
 def big_machine(c: Canvas) -> None:
     """A large object of many parts, so near that the frame cuts it."""
     c.place((1.1, 1.9), turn=math.pi, spread=0.55, squash=0.3)
-    build(c, c.draws.integer(6, 12))
+    build(c, c.rng.integer(6, 12))
 
 
 def big_body(c: Canvas) -> None:
     """A large soft body that enters from the frame's edge: an arm, a trunk, a shoulder, a dune of cloth."""
-    d = c.draws
+    d = c.rng
     c.place((1.0, 1.6), turn=math.pi, at=(0.0, 0.0), spread=0.2, squash=0.3)
     tip = (d.uniform(-0.2, 0.2), d.uniform(-0.5, 0.0))
     trunk = sd.capsule(c.x, c.y, (d.uniform(-0.5, 0.5), 2.2), tip, d.uniform(0.5, 0.9), d.uniform(0.3, 0.5))
@@ -217,7 +219,7 @@ def big_body(c: Canvas) -> None:
             d.uniform(0.3, 0.6),
             d.uniform(0.25, 0.5),
         )
-        trunk = sd.melt(trunk, lump, 0.15)
+        trunk = sd.smooth_union(trunk, lump, 0.15)
     c.paint(trunk, main, roundness=d.uniform(0.3, 0.8), fuzz=d.pick((0.0, 0.03)))
     for _ in range(d.integer(1, 5)):
         x, y = sd.rotate(c.x - d.uniform(-0.5, 0.5), c.y - d.uniform(-0.4, 0.9), d.uniform(0, math.pi))
@@ -230,7 +232,7 @@ def big_body(c: Canvas) -> None:
             area = y
         else:
             area = y + 0.15 * torch.sin(x * d.uniform(2, 8))
-        c.mark(sd.both(area, trunk), c.material(free=True), soft=d.pick((1.0, 3.0)))
+        c.mark(sd.intersection(area, trunk), c.material(free=True), soft=d.pick((1.0, 3.0)))
     if d.flag(0.5):
         part = sd.ellipse(c.x - tip[0], c.y - tip[1] + 0.25, d.uniform(0.15, 0.35), d.uniform(0.15, 0.4))
         c.paint(part, c.material(), roundness=0.25)
@@ -239,7 +241,7 @@ def big_body(c: Canvas) -> None:
 def blossom(c: Canvas) -> None:
     """A flower head from near: rings of many petals, a heart, perhaps a stalk."""
     c.place((0.5, 1.25), turn=math.pi, squash=0.25, spread=0.25)
-    d = c.draws
+    d = c.rng
     tone = d.pick(("food", "paint", "light", "cloth", None))
     m = c.material(tone, d.pick(("plain", "streaks", "gradient")), 0.06)
     if d.flag(0.5):

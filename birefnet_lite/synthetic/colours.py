@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.random_numbers import RandomNumbers
 
 TONES = {
     "skin": "edc7ad dba88a b88263 80543d 573829",
@@ -33,19 +33,19 @@ def tone_table(tone: str | None, device: torch.device) -> Tensor:
     return torch.tensor([list(bytes.fromhex(name)) for name in names.split()], device=device) / 255
 
 
-def colours(draws: Draws, tone: str | None = None) -> Tensor:
+def random_colours(rng: RandomNumbers, tone: str | None = None) -> Tensor:
     """(n, 3, 1, 1) colours of a tone, each a little its own; without a tone, of anything, one in eight of them loud."""
-    table = tone_table(tone, draws.device)
-    index = torch.randint(len(table), (draws.n,), generator=draws.generator, device=draws.device)
+    table = tone_table(tone, rng.device)
+    index = torch.randint(len(table), (rng.n,), generator=rng.generator, device=rng.device)
     colour = table[index][:, :, None, None]  # (n, 3, 1, 1)
     if tone is None:
-        loud = torch.rand(draws.n, 3, 1, 1, generator=draws.generator, device=draws.device)
-        colour = torch.where(draws.coin(0.12)[:, None] > 0, loud, colour)
-    bright = draws.uniform(0.75, 1.2)[:, None]
-    return (colour * bright + 0.035 * draws.field(3, 1, 1)).clamp(0.01, 0.99)
+        loud = torch.rand(rng.n, 3, 1, 1, generator=rng.generator, device=rng.device)
+        colour = torch.where(rng.coin(0.12)[:, None] > 0, loud, colour)
+    bright = rng.uniform(0.75, 1.2)[:, None]
+    return (colour * bright + 0.035 * rng.field(3, 1, 1)).clamp(0.01, 0.99)
 
 
-def keep_apart(colour: Tensor, other: Tensor, least: Tensor | float) -> Tensor:
+def separate_colours(colour: Tensor, other: Tensor, least: Tensor | float) -> Tensor:
     """Move colours (n, 3, 1, 1) away from others, by lightness, until they differ by `least` (RMS)."""
     gap = colour - other
     lightness = gap.mean(1, keepdim=True)

@@ -2,14 +2,14 @@
 
 import math
 
-from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.canvas import Canvas
 
 
 def person(c: Canvas) -> None:
     """A whole person, standing, walking or with raised arms; clothes, hair and skin differ."""
     c.place((0.75, 1.05), turn=0.2, spread=0.3, squash=0.2)
-    d = c.draws
+    d = c.rng
     skin = c.material("skin", "plain", 0.03, 0.0, free=True)
     shirt, trousers = c.material("cloth"), c.material("cloth")
     shoes, hair = c.material(d.pick(("dark", "cloth"))), c.material("hair", "streaks", free=True)
@@ -55,7 +55,7 @@ def person(c: Canvas) -> None:
     c.paint(sd.capsule(c.x, c.y, (0.0, shoulder), (0.0, shoulder - 0.12), 0.06), skin, roundness=0.08)
     c.paint(torso, shirt, roundness=0.2)
     if d.flag(0.4):
-        c.mark(sd.both(c.x.abs() - d.uniform(0.02, 0.1), torso), c.material("cloth", free=True))
+        c.mark(sd.intersection(c.x.abs() - d.uniform(0.02, 0.1), torso), c.material("cloth", free=True))
     arm(1)
     if not far_arm_over:
         arm(-1)
@@ -65,14 +65,14 @@ def person(c: Canvas) -> None:
     if long:
         c.paint(sd.box(c.x, c.y - head_y - 0.06, 0.13, 0.18, 0.1), hair, roundness=0.1)
     c.paint(sd.ellipse(c.x - turn, c.y - head_y, 0.105, 0.14), skin, roundness=0.14)
-    cap = sd.both(sd.ellipse(c.x, c.y - head_y + 0.03, 0.125, 0.15), c.y - head_y + d.uniform(0.0, 0.08))
+    cap = sd.intersection(sd.ellipse(c.x, c.y - head_y + 0.03, 0.125, 0.15), c.y - head_y + d.uniform(0.0, 0.08))
     c.paint(cap, hair if d.flag(0.75) else c.material("cloth"), roundness=0.1)
 
 
 def four_legged(c: Canvas) -> None:
     """A dog, horse, cow, sheep or cat from the side."""
     c.place((0.65, 1.05), turn=0.15, squash=0.25)
-    d = c.draws
+    d = c.rng
     fur = c.material("fur", d.pick(("plain", "mottled", "patches", "streaks", "spots", "stripes")), other="fur")
     long, deep = d.uniform(0.38, 0.55), d.uniform(0.16, 0.28)
     leg_length, leg = d.uniform(0.35, 0.62), d.uniform(0.035, 0.08)
@@ -95,7 +95,7 @@ def four_legged(c: Canvas) -> None:
     )
     c.paint(tail, fur, roundness=0.06, contact=0, fuzz=0.02)
     trunk = sd.capsule(c.x, c.y, (-long, back), (long, back + d.uniform(-0.06, 0.06)), deep * d.uniform(0.8, 1.1), deep)
-    c.paint(sd.melt(trunk, neck, 0.15), fur, roundness=deep, contact=0.1, fuzz=0.02)
+    c.paint(sd.smooth_union(trunk, neck, 0.15), fur, roundness=deep, contact=0.1, fuzz=0.02)
     ear = d.uniform(0.05, 0.13)
     for shift in (-0.05, 0.05):
         tip = (head[0] - 0.06 + shift, head[1] - 0.1 - ear)
@@ -116,7 +116,7 @@ def four_legged(c: Canvas) -> None:
 def bird(c: Canvas) -> None:
     """A bird on its legs or in flight."""
     c.place((0.6, 1.0), turn=0.4, squash=0.2)
-    d = c.draws
+    d = c.rng
     plumage = c.material(d.pick(("fur", "paint", None)), d.pick(("plain", "mottled", "gradient", "streaks")))
     wing_colour = c.material(d.pick(("fur", None)), "streaks")
     bony = c.material(d.pick(("dark", "wood", "food")), "plain")
@@ -141,7 +141,7 @@ def bird(c: Canvas) -> None:
     if flying:
         far = [(-0.15, -0.1), (-0.3 + d.uniform(-0.3, 0.2), -1.0), (0.25, -0.1)]
         c.paint(sd.convex(c.x, c.y, far, 0.04), wing_colour, roundness=0.15)
-    c.paint(sd.melt(body, neck, 0.12), plumage, roundness=0.3, fuzz=0.01)
+    c.paint(sd.smooth_union(body, neck, 0.12), plumage, roundness=0.3, fuzz=0.01)
     c.paint(
         sd.circle(c.x - head[0], c.y - head[1], 0.15),
         c.material(None) if d.flag(0.3) else plumage,
@@ -168,7 +168,7 @@ def bird(c: Canvas) -> None:
 def fish(c: Canvas) -> None:
     """A fish from the side."""
     c.place((0.55, 1.0), turn=0.5, squash=0.3)
-    d = c.draws
+    d = c.rng
     m = c.material(d.pick(("paint", "metal", "food", None)), gloss=0.3)
     fin = c.material(d.pick((None, "paint")), "streaks")
     deep = d.uniform(0.2, 0.42)
@@ -194,14 +194,16 @@ def fish(c: Canvas) -> None:
     for side in (-1, 1):
         top = [(-0.2, side * deep * 0.6), (-0.3, side * (deep + 0.25)), (0.25, side * deep * 0.8)]
         c.paint(sd.convex(c.x, c.y, top if side < 0 else top[::-1], 0.02), fin, roundness=0.1, visible=d.coin(0.8))
-    body = sd.both(
+    body = sd.intersection(
         sd.ellipse(c.x - 0.1, c.y - 0.25 * deep, 0.75, deep * 1.25),
         sd.ellipse(c.x - 0.1, c.y + 0.25 * deep, 0.75, deep * 1.25),
     )
     c.paint(body, m, roundness=deep)
     if d.flag(0.5):
         for _ in range(d.integer(1, 4)):
-            c.mark(sd.both((c.x - d.uniform(-0.5, 0.5)).abs() - d.uniform(0.03, 0.1), body), c.material(free=True))
+            c.mark(
+                sd.intersection((c.x - d.uniform(-0.5, 0.5)).abs() - d.uniform(0.03, 0.1), body), c.material(free=True)
+            )
     c.mark((sd.circle(c.x - 0.1, c.y, 0.42)).abs() - 0.012, c.material("dark", "plain", free=True))
     c.mark(sd.circle(c.x - 0.6, c.y + 0.06, 0.06), c.material("light", "plain", 0.0, free=True))
     c.mark(sd.circle(c.x - 0.6, c.y + 0.06, 0.035), c.material("dark", "plain", 0.0, free=True))
@@ -210,7 +212,7 @@ def fish(c: Canvas) -> None:
 def creature(c: Canvas) -> None:
     """Something alive nobody has seen: a random body with mirrored limbs of its own."""
     c.place((0.55, 1.0), turn=0.6, squash=0.3)
-    d = c.draws
+    d = c.rng
     skin, second = c.material(d.pick(("fur", "skin", "plant", None))), c.material()
     mirrored = d.flag(0.6)
     body_size = (d.uniform(0.2, 0.45), d.uniform(0.25, 0.55))
@@ -228,9 +230,9 @@ def creature(c: Canvas) -> None:
         if d.flag(0.4):
             c.paint(limb, second, roundness=0.12)
         else:
-            body = sd.melt(body, limb, 0.08)
+            body = sd.smooth_union(body, limb, 0.08)
     head = sd.circle(c.x - d.uniform(-0.15, 0.15), c.y + body_size[1] + 0.05, d.uniform(0.14, 0.3))
-    c.paint(sd.melt(body, head, 0.1), skin, roundness=0.25, fuzz=0.015)
+    c.paint(sd.smooth_union(body, head, 0.1), skin, roundness=0.25, fuzz=0.015)
     if d.flag(0.6):
         c.mark(sd.ellipse(c.x, c.y - 0.05, body_size[0] * 0.6, body_size[1] * 0.7), second)
     dark = c.material("dark", "plain", 0.0, 0.3, free=True)

@@ -10,13 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.random_numbers import RandomNumbers
 
 FONTS = ("DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "STIXGeneralBol.ttf")
 LIKE_HELD_OUT = {0x2699, 0x26ED, 0x26EE}  # gears, a family that training must never see
 DRAWN, KEPT = 192, 64  # pixels: a character is drawn large and its distance kept small
 HALF_EXTENT = 0.8  # of the square that the longer side of a character fills
-LEAST_INK = 0.1  # of that square: thinner ones are left out
+MIN_INK = 0.1  # of that square: thinner ones are left out
 
 
 @cache
@@ -53,19 +53,19 @@ def character_distance(font: str, code: int) -> Tensor | None:
     image = Image.new("L", (DRAWN, DRAWN))
     image.paste(sheet.resize(size, box=ink), ((DRAWN - size[0]) // 2, (DRAWN - size[1]) // 2))
     inside = np.asarray(image) > 127
-    if inside.mean() < LEAST_INK * HALF_EXTENT**2:
+    if inside.mean() < MIN_INK * HALF_EXTENT**2:
         return None
     distance = distance_transform_edt(~inside) - distance_transform_edt(inside)
     distance = torch.from_numpy(distance).float()[None, None] * 2 / DRAWN
     return F.avg_pool2d(distance, DRAWN // KEPT)[0, 0]
 
 
-def glyph(draws: Draws, x: Tensor, y: Tensor) -> Tensor:
+def glyph(rng: RandomNumbers, x: Tensor, y: Tensor) -> Tensor:
     """Signed distance (n, H, W) to characters, one drawn for each scene; x, y (n, H, W)."""
     chosen = []
-    while len(chosen) < draws.n:
-        font = draws.pick(FONTS)
-        distance = character_distance(font, draws.pick(characters(font)))
+    while len(chosen) < rng.n:
+        font = rng.pick(FONTS)
+        distance = character_distance(font, rng.pick(characters(font)))
         if distance is not None:
             chosen.append(distance)
     tables = torch.stack(chosen)[:, None].to(x.device)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.canvas import Canvas
 from birefnet_lite.synthetic.solid import decorate
 
@@ -12,7 +12,7 @@ from birefnet_lite.synthetic.solid import decorate
 def plant(c: Canvas) -> None:
     """A plant or bunch of flowers in a pot or vase."""
     c.place((0.65, 1.05), turn=0.1, squash=0.2)
-    d = c.draws
+    d = c.rng
     for _ in range(d.integer(1, 3)):
         count = d.integer(5, 11)
         angle = -math.pi / 2 + d.many(count, -1.3, 1.3)
@@ -39,7 +39,7 @@ def plant(c: Canvas) -> None:
 def bag(c: Canvas) -> None:
     """A bag, case or backpack: body, flap, handle, straps, buckles."""
     c.place((0.55, 1.0), turn=0.2, squash=0.2)
-    d = c.draws
+    d = c.rng
     m = c.material(d.pick(("cloth", "wood", "paint", None)))
     half = (d.uniform(0.45, 0.8), d.uniform(0.4, 0.65))
     strap = c.material(d.pick(("dark", "wood", "cloth")))
@@ -49,12 +49,16 @@ def bag(c: Canvas) -> None:
     c.paint(arch, strap, roundness=0.05)
     body = sd.box(c.x * (1 + 0.15 * d.uniform(-1, 1) * c.y), c.y - 0.2, half[0], half[1], d.uniform(0.05, 0.3))
     c.paint(body, m, roundness=d.uniform(0.1, 0.4))
-    flap = sd.both(body + 0.02, c.y - d.uniform(-0.1, 0.25))
+    flap = sd.intersection(body + 0.02, c.y - d.uniform(-0.1, 0.25))
     c.paint(flap, m if d.flag(0.5) else c.material(), roundness=0.15, visible=d.coin(0.7))
     pocket = sd.box(c.x - d.uniform(-0.2, 0.2), c.y - 0.45, d.uniform(0.15, 0.4), 0.17, 0.04)
-    c.mark(sd.both(pocket, body + 0.04), c.material("cloth", free=True), visible=d.coin(0.6))
+    c.mark(sd.intersection(pocket, body + 0.04), c.material("cloth", free=True), visible=d.coin(0.6))
     for side in (-1, 1):
-        c.mark(sd.both((c.x - side * half[0] * 0.5).abs() - d.uniform(0.02, 0.07), body), strap, visible=d.coin(0.6))
+        c.mark(
+            sd.intersection((c.x - side * half[0] * 0.5).abs() - d.uniform(0.02, 0.07), body),
+            strap,
+            visible=d.coin(0.6),
+        )
         c.mark(
             sd.box(c.x - side * half[0] * 0.5, c.y - 0.3, 0.06, 0.05),
             c.material("metal", free=True),
@@ -65,7 +69,7 @@ def bag(c: Canvas) -> None:
 def lamp(c: Canvas) -> None:
     """A lamp on a jointed arm or a stand, with foot and shade."""
     c.place((0.6, 0.98), turn=0.12, spread=0.2)
-    d = c.draws
+    d = c.rng
     metal = c.material(d.pick(("metal", "paint", "dark")))
     bar = d.uniform(0.025, 0.045)
     elbow = (d.uniform(-0.5, -0.1), d.uniform(-0.2, 0.1))
@@ -83,7 +87,7 @@ def lamp(c: Canvas) -> None:
 def tripod(c: Canvas) -> None:
     """An instrument on three legs: camera, telescope, easel, lamp."""
     c.place((0.65, 1.0), turn=0.12, spread=0.25)
-    d = c.draws
+    d = c.rng
     leg = d.uniform(0.018, 0.04) * (1.6 - c.hardness)
     m = c.material(d.pick(("wood", "metal", "dark")))
     top = -0.25
@@ -112,7 +116,7 @@ def tripod(c: Canvas) -> None:
 def sofa(c: Canvas) -> None:
     """A sofa, armchair or bed: seat, back, arms, cushions, feet."""
     c.place((0.65, 1.1), turn=0.08, squash=0.25, spread=0.2)
-    d = c.draws
+    d = c.rng
     m = c.material(d.pick(("cloth", "wood", "paint")))
     wide, high = d.uniform(0.55, 0.95), d.uniform(0.3, 0.6)
     for side in (-1, 1):
@@ -135,7 +139,7 @@ def sofa(c: Canvas) -> None:
 def glasses(c: Canvas) -> None:
     """Spectacles, goggles or scissors: two rings and what joins them."""
     c.place((0.6, 1.0), turn=0.8, squash=0.35, slant=0.2)
-    d = c.draws
+    d = c.rng
     m = c.material(d.pick(("dark", "metal", "paint", None)))
     thin = d.uniform(0.02, 0.06) * (1.5 - c.hardness)
     half = d.uniform(0.3, 0.4)

@@ -2,7 +2,7 @@
 
 import math
 
-from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.canvas import Canvas
 from birefnet_lite.synthetic.solid import decorate
 
@@ -10,7 +10,7 @@ from birefnet_lite.synthetic.solid import decorate
 def tool(c: Canvas) -> None:
     """A handle with a head: hammer, spoon, brush, knife, racket, guitar."""
     c.place((0.6, 1.05), turn=math.pi, squash=0.1, spread=0.15)
-    d = c.draws
+    d = c.rng
     handle = sd.capsule(c.x, c.y, (0.0, -0.35), (0.0, 0.98), d.uniform(0.03, 0.07), d.uniform(0.04, 0.11))
     c.paint(handle, c.material(d.pick(("wood", "paint", "dark"))), roundness=0.1)
     head = c.material(d.pick(("metal", "wood", "paint", None)))
@@ -32,15 +32,15 @@ def tool(c: Canvas) -> None:
             0.01,
         )
     elif kind == "body":
-        shape = sd.melt(
+        shape = sd.smooth_union(
             sd.circle(c.x, c.y + 0.6, d.uniform(0.28, 0.42)), sd.circle(c.x, c.y + 0.15, d.uniform(0.2, 0.34)), 0.1
         )
     elif kind == "fork":
-        shape = sd.both(sd.bars(c.x, 0.14, 0.03), sd.box(c.x, c.y + 0.65, 0.3, 0.33, 0.02))
+        shape = sd.intersection(sd.bars(c.x, 0.14, 0.03), sd.box(c.x, c.y + 0.65, 0.3, 0.33, 0.02))
         shape = sd.union(shape, sd.box(c.x, c.y + 0.36, 0.3, 0.06, 0.02))
     else:
         hoop = sd.ellipse(c.x, c.y + 0.6, 0.3, 0.4)
-        strings = sd.both(sd.union(sd.bars(c.x, 0.09, 0.008), sd.bars(c.y, 0.09, 0.008)), hoop)
+        strings = sd.intersection(sd.union(sd.bars(c.x, 0.09, 0.008), sd.bars(c.y, 0.09, 0.008)), hoop)
         c.paint(strings, c.material("light"), roundness=0.02)
         shape = hoop.abs() - 0.035
     c.paint(shape, head, roundness=d.uniform(0.08, 0.25))
@@ -51,12 +51,12 @@ def tool(c: Canvas) -> None:
 def assembly(c: Canvas) -> None:
     """A machine nobody has seen: many parts of many materials, often mirrored, all touching."""
     c.place((0.55, 1.05), turn=math.pi, squash=0.3)
-    build(c, c.draws.integer(3, 9))
+    build(c, c.rng.integer(3, 9))
 
 
 def build(c: Canvas, count: int) -> None:
     """Grow an object: each part is put on the rim of an earlier one, so that all hang together."""
-    d = c.draws
+    d = c.rng
     mirrored = d.flag(0.5)
     materials = [c.material() for _ in range(d.integer(2, 4))]
     centres = [(d.uniform(-0.1, 0.1) + 0.0, d.uniform(-0.1, 0.1))]
@@ -96,5 +96,5 @@ def build(c: Canvas, count: int) -> None:
                 ],
             )
         if d.flag(0.12):
-            part = sd.without(part, sd.circle(u, v, size * 0.35))
+            part = sd.difference(part, sd.circle(u, v, size * 0.35))
         c.paint(part, d.pick(materials), roundness=d.uniform(0.05, 0.35))

@@ -4,20 +4,20 @@ import math
 
 import torch
 
-from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.canvas import Canvas
 from birefnet_lite.synthetic.glyphs import glyph
 
 
-def bumps(c: Canvas, size: float, most: int = 5) -> list:
+def random_harmonics(c: Canvas, size: float, most: int = 5) -> list:
     """Random harmonics for an outline around a centre."""
-    d = c.draws
+    d = c.rng
     return [(k, d.normal(0, size / k), d.uniform(0, 2 * math.pi)) for k in range(2, most + 1)]
 
 
 def decorate(c: Canvas, body: torch.Tensor, most: int = 4) -> None:
     """Marks, bands and patches on a body, so that it has strong edges inside."""
-    d = c.draws
+    d = c.rng
     for _ in range(d.integer(0, most)):
         x, y = sd.rotate(c.x - d.uniform(-0.6, 0.6), c.y - d.uniform(-0.6, 0.6), d.uniform(0, math.pi))
         kind = d.pick(("disc", "box", "band", "ring"))
@@ -29,22 +29,22 @@ def decorate(c: Canvas, body: torch.Tensor, most: int = 4) -> None:
             spot = y.abs() - d.uniform(0.02, 0.25)
         else:
             spot = (sd.length(x, y) - d.uniform(0.1, 0.4)).abs() - d.uniform(0.01, 0.06)
-        c.mark(sd.both(spot, body + 0.02), c.material(free=True), visible=d.coin(0.8))
+        c.mark(sd.intersection(spot, body + 0.02), c.material(free=True), visible=d.coin(0.8))
 
 
 def blob(c: Canvas) -> None:
     """A smooth lump: a stone, a potato, a cushion."""
     c.place((0.35, 0.95), turn=math.pi, squash=0.4)
-    body = sd.radial(c.x, c.y, bumps(c, 0.18), 0.85)
-    c.paint(body, c.material(), roundness=c.draws.uniform(0.2, 0.9))
-    if c.draws.flag(0.5):
+    body = sd.radial(c.x, c.y, random_harmonics(c, 0.18), 0.85)
+    c.paint(body, c.material(), roundness=c.rng.uniform(0.2, 0.9))
+    if c.rng.flag(0.5):
         decorate(c, body)
 
 
 def polygon(c: Canvas) -> None:
     """A flat or bevelled piece with corners: a sign, a tile, a box lid; more often the shape of a character."""
     c.place((0.4, 0.95), turn=math.pi, squash=0.4, slant=0.3)
-    d = c.draws
+    d = c.rng
     if d.flag(0.75):
         body = glyph(d, c.x, c.y)
     else:
@@ -61,7 +61,7 @@ def polygon(c: Canvas) -> None:
 def star(c: Canvas) -> None:
     """Stars and flowers: pointed or rounded rays, sometimes with a heart."""
     c.place((0.4, 0.95), turn=math.pi, squash=0.25)
-    d = c.draws
+    d = c.rng
     rays = d.integer(4, 12)
     if d.flag(0.5):
         deep = d.uniform(0.15, 0.45)
@@ -72,14 +72,14 @@ def star(c: Canvas) -> None:
         wide = d.uniform(0.1, 0.3)
         petal = sd.ellipse(u - 0.5, v, 0.45, wide)
         c.paint(petal, c.material(), roundness=0.2)
-    heart = c.draws.uniform(0.1, 0.35)
+    heart = c.rng.uniform(0.1, 0.35)
     c.paint(sd.circle(c.x, c.y, heart), c.material(), roundness=0.2, visible=d.coin(0.6))
 
 
 def slab(c: Canvas) -> None:
     """Superellipses: from a diamond over a disc to a box; phones, plates, pillows, books."""
     c.place((0.35, 0.95), turn=math.pi, squash=0.5, slant=0.25)
-    d = c.draws
+    d = c.rng
     half = (d.uniform(0.4, 0.95), d.uniform(0.4, 0.95))
     body = sd.superellipse(c.x, c.y, *half, d.uniform(1.2, 7))
     c.paint(body, c.material(), roundness=d.uniform(0.05, 0.5))
@@ -92,13 +92,13 @@ def slab(c: Canvas) -> None:
 def ring(c: Canvas) -> None:
     """Rings, tyres, frames and handles: one hole in the middle."""
     c.place((0.45, 0.95), turn=math.pi, squash=0.5)
-    d = c.draws
+    d = c.rng
     thick = d.uniform(0.06, 0.3)
     middle = sd.superellipse(c.x, c.y, 0.9 - thick, (0.9 - thick) * d.uniform(0.6, 1), d.pick((2.0, 2.0, 5.0)))
     body = middle.abs() - thick
     if d.flag(0.25):
         angle = torch.atan2(c.y, c.x)
-        body = sd.both(body, (angle.abs() - d.uniform(1.2, 3.0)) * 0.6)  # an arc
+        body = sd.intersection(body, (angle.abs() - d.uniform(1.2, 3.0)) * 0.6)  # an arc
     c.paint(body, c.material(), roundness=thick)
     if d.flag(0.5):
         decorate(c, body)
@@ -107,15 +107,15 @@ def ring(c: Canvas) -> None:
 def holed(c: Canvas) -> None:
     """A plate with several holes: a button, a bracket, cheese, a mask."""
     c.place((0.5, 0.95), turn=math.pi, squash=0.3)
-    d = c.draws
-    body = sd.radial(c.x, c.y, bumps(c, 0.12, 4), 0.85)
+    d = c.rng
+    body = sd.radial(c.x, c.y, random_harmonics(c, 0.12, 4), 0.85)
     if d.flag(0.5):
         body = sd.box(c.x, c.y, d.uniform(0.5, 0.95), d.uniform(0.4, 0.8), d.uniform(0.02, 0.3))
     for _ in range(d.integer(1, 6)):
         hole = sd.ellipse(
             c.x - d.uniform(-0.55, 0.55), c.y - d.uniform(-0.5, 0.5), d.uniform(0.06, 0.26), d.uniform(0.06, 0.26)
         )
-        body = sd.without(body, hole)
+        body = sd.difference(body, hole)
     c.paint(body, c.material(), roundness=d.uniform(0.04, 0.2))
     decorate(c, body, 2)
 
@@ -123,23 +123,23 @@ def holed(c: Canvas) -> None:
 def gear(c: Canvas) -> None:
     """A toothed wheel with a bore and windows."""
     c.place((0.45, 0.95), turn=math.pi, squash=0.3)
-    d = c.draws
+    d = c.rng
     teeth = d.integer(7, 22)
     u, v = sd.sector(c.x, c.y, teeth)
     body = sd.circle(c.x, c.y, 0.78)
     tooth = sd.box(u - 0.8, v, 0.15, 0.9 / teeth * d.uniform(1.2, 2.0), 0.02)
     body = sd.union(body, tooth)
-    body = sd.without(body, sd.circle(c.x, c.y, d.uniform(0.08, 0.3)))
+    body = sd.difference(body, sd.circle(c.x, c.y, d.uniform(0.08, 0.3)))
     if d.flag(0.6):
         u, v = sd.sector(c.x, c.y, d.integer(3, 6))
-        body = sd.without(body, sd.circle(u - 0.5, v, d.uniform(0.08, 0.17)))
+        body = sd.difference(body, sd.circle(u - 0.5, v, d.uniform(0.08, 0.17)))
     c.paint(body, c.material(d.pick(("metal", "paint", None))), roundness=d.uniform(0.04, 0.15))
 
 
 def coins(c: Canvas) -> None:
     """Many of the same: coins, buttons, biscuits, pills, strewn or in rows."""
     c.place((0.75, 1.1), turn=0.4, spread=0.1, wobble=0.01)
-    d = c.draws
+    d = c.rng
     rows, columns = d.integer(2, 5), d.integer(2, 6)
     stray = d.structure.choice((0.03, 0.1, 0.22))
     shape = d.pick(("disc", "disc", "disc", "box", "bean"))
@@ -165,7 +165,7 @@ def coins(c: Canvas) -> None:
 def fruit(c: Canvas) -> None:
     """A heap of rounded things, with stems and leaves."""
     c.place((0.5, 0.95), turn=0.5)
-    d = c.draws
+    d = c.rng
     tone = d.pick(("food", "food", None))
     count = d.integer(1, 6)
     for k in range(count):
@@ -188,7 +188,7 @@ def fruit(c: Canvas) -> None:
 def crate(c: Canvas) -> None:
     """A box in perspective: three faces of different brightness, with labels."""
     c.place((0.5, 1.0), turn=0.2, squash=0.2)
-    d = c.draws
+    d = c.rng
     m = c.material(d.pick(("wood", "paint", "cloth", "light", None)))
     edge, top = d.uniform(-0.4, 0.4), d.uniform(0.1, 0.4)
     left, right, height = d.uniform(0.5, 0.8), d.uniform(0.5, 0.8), d.uniform(0.5, 0.95)
@@ -213,13 +213,13 @@ def crate(c: Canvas) -> None:
         if d.flag(0.5):
             mid = [sum(p[i] for p in points) / 4 for i in (0, 1)]
             label = sd.box(c.x - mid[0], c.y - mid[1], d.uniform(0.05, 0.25), d.uniform(0.05, 0.15))
-            c.mark(sd.both(label, face + 0.02), c.material(free=True))
+            c.mark(sd.intersection(label, face + 0.02), c.material(free=True))
 
 
 def turned(c: Canvas) -> None:
     """A solid of revolution standing upright: vase, bottle, lamp foot, chess piece, pillar."""
     c.place((0.55, 0.98), turn=0.15, spread=0.2, wobble=0.01)
-    d = c.draws
+    d = c.rng
     half = 0.12
     knots = d.integer(4, 7)
     table = torch.rand(d.n, 1, knots, generator=d.generator, device=d.device) * 0.42 + half  # (n, 1, knots)
@@ -234,10 +234,10 @@ def turned(c: Canvas) -> None:
     rows = torch.arange(d.n, device=d.device)[:, None, None]
     share = place - low
     wide = profile[rows, low] * (1 - share) + profile[rows, low + 1] * share  # (n, H, W)
-    body = sd.both((c.x.abs() - wide) * 0.85, c.y.abs() - 0.95)
+    body = sd.intersection((c.x.abs() - wide) * 0.85, c.y.abs() - 0.95)
     m = c.material(d.pick(("stone", "wood", "paint", "metal", None)))
     c.paint(body, m, roundness=wide, relief=(c.x.abs() - wide) * 0.95)
     for _ in range(d.integer(0, 4)):
         low_edge = d.uniform(-0.9, 0.8)
-        band = sd.both((c.y + 0.15 * c.x * c.x - low_edge).abs() - d.uniform(0.03, 0.25), body + 0.003)
+        band = sd.intersection((c.y + 0.15 * c.x * c.x - low_edge).abs() - d.uniform(0.03, 0.25), body + 0.003)
         c.paint(band, c.material(free=True), roundness=wide, contact=0, relief=c.x.abs() - wide)

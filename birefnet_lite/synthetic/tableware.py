@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.canvas import Canvas, Material
 from birefnet_lite.synthetic.solid import decorate
 
@@ -13,7 +13,7 @@ from birefnet_lite.synthetic.solid import decorate
 def cup(c: Canvas) -> None:
     """A cup, mug or pot from the side, with handle, rim and perhaps a saucer."""
     c.place((0.5, 0.95), turn=0.12, squash=0.25)
-    d = c.draws
+    d = c.rng
     m = c.material(d.pick(("light", "paint", "cloth", "stone")), gloss=d.pick((0.0, 0.3)))
     top, bottom, high = d.uniform(0.4, 0.6), d.uniform(0.25, 0.55), d.uniform(0.4, 0.7)
     tilt = d.uniform(0.08, 0.3)
@@ -39,7 +39,7 @@ def cup(c: Canvas) -> None:
 
 def tableware(c: Canvas) -> None:
     """Cups, bowls and jugs on a saucer, plate, tray or board, or food on it, seen at a slant, with cutlery."""
-    d = c.draws
+    d = c.rng
     c.place((0.5, 1.15), turn=d.pick((0.35, math.pi)), squash=0.05, wobble=0.005)
     tilt = d.uniform(0.4, 1.0)  # 1: straight from above
     x, y = c.x, c.y / tilt
@@ -77,7 +77,7 @@ def tableware(c: Canvas) -> None:
 
 def vessel(c: Canvas, x: Tensor, y: Tensor, size: Tensor, material: Material) -> None:
     """A round vessel whose mouth of this radius is seen from above; x, y are coordinates on the table's plane."""
-    d = c.draws
+    d = c.rng
     lift = size * d.uniform(0.1, 1.6)  # how far the mouth is moved by the vessel's height
     foot = size * d.uniform(0.5, 1.0)
     u, v = sd.rotate(x, y + 0.5 * lift, d.uniform(-math.pi, math.pi))
@@ -96,5 +96,5 @@ def vessel(c: Canvas, x: Tensor, y: Tensor, size: Tensor, material: Material) ->
     c.mark(rim, inside)
     if d.flag(0.75):
         low = d.uniform(0.0, 0.4) * size
-        drink = sd.both(sd.circle(x, y + lift - low, size * d.uniform(0.7, 0.95)), rim)
+        drink = sd.intersection(sd.circle(x, y + lift - low, size * d.uniform(0.7, 0.95)), rim)
         c.mark(drink, c.material(d.pick(("wood", "dark", "food")), other=d.pick(("light", "wood")), free=True))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.random_numbers import RandomNumbers
 
 SURFACES = ("grass", "gravel", "brick")
 
@@ -33,15 +33,21 @@ def spectrum(
 
 
 def spectral_noise(
-    draws: Draws, size: tuple[int, int], low: float, high: float, slope: float, angle: float = 0.0, stretch: float = 1.0
+    rng: RandomNumbers,
+    size: tuple[int, int],
+    low: float,
+    high: float,
+    slope: float,
+    angle: float = 0.0,
+    stretch: float = 1.0,
 ) -> Tensor:
     """Noise (n, H, W) of mean 0 and spread about 1 whose amplitude falls as frequency^-slope between low and high.
 
     Frequencies are in cycles over the shorter side. `stretch` > 1 draws the texture out along `angle` (radians), as in
     wood and fur. The field wraps around, so that it may be rolled. Photographs have a slope near 1.
     """
-    amplitude = spectrum(size, low, high, slope, angle, stretch, draws.device)
-    waves = torch.view_as_complex(draws.field(size[0], size[1] // 2 + 1, 2)) * amplitude
+    amplitude = spectrum(size, low, high, slope, angle, stretch, rng.device)
+    waves = torch.view_as_complex(rng.field(size[0], size[1] // 2 + 1, 2)) * amplitude
     return torch.fft.irfft2(waves, s=size)  # (n, H, W)
 
 
@@ -54,15 +60,15 @@ def surface_image(name: str) -> Tensor:
     return F.avg_pool2d(torch.from_numpy(pixels)[None, None], 2)
 
 
-def surface(draws: Draws, x: Tensor, y: Tensor, name: str) -> Tensor:
+def surface(rng: RandomNumbers, x: Tensor, y: Tensor, name: str) -> Tensor:
     """A surface sampled at coordinates (n, H, W), -1 to 1 being one tile, mirrored beyond; (n, H, W) in [0, 1]."""
-    image = surface_image(name).to(draws.device)
+    image = surface_image(name).to(rng.device)
     grid = torch.stack((x, y), -1)  # (n, H, W, 2)
     picture = image.expand(x.shape[0], -1, -1, -1)
     return F.grid_sample(picture, grid, padding_mode="reflection", align_corners=False)[:, 0]
 
 
-def soften(image: Tensor, amount: Tensor | float, levels: int = 4) -> Tensor:
+def blur(image: Tensor, amount: Tensor | float, levels: int = 4) -> Tensor:
     """Blur (n, C, H, W) by an amount per picture in pixels (n, 1, 1, 1), between the levels of a pyramid.
 
     A pyramid costs a fraction of a wide kernel, and the eye does not tell the difference in a background out of focus.

@@ -4,19 +4,19 @@ import math
 
 import torch
 
-from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.canvas import Canvas
 
 
-def width_of(c: Canvas, low: float, high: float):
+def thin_width(c: Canvas, low: float, high: float):
     """A half width that gets thinner as the scenes get harder."""
-    return c.draws.uniform(low, high) * (1.7 - c.hardness)
+    return c.rng.uniform(low, high) * (1.7 - c.hardness)
 
 
 def wire(c: Canvas) -> None:
     """One to three smooth curves, open or closed."""
     c.place((0.5, 0.95), turn=math.pi, spread=0.15)
-    d = c.draws
+    d = c.rng
     for _ in range(d.integer(1, 3)):
         closed = d.flag(0.5)
         count = 26
@@ -28,7 +28,7 @@ def wire(c: Canvas) -> None:
             px = px + d.normal(0, size)[:, None] * (k * t + d.uniform(0, 6.3)[:, None]).sin()
             py = py + d.normal(0, size)[:, None] * (k * t + d.uniform(0, 6.3)[:, None]).sin()
         px, py = px.clamp(-1.3, 1.3), py.clamp(-1.3, 1.3)
-        width = width_of(c, 0.02, 0.06)[:, None].expand(-1, count, -1, -1)
+        width = thin_width(c, 0.02, 0.06)[:, None].expand(-1, count, -1, -1)
         line = sd.strokes(c.x, c.y, px[:, :-1], py[:, :-1], px[:, 1:], py[:, 1:], width, width)
         c.paint(line, c.material(d.pick((None, "metal", "cloth"))), roundness=0.04)
 
@@ -36,12 +36,12 @@ def wire(c: Canvas) -> None:
 def wheel(c: Canvas) -> None:
     """A wheel with spokes, hub and tyre, seen at a slant."""
     c.place((0.5, 0.95), turn=math.pi, squash=0.35)
-    d = c.draws
+    d = c.rng
     u, v = sd.sector(c.x, c.y, d.integer(4, 28))
-    spoke = sd.capsule(u, v, (0.05, d.uniform(-0.06, 0.06)), (0.9, 0.0), width_of(c, 0.008, 0.03))
+    spoke = sd.capsule(u, v, (0.05, d.uniform(-0.06, 0.06)), (0.9, 0.0), thin_width(c, 0.008, 0.03))
     c.paint(spoke, c.material("metal"), roundness=0.03)
     r = sd.length(c.x, c.y)
-    rim = width_of(c, 0.02, 0.05)
+    rim = thin_width(c, 0.02, 0.05)
     c.paint((r - 0.86).abs() - rim, c.material(d.pick(("metal", "wood"))), roundness=0.05)
     c.paint(
         (r - 0.93).abs() - d.uniform(0.03, 0.1), c.material(d.pick(("dark", None))), roundness=0.08, visible=d.coin(0.7)
@@ -52,7 +52,7 @@ def wheel(c: Canvas) -> None:
 def tuft(c: Canvas) -> None:
     """Hair, grass or bristles growing from a base."""
     c.place((0.6, 1.0), turn=0.4, spread=0.15, at=(0.0, 0.05))
-    d = c.draws
+    d = c.rng
     tone = d.pick(("plant", "hair", "fur", None))
     fan = d.structure.uniform(0.3, 1.3)
     for _ in range(3):
@@ -71,10 +71,10 @@ def tuft(c: Canvas) -> None:
 def ladder(c: Canvas) -> None:
     """Two rails and their rungs, narrower at the far end."""
     c.place((0.7, 1.1), turn=0.6)
-    d = c.draws
+    d = c.rng
     top = d.uniform(0.12, 0.34)
     bottom = d.uniform(0.22, 0.42)
-    width = width_of(c, 0.02, 0.05)
+    width = thin_width(c, 0.02, 0.05)
     metal = c.material(d.pick(("wood", "metal", "paint")))
     count = d.integer(4, 10)
     for i in range(count):
@@ -89,16 +89,16 @@ def ladder(c: Canvas) -> None:
 def lattice(c: Canvas) -> None:
     """A grille: crossing bars in a frame, sometimes on feet."""
     c.place((0.6, 1.0), turn=0.3, squash=0.3, slant=0.25)
-    d = c.draws
+    d = c.rng
     half = (d.uniform(0.6, 0.95), d.uniform(0.5, 0.8))
     u, v = sd.rotate(c.x, c.y, math.pi / 4 if d.flag(0.3) else 0.0)
-    width = width_of(c, 0.012, 0.04)
+    width = thin_width(c, 0.012, 0.04)
     grid = sd.bars(u, d.uniform(0.16, 0.4), width)
     if d.flag(0.75):
         grid = sd.union(grid, sd.bars(v, d.uniform(0.16, 0.5), width))
     outline = sd.box(c.x, c.y, half[0], half[1], 0.05 if d.flag(0.5) else half[1] * 0.9)
     m = c.material(d.pick(("metal", "wood", "paint", None)))
-    c.paint(sd.both(grid, outline), m, roundness=0.04)
+    c.paint(sd.intersection(grid, outline), m, roundness=0.04)
     c.paint(outline.abs() - width * d.uniform(1, 2), m, roundness=0.05)
     if d.flag(0.3):
         for side in (-1, 1):
@@ -111,10 +111,10 @@ def lattice(c: Canvas) -> None:
 def branch(c: Canvas) -> None:
     """A branching stem with leaves, or a bare tree."""
     c.place((0.7, 1.1), turn=0.5, at=(0.0, 0.0), spread=0.15)
-    d = c.draws
+    d = c.rng
     ax, ay = torch.zeros(d.n, 1, 1, 1, device=d.device), torch.full((d.n, 1, 1, 1), 1.0, device=d.device)
     heading = d.many(1, -0.25, 0.25)
-    size, width = d.many(1, 0.7, 0.95), (width_of(c, 0.03, 0.08))[:, None]
+    size, width = d.many(1, 0.7, 0.95), (thin_width(c, 0.03, 0.08))[:, None]
     m = c.material(d.pick(("wood", "plant")))
     sticks, tips = [], None
     for level in range(d.integer(2, 3) + 1):
@@ -152,24 +152,24 @@ def branch(c: Canvas) -> None:
 def net(c: Canvas) -> None:
     """A bent mesh, as of a racket, a hammock or a fishing net."""
     c.place((0.6, 1.0), turn=math.pi, squash=0.3)
-    d = c.draws
+    d = c.rng
     outline = sd.radial(
         c.x, c.y, [(2, d.uniform(0, 0.2), d.uniform(0, 6)), (3, d.uniform(0, 0.12), d.uniform(0, 6))], 0.8
     )
     bend = d.uniform(-0.4, 0.4)
     u, v = c.x + bend * c.y * c.y, c.y + bend * c.x * c.x
-    width = width_of(c, 0.008, 0.025)
+    width = thin_width(c, 0.008, 0.025)
     spacing = d.uniform(0.12, 0.28)
     mesh = sd.union(sd.bars(u + v, spacing, width), sd.bars(u - v, spacing, width))
-    c.paint(sd.both(mesh, outline), c.material(), roundness=0.03)
-    c.paint(outline.abs() - width_of(c, 0.015, 0.05), c.material(), roundness=0.06, visible=d.coin(0.8))
+    c.paint(sd.intersection(mesh, outline), c.material(), roundness=0.03)
+    c.paint(outline.abs() - thin_width(c, 0.015, 0.05), c.material(), roundness=0.06, visible=d.coin(0.8))
 
 
 def chair(c: Canvas) -> None:
     """Seat, back and legs of a chair, a stool or a table."""
     c.place((0.6, 0.95), turn=0.12, spread=0.15)
-    d = c.draws
-    width = width_of(c, 0.025, 0.05)
+    d = c.rng
+    width = thin_width(c, 0.025, 0.05)
     wood = c.material(d.pick(("wood", "metal", "paint", "cloth")))
     seat_y, deep, shift = d.uniform(0.0, 0.2), d.uniform(0.08, 0.25), d.uniform(-0.2, 0.2)
     half = d.uniform(0.4, 0.62)
@@ -205,9 +205,9 @@ def chair(c: Canvas) -> None:
 def insect(c: Canvas) -> None:
     """Body segments, jointed legs and feelers of an insect or a spider."""
     c.place((0.5, 0.95), turn=math.pi, spread=0.2)
-    d = c.draws
+    d = c.rng
     skin = c.material(d.pick(("dark", "plant", "fur", None)))
-    width = width_of(c, 0.012, 0.03)
+    width = thin_width(c, 0.012, 0.03)
     pairs = d.integer(3, 4)
     for i in range(pairs):
         y0 = -0.25 + 0.4 * i / pairs

@@ -1,13 +1,13 @@
 """Vehicles, by land, water and air. Each function draws one family on a canvas."""
 
-from birefnet_lite.synthetic import distances as sd
+from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.canvas import Canvas
 
 
 def car(c: Canvas) -> None:
     """A car, van, bus or lorry from the side."""
     c.place((0.65, 1.1), turn=0.08, squash=0.3)
-    d = c.draws
+    d = c.rng
     paint = c.material("paint", d.pick(("plain", "plain", "gradient")), 0.03, 0.4)
     low, belt, roof = 0.3, d.uniform(-0.1, 0.05), d.uniform(-0.6, -0.3)
     nose, rear = d.uniform(0.85, 1.0), -d.uniform(0.85, 1.0)
@@ -20,9 +20,9 @@ def car(c: Canvas) -> None:
     c.paint(body, paint, roundness=0.3)
     glass = c.material(d.pick(("dark", "sky", "metal")), "gradient", 0.0, free=True)
     pillar = d.uniform(-0.25, 0.2)
-    c.mark(sd.both(cabin + 0.07, sd.both(c.y - belt, -((c.x - pillar).abs() - 0.03))), glass)
+    c.mark(sd.intersection(cabin + 0.07, sd.intersection(c.y - belt, -((c.x - pillar).abs() - 0.03))), glass)
     if d.flag(0.5):
-        c.mark(sd.both((c.y - belt - 0.15).abs() - d.uniform(0.02, 0.1), hull), c.material(free=True))
+        c.mark(sd.intersection((c.y - belt - 0.15).abs() - d.uniform(0.02, 0.1), hull), c.material(free=True))
     c.mark((c.x - pillar).abs() - 0.008, c.material("dark", "plain", 0.0, free=True))
     dark = c.material("dark", "plain", 0.04, free=True)
     radius = d.uniform(0.16, 0.24)
@@ -37,7 +37,7 @@ def car(c: Canvas) -> None:
 def two_wheeler(c: Canvas) -> None:
     """A bicycle or motorcycle: open wheels, frame, engine, tank, seat, bars, lamps."""
     c.place((0.7, 1.15), turn=0.12, squash=0.2, slant=0.2)
-    d = c.draws
+    d = c.rng
     heavy = d.flag(0.65)
     radius, base = d.uniform(0.32, 0.42), d.uniform(0.52, 0.64)
     axle = 0.45
@@ -88,7 +88,7 @@ def two_wheeler(c: Canvas) -> None:
             d.uniform(0.1, 0.18),
         )
         c.paint(tank, paint, roundness=0.15)
-        guard = sd.both(
+        guard = sd.intersection(
             (sd.length(c.x - base, c.y - axle) - radius * 1.12).abs() - 0.03, c.y - axle + d.uniform(0.0, 0.2)
         )
         c.paint(guard, paint, roundness=0.05, visible=d.coin(0.6))
@@ -119,7 +119,7 @@ def two_wheeler(c: Canvas) -> None:
 def aircraft(c: Canvas) -> None:
     """An aeroplane: fuselage, wings, fin, engines, windows."""
     c.place((0.7, 1.05), turn=0.5, squash=0.3)
-    d = c.draws
+    d = c.rng
     m, wing = (
         c.material(d.pick(("light", "metal", "paint")), gloss=0.2),
         c.material(d.pick(("metal", "light", "paint"))),
@@ -143,9 +143,12 @@ def aircraft(c: Canvas) -> None:
         sd.capsule(c.x, c.y, (-0.92, -0.05), (-0.2, 0.0), deep * 0.3, deep),
     )
     c.paint(body, m, roundness=deep)
-    c.mark(sd.both((c.y - d.uniform(-0.02, 0.05)).abs() - d.uniform(0.01, 0.04), body), c.material("paint", free=True))
     c.mark(
-        sd.both(sd.bars(c.x, 0.1, 0.03), (c.y + 0.04).abs() - 0.02),
+        sd.intersection((c.y - d.uniform(-0.02, 0.05)).abs() - d.uniform(0.01, 0.04), body),
+        c.material("paint", free=True),
+    )
+    c.mark(
+        sd.intersection(sd.bars(c.x, 0.1, 0.03), (c.y + 0.04).abs() - 0.02),
         c.material("dark", "plain", 0.0, free=True),
         visible=d.coin(0.6),
     )
@@ -162,7 +165,7 @@ def aircraft(c: Canvas) -> None:
 def boat(c: Canvas) -> None:
     """A sailing or rowing boat: hull, mast, sails, cabin."""
     c.place((0.6, 1.0), turn=0.15, squash=0.25)
-    d = c.draws
+    d = c.rng
     wide, low = d.uniform(0.6, 0.95), d.uniform(0.2, 0.4)
     hull = sd.convex(
         c.x,
@@ -202,13 +205,13 @@ def boat(c: Canvas) -> None:
             roundness=0.1,
         )
     c.paint(hull, c.material(d.pick(("paint", "wood", "light"))), roundness=0.2)
-    c.mark(sd.both((c.y - 0.45).abs() - 0.03, hull), c.material(free=True))
+    c.mark(sd.intersection((c.y - 0.45).abs() - 0.03, hull), c.material(free=True))
 
 
 def rocket(c: Canvas) -> None:
     """A tall vehicle or tower on its legs: body, nose, bands, boosters, fins, trusses."""
     c.place((0.7, 1.1), turn=0.12, squash=0.3, spread=0.3)
-    d = c.draws
+    d = c.rng
     wide = d.uniform(0.08, 0.2)
     m = c.material(d.pick(("light", "light", "paint", "metal")))
     if d.flag(0.5):
@@ -225,11 +228,11 @@ def rocket(c: Canvas) -> None:
             booster = sd.capsule(x, c.y, (0.0, d.uniform(-0.1, 0.4)), (0.0, 0.85), wide * 0.35, wide * 0.5)
             c.paint(booster, m if d.flag(0.5) else c.material(), roundness=wide * 0.5)
     body = sd.box(c.x, c.y - 0.15, wide, 0.72, 0.01)
-    nose = sd.both(sd.ellipse(c.x, c.y + 0.57, wide, d.uniform(0.2, 0.42)), c.y + 0.55)
+    nose = sd.intersection(sd.ellipse(c.x, c.y + 0.57, wide, d.uniform(0.2, 0.42)), c.y + 0.55)
     c.paint(body, m, roundness=wide)
     c.paint(nose, m if d.flag(0.5) else c.material(), roundness=wide)
     for _ in range(d.integer(0, 4)):
-        c.mark(sd.both((c.y - d.uniform(-0.5, 0.8)).abs() - d.uniform(0.02, 0.12), body), c.material(free=True))
+        c.mark(sd.intersection((c.y - d.uniform(-0.5, 0.8)).abs() - d.uniform(0.02, 0.12), body), c.material(free=True))
     nozzle = sd.convex(
         c.x,
         c.y,

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.random_numbers import RandomNumbers
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Augment:
 
     def __call__(self, images: Tensor, masks: Tensor, key: tuple) -> tuple[Tensor, Tensor]:
         """Changed images (n, 3, H, W) and masks (n, 1, H, W); the same key gives the same changes."""
-        draws = Draws(len(images), key, images.device)
-        images, masks = reframe(images, masks, draws, self.flip, self.turn, self.crop)
-        return recolour(images, draws, self.colour, self.grey), masks
+        rng = RandomNumbers(len(images), key, images.device)
+        images, masks = reframe(images, masks, rng, self.flip, self.turn, self.crop)
+        return recolour(images, rng, self.colour, self.grey), masks
 
 
 def reframe(
-    images: Tensor, masks: Tensor, draws: Draws, flip: float = 0.5, turn: float = 15.0, crop: float = 0.7
+    images: Tensor, masks: Tensor, rng: RandomNumbers, flip: float = 0.5, turn: float = 15.0, crop: float = 0.7
 ) -> tuple[Tensor, Tensor]:
     """Flip, turn and crop images and masks together, to the same size.
 
@@ -46,10 +46,10 @@ def reframe(
     corners would be a clue that no photograph gives.
     """
     n, _, height, width = images.shape
-    side = 1 - 2 * draws.coin(flip)
-    angle = draws.uniform(-turn, turn) * (math.pi / 180)
-    scale = draws.uniform(crop, 1)
-    x, y = draws.uniform(-1, 1) * (1 - scale), draws.uniform(-1, 1) * (1 - scale)
+    side = 1 - 2 * rng.coin(flip)
+    angle = rng.uniform(-turn, turn) * (math.pi / 180)
+    scale = rng.uniform(crop, 1)
+    x, y = rng.uniform(-1, 1) * (1 - scale), rng.uniform(-1, 1) * (1 - scale)
     c, s, ratio = angle.cos() * scale, angle.sin() * scale, height / width  # turn in pixels, not in half frames
     matrix = torch.cat((c * side, -s * ratio, x, s / ratio * side, c, y), 1).view(n, 2, 3)
     grid = F.affine_grid(matrix.to(images.dtype), [n, 1, height, width], align_corners=False)
@@ -58,16 +58,16 @@ def reframe(
     return both[:, :3], both[:, 3:]
 
 
-def recolour(images: Tensor, draws: Draws, strength: float = 0.3, grey: float = 0.05) -> Tensor:
+def recolour(images: Tensor, rng: RandomNumbers, strength: float = 0.3, grey: float = 0.05) -> Tensor:
     """Images (n, 3, H, W) in [0, 1] under another light: exposure, contrast, saturation, warmth, black and white."""
-    gamma = (draws.uniform(-1, 1) * strength).exp()[:, None]
+    gamma = (rng.uniform(-1, 1) * strength).exp()[:, None]
     images = images.clamp(min=1e-4) ** gamma
     middle = images.mean((1, 2, 3), keepdim=True)
-    images = middle + (images - middle) * (1 + draws.uniform(-1, 1)[:, None] * strength)
+    images = middle + (images - middle) * (1 + rng.uniform(-1, 1)[:, None] * strength)
     luma = images.mean(1, keepdim=True)
-    saturation = (1 + draws.uniform(-1, 1)[:, None] * strength) * (1 - draws.coin(grey)[:, None])
+    saturation = (1 + rng.uniform(-1, 1)[:, None] * strength) * (1 - rng.coin(grey)[:, None])
     images = luma + (images - luma) * saturation
-    warmth = 1 + draws.uniform(-1, 1)[:, None] * strength * 0.4
+    warmth = 1 + rng.uniform(-1, 1)[:, None] * strength * 0.4
     tint = torch.cat((warmth, torch.ones_like(warmth), 1 / warmth), 1)  # (n, 3, 1, 1)
     keep = (saturation > 0).float()
     return (images * (tint * keep + 1 - keep)).clamp(0, 1)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from birefnet_lite.inference.images import normalise
 from birefnet_lite.synthetic import Batch, SyntheticScenes
-from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.random_numbers import RandomNumbers
 from birefnet_lite.training.augment import Augment
 from birefnet_lite.training.folder import FolderBatches, FolderDataset
 from birefnet_lite.training.schedules import difficulty_at
@@ -153,8 +153,8 @@ class EchoedScenes:
         if repetition == 0:
             return self._draw(n, numbers[place], difficulty)
         pool = [self._draw(n, i, difficulty) for i in numbers]
-        draws = Draws(1, (self.seed, round_number, part, "mix"))
-        order = torch.randperm(ROUND * n, generator=draws.generator)[place * n : (place + 1) * n].tolist()
+        rng = RandomNumbers(1, (self.seed, round_number, part, "mix"))
+        order = torch.randperm(ROUND * n, generator=rng.generator)[place * n : (place + 1) * n].tolist()
         images = torch.stack([pool[i // n].images[i % n] for i in order])
         masks = torch.stack([pool[i // n].masks[i % n] for i in order])
         labels = torch.stack([pool[i // n].labels[i % n] for i in order])

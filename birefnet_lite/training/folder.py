@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from birefnet_lite.inference.images import read_mask, read_photo, resize, to_tensor
 from birefnet_lite.inference.listing import name_some
-from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.random_numbers import RandomNumbers
 from birefnet_lite.training.augment import Augment
 from birefnet_lite.training.pairs import FilePair, check_pairs, check_size, find_pairs
 
@@ -118,8 +118,8 @@ class FolderBatches:
 
     def order(self, epoch: int) -> list[int]:
         """The order of one epoch."""
-        draws = Draws(1, (self.seed, epoch, "order"))
-        return torch.randperm(len(self.dataset), generator=draws.generator).tolist()
+        rng = RandomNumbers(1, (self.seed, epoch, "order"))
+        return torch.randperm(len(self.dataset), generator=rng.generator).tolist()
 
     def batch(self, n: int, step: int) -> FolderBatch:
         """The n examples at this step; runs on into the next epoch where one ends."""

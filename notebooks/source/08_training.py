@@ -791,7 +791,7 @@ static(view)
 # | `MyLoss` | objective function | `train.py` | `training/losses.py`, `BiRefNetLoss` |
 # | `train_step` | – | `train.py` | `training/trainer.py`, `Trainer.train_step` |
 # | the recipes | experiments | `config.py`, `train.sh` | `training/recipes.py` |
-# | scenes | – | – | `training/synthetic/` |
+# | scenes | – | – | `synthetic/` |
 #
 # **Paper and code.** The paper's loss has a class term; in the code the class head is off by default, and it sees the
 # deepest map *before* its context joins, where the paper's sees the context too. The original takes the logarithm of

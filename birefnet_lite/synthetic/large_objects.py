@@ -2,15 +2,15 @@
 
 import torch
 
-from birefnet_lite.synthetic import distances as sd
 from birefnet_lite.synthetic import figures, household, solid, tableware, thin, vehicles
+from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.canvas import Canvas
 
 
 def building(c: Canvas) -> None:
     """A house, temple, tower or church: storeys, roofs, doors, windows, columns."""
     c.place((0.65, 1.15), turn=0.05, squash=0.3, spread=0.2, wobble=0.01)
-    d = c.draws
+    d = c.rng
     wall = c.material(d.pick(("wall", "stone", "wood", "paint")))
     roof = c.material(d.pick(("stone", "wood", "paint", "dark")))
     dark = c.material(d.pick(("dark", "dark", "sky")), "plain", free=True)
@@ -26,13 +26,13 @@ def building(c: Canvas) -> None:
         kind = d.pick(("windows", "columns", "arches", "none"))
         middle = (foot + top) / 2
         if kind == "windows":
-            pane = sd.both(sd.bars(c.x, across, across * 0.25), (c.y - middle).abs() - tall * 0.14)
-            c.mark(sd.both(pane, body + 0.03), dark)
+            pane = sd.intersection(sd.bars(c.x, across, across * 0.25), (c.y - middle).abs() - tall * 0.14)
+            c.mark(sd.intersection(pane, body + 0.03), dark)
         elif kind == "columns":
-            c.mark(sd.both(sd.bars(c.x, across * 0.6, across * 0.18), body + 0.04), dark)
+            c.mark(sd.intersection(sd.bars(c.x, across * 0.6, across * 0.18), body + 0.04), dark)
         elif kind == "arches":
             arch = sd.capsule(torch.remainder(c.x, across) - across / 2, c.y, (0.0, foot), (0.0, middle), across * 0.3)
-            c.mark(sd.both(arch, body + 0.02), dark)
+            c.mark(sd.intersection(arch, body + 0.02), dark)
         peak = top - tall * (d.uniform(0.25, 0.45) if k < storeys - 1 else d.uniform(0.15, 0.8))
         flat = wide * (0.6 if k < storeys - 1 else d.uniform(0.0, 0.7))
         edge = wide + eaves
@@ -46,7 +46,7 @@ def building(c: Canvas) -> None:
 def tree(c: Canvas) -> None:
     """A tree with a crown of lumps, a bush, a mushroom cloud of leaves on a trunk."""
     c.place((0.65, 1.1), turn=0.12, squash=0.3)
-    d = c.draws
+    d = c.rng
     trunk = sd.capsule(c.x, c.y, (0.0, 0.0), (d.uniform(-0.1, 0.1), 0.98), d.uniform(0.03, 0.1), d.uniform(0.06, 0.16))
     c.paint(trunk, c.material("wood", "streaks"), roundness=0.1)
     m = c.material(d.pick(("plant", "plant", "food")), d.pick(("mottled", "spots", "plain")), 0.2)
@@ -54,7 +54,7 @@ def tree(c: Canvas) -> None:
     for _ in range(d.integer(2, 6)):
         x, y = c.x - d.uniform(-0.45, 0.45), c.y + d.uniform(0.05, 0.6)
         lump = sd.ellipse(x, y, d.uniform(0.22, 0.5), d.uniform(0.2, 0.4))
-        crown = lump if crown is None else sd.melt(crown, lump, 0.05)
+        crown = lump if crown is None else sd.smooth_union(crown, lump, 0.05)
     c.paint(crown, m, roundness=0.4, fuzz=d.pick((0.02, 0.06, 0.1)))
 
 
@@ -77,7 +77,7 @@ MEMBERS = {
 
 def group(c: Canvas) -> None:
     """Two or three things side by side that belong together: a man with his camera, two horses, cups and a jug."""
-    d = c.draws
+    d = c.rng
     members, weights = tuple(MEMBERS), tuple(MEMBERS.values())
     first = d.pick(members, weights)
     count = d.pick((2, 2, 2, 3))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 Number = Tensor | float
-MOST_ELEMENTS = 1 << 18  # strokes are evaluated together up to this many numbers, so that a group stays in the cache
+MAX_ELEMENTS = 1 << 18  # strokes are evaluated together up to this many numbers, so that a group stays in the cache
 
 
 def rotate(x: Tensor, y: Tensor, angle: Number) -> tuple[Tensor, Tensor]:
@@ -34,17 +34,17 @@ def union(first: Tensor, *others: Tensor) -> Tensor:
     return first
 
 
-def both(a: Tensor, b: Tensor) -> Tensor:
+def intersection(a: Tensor, b: Tensor) -> Tensor:
     """Inside where both shapes are."""
     return torch.maximum(a, b)
 
 
-def without(a: Tensor, b: Tensor) -> Tensor:
+def difference(a: Tensor, b: Tensor) -> Tensor:
     """The first shape with the second cut out."""
     return torch.maximum(a, -b)
 
 
-def melt(a: Tensor, b: Tensor, width: Number) -> Tensor:
+def smooth_union(a: Tensor, b: Tensor, width: Number) -> Tensor:
     """Union with a rounded joint of this width, as flesh has."""
     h = (0.5 + 0.5 * (b - a) / width).clamp(0, 1)
     return torch.lerp(b, a, h) - width * h * (1 - h)
@@ -105,7 +105,7 @@ def strokes(
     """Union of many bent, tapered strokes; parameters are (n, P, 1, 1), bend is the sagitta over the length."""
     count = ax.shape[1]
     px, py = x[:, None], y[:, None]
-    step = max(1, MOST_ELEMENTS // x.numel())
+    step = max(1, MAX_ELEMENTS // x.numel())
     best = None
     for start in range(0, count, step):
         part = slice(start, start + step)
@@ -132,7 +132,7 @@ def leaves(x: Tensor, y: Tensor, cx: Tensor, cy: Tensor, angle: Tensor, long: Te
     aside = radius - wide
     c, s = angle.cos(), angle.sin()
     px, py = x[:, None], y[:, None]
-    step = max(1, MOST_ELEMENTS // x.numel())
+    step = max(1, MAX_ELEMENTS // x.numel())
     best = None
     for start in range(0, count, step):
         part = slice(start, start + step)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class Draws:
+class RandomNumbers:
     """Random numbers for `n` scenes drawn together.
 
     Two streams come from one key. `structure` (Python's random) decides what all scenes of the group share, such as the

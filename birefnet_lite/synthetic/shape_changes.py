@@ -10,17 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.synthetic import distances as sd
-from birefnet_lite.synthetic.camera import some
+from birefnet_lite.synthetic import signed_distance as sd
+from birefnet_lite.synthetic.camera import random_rows
 from birefnet_lite.synthetic.canvas import NOISES
-from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.random_numbers import RandomNumbers
 from birefnet_lite.synthetic.textures import spectral_noise
 
-LEAST_PART = 0.3  # of the area before: less was not changed but lost
-LEAST_SCALE = 0.3  # of an object that moves away
+MIN_KEPT_AREA = 0.3  # of the area before: less was not changed but lost
+MIN_SCALE = 0.3  # of an object that moves away
 
 
-def graft(draws: Draws, objects: Tensor, masks: Tensor, chance: float) -> tuple[Tensor, Tensor]:
+def change_shapes(rng: RandomNumbers, objects: Tensor, masks: Tensor, chance: float) -> tuple[Tensor, Tensor]:
     """Colours (n, 3, H, W) and covers (n, H, W) of objects, some of them changed in shape.
 
     Each change happens with half of `chance`, one after the other: a smooth bend, a kaleidoscope of 1 to 9 wedges about
@@ -28,94 +28,96 @@ def graft(draws: Draws, objects: Tensor, masks: Tensor, chance: float) -> tuple[
     missed most). What would lose most of its area stays.
     """
     layers = torch.cat((objects, masks[:, None]), 1)  # (n, 4, H, W)
-    for change, share in ((bend, 0.5), (fold, 0.5), (join, 0.5), (pierce, 1.0)):
-        rows = some(draws, chance * share)
+    for change, key, share in CHANGES:
+        rows = random_rows(rng, chance * share)
         if rows:
-            others = [(i + 1) % draws.n for i in rows]
-            own = Draws(len(rows), (*draws.key, change.__name__), draws.device)
+            others = [(i + 1) % rng.n for i in rows]
+            own = RandomNumbers(len(rows), (*rng.key, key), rng.device)
             changed = change(own, layers[rows], layers[others])
-            kept = changed[:, 3:].mean((2, 3), keepdim=True) > LEAST_PART * layers[rows, 3:].mean((2, 3), keepdim=True)
+            kept = changed[:, 3:].mean((2, 3), keepdim=True) > MIN_KEPT_AREA * layers[rows, 3:].mean(
+                (2, 3), keepdim=True
+            )
             layers[rows] = torch.where(kept, changed, layers[rows])
-    rows = some(draws, chance / 4)
+    rows = random_rows(rng, chance / 4)
     if rows:
-        layers[rows] = recede(Draws(len(rows), (*draws.key, "recede"), draws.device), layers[rows])
+        layers[rows] = shrink(RandomNumbers(len(rows), (*rng.key, "recede"), rng.device), layers[rows])
     return layers[:, :3], layers[:, 3]
 
 
-def bend(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
+def warp_smoothly(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tensor:
     """Pull layers (n, 4, H, W) smoothly out of shape."""
     size = (layers.shape[-2], layers.shape[-1])
-    x, y = positions(layers)
-    reach = draws.uniform(0.03, 0.12)
-    pulls = [spectral_noise(draws, size, *NOISES["broad"]).clamp(-2, 2) * reach for _ in range(2)]
-    return look_up(layers, x + pulls[0], y + pulls[1])
+    x, y = pixel_coordinates(layers)
+    reach = rng.uniform(0.03, 0.12)
+    pulls = [spectral_noise(rng, size, *NOISES["broad"]).clamp(-2, 2) * reach for _ in range(2)]
+    return sample_layers(layers, x + pulls[0], y + pulls[1])
 
 
-def fold(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
+def kaleidoscope(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tensor:
     """Mirror one wedge of each layer (n, 4, H, W) about the middle of its object: one gives a face, more a star."""
-    x, y = positions(layers)
-    middle_x, middle_y = middle(layers[:, 3], x, y)
-    wedge = math.pi / draws.integer(1, 9)
+    x, y = pixel_coordinates(layers)
+    middle_x, middle_y = centre_of_mass(layers[:, 3], x, y)
+    wedge = math.pi / rng.integer(1, 9)
     x, y = x - middle_x, y - middle_y
-    angle = torch.atan2(y, x) - draws.uniform(0, 2 * math.pi)
-    angle = (angle.remainder(2 * wedge) - wedge).abs() + draws.uniform(0, 2 * math.pi)
+    angle = torch.atan2(y, x) - rng.uniform(0, 2 * math.pi)
+    angle = (angle.remainder(2 * wedge) - wedge).abs() + rng.uniform(0, 2 * math.pi)
     far = (x.square() + y.square()).sqrt()
-    return look_up(layers, middle_x + far * angle.cos(), middle_y + far * angle.sin())
+    return sample_layers(layers, middle_x + far * angle.cos(), middle_y + far * angle.sin())
 
 
-def join(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
+def paste_neighbour(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tensor:
     """Layers (n, 4, H, W) with the neighbour's object, smaller and turned, before or behind them."""
-    part = look_up(others, *placed(draws, layers, others, draws.uniform(0.35, 0.85), draws.uniform(0, 0.8)))
-    front, back = (part, layers) if draws.flag(0.5) else (layers, part)
+    part = sample_layers(others, *paste_coordinates(rng, layers, others, rng.uniform(0.35, 0.85), rng.uniform(0, 0.8)))
+    front, back = (part, layers) if rng.flag(0.5) else (layers, part)
     cover = front[:, 3:]
     return torch.cat((torch.lerp(back[:, :3], front[:, :3], cover), cover + back[:, 3:] * (1 - cover)), 1)
 
 
-def pierce(draws: Draws, layers: Tensor, others: Tensor) -> Tensor:
+def cut_holes(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tensor:
     """Layers (n, 4, H, W) with up to six holes, of the neighbour's shape or round, in a ring or anywhere."""
-    count, ring, round_ = draws.integer(1, 6), draws.flag(0.5), draws.flag(0.5)
+    count, ring, round_ = rng.integer(1, 6), rng.flag(0.5), rng.flag(0.5)
     if round_:
-        x, y = positions(layers)
+        x, y = pixel_coordinates(layers)
         disc = (0.5 - sd.circle(x, y, 0.5) * layers.shape[-2] / 2).clamp(0, 1)
         others = disc.expand(layers.shape)
-    size, away, start = draws.uniform(0.15, 0.35), draws.uniform(0, 0.5), draws.uniform(0, 2 * math.pi)
+    size, away, start = rng.uniform(0.15, 0.35), rng.uniform(0, 0.5), rng.uniform(0, 2 * math.pi)
     for k in range(count):
         if not ring:
-            size, away, start = draws.uniform(0.15, 0.45), draws.uniform(0, 0.7), draws.uniform(0, 2 * math.pi)
-        x, y = placed(draws, layers, others, size, away, start + 2 * math.pi * k / count)
+            size, away, start = rng.uniform(0.15, 0.45), rng.uniform(0, 0.7), rng.uniform(0, 2 * math.pi)
+        x, y = paste_coordinates(rng, layers, others, size, away, start + 2 * math.pi * k / count)
         hole = F.grid_sample(others[:, 3:], torch.stack((x, y), -1), align_corners=False)
         layers = torch.cat((layers[:, :3], layers[:, 3:] * (1 - hole)), 1)
     return layers
 
 
-def recede(draws: Draws, layers: Tensor) -> Tensor:
+def shrink(rng: RandomNumbers, layers: Tensor) -> Tensor:
     """Layers (n, 4, H, W) smaller, about the middle of their objects; what the frame cuts stays as it is."""
-    x, y = positions(layers)
-    middle_x, middle_y = middle(layers[:, 3], x, y)
-    scale = draws.uniform(LEAST_SCALE, 1)
-    smaller = look_up(layers, middle_x + (x - middle_x) / scale, middle_y + (y - middle_y) / scale)
+    x, y = pixel_coordinates(layers)
+    middle_x, middle_y = centre_of_mass(layers[:, 3], x, y)
+    scale = rng.uniform(MIN_SCALE, 1)
+    smaller = sample_layers(layers, middle_x + (x - middle_x) / scale, middle_y + (y - middle_y) / scale)
     cover = layers[:, 3]
     rim = torch.cat((cover[:, 0], cover[:, -1], cover[:, :, 0], cover[:, :, -1]), 1).amax(1)
     return torch.where((rim > 0.1).view(-1, 1, 1, 1), layers, smaller)
 
 
-def placed(
-    draws: Draws, layers: Tensor, others: Tensor, scale: Tensor, away: Tensor, direction: Tensor | None = None
+def paste_coordinates(
+    rng: RandomNumbers, layers: Tensor, others: Tensor, scale: Tensor, away: Tensor, direction: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Where to look the others' objects up, so that they come out scaled, turned, and `away` (in parts of its extent)
     from the middle of the layers' own: x, y (n, H, W)."""
-    x, y = positions(layers)
-    middle_x, middle_y = middle(layers[:, 3], x, y)
+    x, y = pixel_coordinates(layers)
+    middle_x, middle_y = centre_of_mass(layers[:, 3], x, y)
     weight = layers[:, 3] / (layers[:, 3].sum((1, 2), keepdim=True) + 1e-6)
     extent = 2 * (((x - middle_x).square() + (y - middle_y).square()) * weight).sum((1, 2), keepdim=True).sqrt()
-    direction = draws.uniform(0, 2 * math.pi) if direction is None else direction
+    direction = rng.uniform(0, 2 * math.pi) if direction is None else direction
     to_x, to_y = middle_x + away * extent * direction.cos(), middle_y + away * extent * direction.sin()
-    from_x, from_y = middle(others[:, 3], x, y)
-    u, v = sd.rotate(x - to_x, y - to_y, -draws.uniform(-math.pi, math.pi))
+    from_x, from_y = centre_of_mass(others[:, 3], x, y)
+    u, v = sd.rotate(x - to_x, y - to_y, -rng.uniform(-math.pi, math.pi))
     return from_x + u / scale, from_y + v / scale
 
 
-def positions(layers: Tensor) -> tuple[Tensor, Tensor]:
+def pixel_coordinates(layers: Tensor) -> tuple[Tensor, Tensor]:
     """x (1, 1, W) and y (1, H, 1) of the pixels of (n, C, H, W), -1 to 1 over the frame."""
     height, width = layers.shape[-2:]
     x = (torch.arange(width, device=layers.device) + 0.5) * 2 / width - 1
@@ -123,13 +125,13 @@ def positions(layers: Tensor) -> tuple[Tensor, Tensor]:
     return x.view(1, 1, -1), y.view(1, -1, 1)
 
 
-def middle(masks: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def centre_of_mass(masks: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Centres of mass (n, 1, 1) of masks (n, H, W); 0 where there is nothing."""
     total = masks.sum((1, 2), keepdim=True) + 1e-6
     return (masks * x).sum((1, 2), keepdim=True) / total, (masks * y).sum((1, 2), keepdim=True) / total
 
 
-def look_up(layers: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def sample_layers(layers: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Layers (n, 4, H, W) as they are at x, y, which broadcast to (n, H, W).
 
     Outside the frame is no object, and no other colour.
@@ -137,3 +139,12 @@ def look_up(layers: Tensor, x: Tensor, y: Tensor) -> Tensor:
     grid = torch.stack(torch.broadcast_tensors(x, y), -1)
     colours = F.grid_sample(layers[:, :3], grid, padding_mode="border", align_corners=False)
     return torch.cat((colours, F.grid_sample(layers[:, 3:], grid, align_corners=False)), 1)
+
+
+# Each change with the key of its random numbers and its probability, as a part of the one for holes.
+CHANGES = (
+    (warp_smoothly, "bend", 0.5),
+    (kaleidoscope, "fold", 0.5),
+    (paste_neighbour, "join", 0.5),
+    (cut_holes, "pierce", 1.0),
+)

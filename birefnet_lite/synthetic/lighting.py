@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.synthetic.draws import Draws
+from birefnet_lite.synthetic.random_numbers import RandomNumbers
 
 GRID = 32  # cells over the shorter side: shading varies slowly, and creases of a distance are smoothed away
 TOO_THIN = 0.045  # parts with a smaller radius show one tone
@@ -15,13 +15,13 @@ TOO_THIN = 0.045  # parts with a smaller radius show one tone
 class Light:
     """A direction, mostly from above, and how much light comes from everywhere else; another one per scene."""
 
-    def __init__(self, draws: Draws):
-        direction = draws.normal(-math.pi / 2, 0.7)  # y points down
-        height = draws.uniform(0.35, 1.1)
+    def __init__(self, rng: RandomNumbers):
+        direction = rng.normal(-math.pi / 2, 0.7)  # y points down
+        height = rng.uniform(0.35, 1.1)
         self.x, self.y, self.z = direction.cos() * height.cos(), direction.sin() * height.cos(), height.sin()
-        self.ambient = draws.uniform(0.35, 1.0)
+        self.ambient = rng.uniform(0.35, 1.0)
 
-    def on(
+    def shade(
         self, distance: Tensor, roundness: Tensor | float, pixel: Tensor | float, shiny: bool
     ) -> tuple[Tensor, Tensor | None]:
         """How bright a body with this signed distance (n, H, W) is, and where it shines if it is shiny.
