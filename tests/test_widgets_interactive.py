@@ -8,6 +8,7 @@ from small_network import small
 import widgets
 from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.ablate import ablate
+from birefnet_lite.analysis.parts import list_parts
 from birefnet_lite.analysis.receptive import receptive_field
 from widgets.picture import limits_for
 
@@ -255,3 +256,37 @@ def test_kernels_are_told_apart(model, photo):
 def test_tiles_come_first(model, photo):
     viewer = widgets.reference_tiles(model, photo)
     assert viewer.layer.endswith("tiles")
+
+
+# ---- the map of the network ----
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"inward_reference": False, "outward_reference": False},
+        {"multi_scale_input": "none"},
+        {"squeeze_block": "none"},
+    ],
+)
+def test_the_map_has_every_part_and_edge_and_no_two_in_one_place(photo, changes):
+    model = small(**changes)
+    described = widgets.architecture(model, photo).scene["map"]
+    nodes = {node["name"]: node for node in described["nodes"]}
+    parts = {name: part for name, part in list_parts(model).items() if part.used}
+    assert set(nodes) == {"photo", *parts}
+    assert {name: tuple(nodes[name]["inputs"]) for name in parts} == {n: p.inputs for n, p in parts.items()}
+    places = [(node["row"], node["column"]) for node in nodes.values() if node["name"] != "photo"]
+    assert len(set(places)) == len(places)
+    drawn = {(edge["from"], edge["to"]) for edge in described["edges"] if not edge["inside"]}
+    assert drawn <= {(source, name) for name, part in parts.items() for source in part.inputs}
+    reached, ahead = set(), ["photo"]
+    while ahead:
+        name = ahead.pop()
+        reached.add(name)
+        ahead += [edge["to"] for edge in described["edges"] if edge["from"] == name and edge["to"] not in reached]
+    assert reached == set(nodes)
+    shares = [sum(node.get(kind, 0) for node in nodes.values()) for kind in ("time", "parameters", "memory")]
+    assert shares[0] <= 1.2
+    assert shares[1:] == pytest.approx([1, 1])

@@ -11,7 +11,7 @@ __all__ = ["CODE", "STYLE", "join_modules", "read_static"]
 
 MODULES = (
     "colour_maps", "core", "look", "dom", "colour_bar", "words", "store", "map_panel", "controls", "options", "atlas",
-    "save", "table", "pointer_and_keys", "viewer",
+    "save", "table", "pointer_and_keys", "network_map", "viewer",
 )  # fmt: skip
 
 

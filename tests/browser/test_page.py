@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+from small_network import small
 
 import widgets
 from widgets.picture import paint_focus, paint_map
@@ -561,3 +562,36 @@ def test_text_is_twelve_pixels_or_more(viewer, opened):
             .map((e) => e.className)""",
     )
     assert small == []
+
+
+# ---- the map of the network ----
+
+
+@pytest.fixture(scope="module")
+def network_page_view():
+    return widgets.architecture(small(), np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8))
+
+
+def test_the_map_can_be_walked_through(network_page_view, opened, watched):
+    page = opened(network_page_view)
+    nodes = network_page_view.scene["map"]["nodes"]
+    assert page.locator(".bv-node").count() == len(nodes)
+    assert page.locator('.bv-node canvas[data-state="drawn"]').count() == len(nodes)
+    assert page.locator(".bv-edge").count() == len(network_page_view.scene["map"]["edges"])
+    page.locator('[data-node="squeeze"]').click()
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="squeeze"][data-state="drawn"]')
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="decoder.stage4.inward_reference"]')
+    page.locator('[data-node="decoder.stage3.out"]').hover()
+    page.wait_for_selector('.bv-map[data-lit="true"]')
+    lit = page.eval_on_selector_all(".bv-node.bv-lit", "(all) => all.map((e) => e.dataset.node)")
+    node = next(node for node in nodes if node["name"] == "decoder.stage3.out")
+    assert set(lit) == {"decoder.stage3.out", "decoder.stage2.reconstruction", *node["inputs"]}
+    page.get_by_label("Colour by", exact=True).select_option("time")
+    page.wait_for_selector('.bv-map[data-by="time"]')
+    page.mouse.move(2, 2)
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="decoder.stage4.reconstruction"]')
+    page.get_by_role("button", name="Stop").click()
+    assert page.locator('.bv-node[tabindex="0"]').count() == 1
+    assert watched.errors == []

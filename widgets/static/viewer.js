@@ -5,9 +5,10 @@ import { Controls } from "./controls.js";
 import { drawBar } from "./colour_bar.js";
 import { cell, shortValue } from "./core.js";
 import { coloursFor, layerOf } from "./look.js";
-import { h, watchTheme } from "./dom.js";
+import { h, hyphenate, watchTheme } from "./dom.js";
 import { follow, grab, key, KEYS } from "./pointer_and_keys.js";
 import { MapPanel, PHOTO } from "./map_panel.js";
+import { NetworkMap } from "./network_map.js";
 import { savePicture, saveState } from "./save.js";
 import { storeOf } from "./store.js";
 import { Table } from "./table.js";
@@ -32,6 +33,7 @@ class View {
   }
 
   close() {
+    this.map?.stop();
     this.store.listeners.delete(this.listener);
     this.stopTheme();
     this.abort.abort();
@@ -51,6 +53,9 @@ class View {
     this.atlas = new Atlas(store, this.controls.sort);
     this.choices = new Choices(store);
     this.table = new Table(store);
+    this.map?.stop();
+    this.map = new NetworkMap(store);
+    const table = scene.map ? h("details", { class: "bv-as-table" }, h("summary", {}, "The same as a table"), this.table.root) : this.table.root;
     this.stageRow = h("div", { class: "bv-stages" });
     this.stages = [];
     this.scale = h("div", { class: "bv-scale", "aria-hidden": "true" }, h("i"), h("span"));
@@ -69,8 +74,10 @@ class View {
       "div",
       { class: "bv-body" },
       h("div", { class: "bv-focus" }, this.stageRow, h("div", { class: "bv-under" }, this.scale, zoom), this.probe),
-      h("div", { class: "bv-side" }, this.controls.root, this.choices.root, this.atlas.root, this.table.short ? this.table.root : null),
-      this.table.short ? null : this.table.root,
+      h("div", { class: "bv-side" }, this.controls.root, this.choices.root, scene.map ? null : this.atlas.root, this.table.short ? table : null),
+      this.map.root,
+      scene.map ? this.atlas.root : null,
+      this.table.short ? null : table,
       this.grid,
     );
     this.root.replaceChildren(
@@ -97,11 +104,15 @@ class View {
     const { store } = this;
     const { scene } = store;
     this.what = scene.image.what ?? "photo";
-    this.grid.hidden = !scene.rows.length;
+    this.grid.hidden = !scene.rows.length || Boolean(scene.map);
+    if (scene.map) {
+      this.panels = this.map.panels;
+      return;
+    }
     this.grid.style.setProperty("--columns", scene.columns.length);
     this.grid.classList.toggle("bv-wide", scene.columns.length <= 5);
     const cells = [h("span")];
-    for (const column of scene.columns) cells.push(h("div", { class: "bv-column", dataset: { heading: "" } }, softly(column)));
+    for (const column of scene.columns) cells.push(h("div", { class: "bv-column", dataset: { heading: "" } }, hyphenate(column)));
     this.panels = [];
     for (const row of scene.rows) {
       cells.push(h("div", { class: "bv-row", dataset: { heading: "" } }, row.title));
@@ -213,6 +224,7 @@ class View {
     this.controls.update(this.stages.find((stage) => stage.layer === look.layer));
     this.atlas.update();
     this.choices.update();
+    this.map.update();
     this.table.update();
     const { marks } = store;
     if (marks !== this.marks || this.markedLayer !== look.layer) {
@@ -280,9 +292,6 @@ class View {
     );
   }
 }
-
-// A heading whose long words may break, with a hyphen that shows only then.
-const softly = (text) => text.replace(/([A-Za-z]{5})([a-z]{4,})/g, "$1\u00ad$2");
 
 // A button that opens a list of terms; Esc closes it.
 function panelOf(title, list) {

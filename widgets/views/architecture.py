@@ -5,9 +5,10 @@ from typing import Any
 from torch import nn
 
 from birefnet_lite.analysis import capture, prepare
-from birefnet_lite.analysis.parts import IMAGE_BRANCH, title_of
+from birefnet_lite.analysis.parts import list_parts, title_of
 from birefnet_lite.analysis.profile import measure_costs
 from birefnet_lite.photos import load_photo
+from widgets.network_map import describe_map
 from widgets.number_format import TIMES
 from widgets.view_registry import register
 from widgets.view_setup import Size, add_layers, new_scene, run
@@ -18,9 +19,11 @@ __all__ = ["architecture"]
 
 
 def architecture(model: nn.Module, image: Any = None, size: Size = None) -> Viewer:
-    """What is the network made of? Its map with live shapes, parameters and share of time and memory.
+    """How is the network built, and what does each part cost? A map of its parts with live maps, shapes and arrows.
 
-    Choose a row or a picture to see a part's maps. Without an `image` a photograph of a coffee cup passes through.
+    Point at a part to see what goes in and out; click it, or walk with the arrow keys in the order of computation, to
+    see its maps. Colours show time (median of several passes), parameters or memory. Without an `image` a photograph of
+    a coffee cup passes through.
     """
     image = load_photo("coffee")[0] if image is None else image
     activations = run(model, image, size)
@@ -28,9 +31,11 @@ def architecture(model: nn.Module, image: Any = None, size: Size = None) -> View
     question = "What is the network made of, and what does each part cost?"
     scene = new_scene("architecture", "Architecture", question, activations, model)
     scene.columns, scene.rows = pyramid_columns(), pyramid_rows(activations)
-    names = [name for _, row in scene.rows for name in row if name]
-    extra = [name for name in (IMAGE_BRANCH,) if name in activations]
-    add_layers(scene, activations, [*names, *extra], None)
+    names = [name for name, part in list_parts(model).items() if part.used and name in activations]
+    shown = [name for _, row in scene.rows for name in row if name]
+    shapes = {name: tuple(activations[name].shape) for name in names}
+    scene.extra["map"] = describe_map(model, shapes, costs)
+    add_layers(scene, activations, [*names, *(name for name in shown if name not in shapes)], None)
     scene.recompute = lambda name: capture(model, image, size, layers=[name])[name].numpy()
     parameters = sum(p.numel() for p in model.parameters())
     memory = sum(cost.bytes for cost in costs.parts)
