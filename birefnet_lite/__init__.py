@@ -22,7 +22,7 @@ __all__ = [
     "segment",
 ]
 
-# Imported on first use: PyTorch takes seconds to import, and the command line's --help should not.
+# Names are imported on first use: PyTorch takes seconds to import, and the command line's --help does not need it.
 _MODULES = {
     "BiRefNet": "network.birefnet",
     "BiRefNetConfig": "config",

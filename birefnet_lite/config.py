@@ -1,11 +1,11 @@
-"""One frozen, validated description of a network, and the presets."""
+"""`BiRefNetConfig`, the validated and frozen description of a network, and the presets."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 __all__ = ["BACKBONES", "BiRefNetConfig"]
 
-# Output widths of each backbone, finest (stride 4) first. A DINOv3 has one width and one stride throughout.
+# Widths of each backbone's four maps, finest (stride 4) first. All maps of a DINOv3 have one width and one stride.
 BACKBONES: dict[str, tuple[int, int, int, int]] = {
     "vgg16": (128, 256, 512, 512),
     "vgg16bn": (128, 256, 512, 512),
@@ -36,7 +36,7 @@ _CHOICES = {
     "gradient_target": ("original", "masked"),
 }
 
-# The original's spelling of each choice; the rest of its flags are renamed in `from_official`.
+# The original's name for each choice. `from_official` translates the rest of its flags.
 _OFFICIAL_CHOICES = {
     "multi_scale_input": {"": "none", "add": "add", "cat": "cat"},
     "aspp": {"": "none", "ASPP": "plain", "ASPPDeformable": "deformable"},
@@ -54,42 +54,45 @@ _OFFICIAL_CHOICES = {
 
 @dataclass(frozen=True)
 class BiRefNetConfig:
-    """What a BiRefNet is made of. The default is the published `BiRefNet_lite`.
+    """The description of a BiRefNet. The default is the published `BiRefNet_lite`.
 
-    Every field is checked when the object is made, so that a configuration that exists can be built; `ValueError` or
-    `TypeError` says what was given and what is possible.
+    Every field is checked when the object is made, so that each configuration can be built.
+
+    Raises:
+        ValueError: A value is not possible, or does not fit another field. The message says what is possible.
+        TypeError: A value has the wrong type.
     """
 
     backbone: str = "swin_v1_t"
     """One of `BACKBONES`, or `timm:NAME` for any timm model that offers `features_only`."""
     multi_scale_input: str = "cat"
-    """How the features of the half-size image join those of the image: `"cat"`, `"add"` or `"none"`."""
+    """How features of the half-size image are joined to those of the image: `"cat"`, `"add"`, or `"none"`."""
     context_scales: int = 3
     """How many of the finer maps are concatenated to the deepest one (context feature fusion), 0 to 3."""
     squeeze_block: str = "basic"
     """`"none"`, `"basic"`, `"residual"`, `"aspp"` or `"deformable_aspp"`."""
     squeeze_depth: int = 1
-    """How many squeeze blocks follow each other."""
+    """How many squeeze blocks there are in a row."""
     reconstruction_block: str = "basic"
     """The block of each decoder stage: `"basic"` or `"residual"`."""
     aspp: str = "deformable"
-    """What sits in the middle of a block: `"none"`, `"plain"` or `"deformable"`."""
+    """The ASPP in the middle of each block: `"none"`, `"plain"` or `"deformable"`."""
     inter_width: str = "fixed"
-    """Width inside a block: `"fixed"` is `inter_channels`, `"adaptive"` a quarter of the block's input."""
+    """Width inside a block: `"fixed"` is `inter_channels`, `"adaptive"` is a quarter of the block's input."""
     inward_reference: bool = True
-    """Whether each decoder stage sees the image itself."""
+    """Whether each decoder stage takes the image as an input."""
     image_tiles: bool = True
-    """Whether it sees the image cut into tiles (all pixels kept) or resized to the stage."""
+    """Whether the image is cut into tiles, which keeps all pixels, or resized to the stage."""
     outward_reference: bool = True
-    """Whether gradient attention weighs each stage's features. Needs `multi_stage_supervision`."""
+    """Whether gradient attention weights the features of stages 4 to 2. Needs `multi_stage_supervision`."""
     gradient_target: str = "original"
-    """Target of the gradient heads: `"original"`, or `"masked"` as the paper describes it."""
+    """Target of the gradient heads: `"original"` as in the code, or `"masked"` as in the paper."""
     multi_stage_supervision: bool = True
     """Whether stages 4 to 2 have a side output."""
     auxiliary_classification: bool = False
     """Whether a class head is trained on the deepest features."""
     batch_norm: bool = True
-    """False leaves out every batch norm of squeeze and decoder, as checkpoints trained with batches of one do."""
+    """False leaves out all batch norms of squeeze module and decoder, as in checkpoints trained with batches of one."""
     freeze_backbone: bool | None = None
     """Whether the backbone's parameters are frozen. None: frozen for a DINOv3, trained otherwise."""
     inter_channels: int = 64
@@ -99,12 +102,12 @@ class BiRefNetConfig:
     image_channels: int = 64
     """Width between the two convolutions of an image branch."""
     gradient_channels: int = 16
-    """Width of the features from which gradients and their attention are read."""
+    """Width of the features from which gradients and attention are computed."""
     num_classes: int = 219
-    """Outputs of the class head; DIS5K's training set names 219 classes."""
+    """Outputs of the class head. DIS5K's training set has 219 classes."""
     train_size: tuple[int, int] = (1024, 1024)
-    """Height and width, in pixels, that the weights were trained at. `predict` resizes photos to it; the network
-    itself does not depend on it."""
+    """Height and width, in pixels, at which the weights were trained. `segment` resizes photos to it; the network
+    itself takes any size."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -114,14 +117,14 @@ class BiRefNetConfig:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
-                raise ValueError(f"{name} is {value!r}; it can be {_either(choices)}.")
+                raise ValueError(f"{name} is {value!r}; it can be {_join_choices(choices)}.")
         if self.backbone not in BACKBONES and not (self.backbone.startswith("timm:") and len(self.backbone) > 5):
             raise ValueError(
-                f"backbone is {self.backbone!r}; it can be {_either(BACKBONES)}, "
+                f"backbone is {self.backbone!r}; it can be {_join_choices(BACKBONES)}, "
                 "or 'timm:NAME' for any other timm model (timm.list_models() names them)."
             )
         if not 0 <= self.context_scales <= 3:
-            raise ValueError(f"context_scales is {self.context_scales}; the encoder has 0 to 3 finer maps to offer.")
+            raise ValueError(f"context_scales is {self.context_scales}; it can be 0 to 3: there are three finer maps.")
         for name in ("squeeze_depth", "inter_channels", "aspp_channels", "image_channels", "gradient_channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
@@ -145,9 +148,9 @@ class BiRefNetConfig:
 
     @classmethod
     def preset(cls, name: str) -> "BiRefNetConfig":
-        """`"nano"` (small, for learning), `"lite"` (swin_v1_t, as published) or `"large"` (swin_v1_l, the paper's)."""
+        """Return `"nano"` (small, for learning), `"lite"` (published) or `"large"` (swin_v1_l, the paper's)."""
         if name not in PRESETS:
-            raise ValueError(f"There is no preset {name!r}; there are {_either(PRESETS)}.")
+            raise ValueError(f"There is no preset {name!r}; there are {_join_choices(PRESETS)}.")
         return PRESETS[name]
 
     @classmethod
@@ -170,10 +173,14 @@ class BiRefNetConfig:
         freeze_bb: bool | None = None,
         batch_size: int = 8,
     ) -> "BiRefNetConfig":
-        """The configuration that the original's flags describe, under the original's names and defaults.
+        """Translate the original's flags, which have the original's names and defaults.
 
-        `batch_size=1` stands for a checkpoint whose decoder has no batch norm. `out_ref=None` follows
-        `ms_supervision`, as the original's own default does. Raises `ValueError` for an illegal value.
+        Args:
+            batch_size: 1 means that squeeze module and decoder have no batch norm, as in the original.
+            out_ref: None is the value of `ms_supervision`, as in the original.
+
+        Raises:
+            ValueError: A value is not possible.
         """
         if lat_blk != "BasicLatBlk":
             raise ValueError(f"lat_blk is {lat_blk!r}; the original has one lateral block, 'BasicLatBlk'.")
@@ -200,33 +207,33 @@ class BiRefNetConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "BiRefNetConfig":
-        """The inverse of `to_dict`; `ValueError` names fields that do not exist."""
+        """Invert `to_dict`; `ValueError` names fields that do not exist."""
         if not isinstance(values, dict):
             raise TypeError(f"A configuration is a dict of fields, not {type(values).__name__}.")
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
-            raise ValueError(f"A configuration has no field {_either(unknown)}.")
+            raise ValueError(f"A configuration has no field {_join_choices(unknown)}.")
         if isinstance(values.get("train_size"), list):  # JSON has no tuples
             values = {**values, "train_size": tuple(values["train_size"])}
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, ready for JSON."""
+        """Return the fields as plain values that JSON can hold."""
         return asdict(self)
 
     def replace(self, **changes: Any) -> "BiRefNetConfig":
-        """A copy with some fields changed."""
+        """Return a copy with some fields changed."""
         return replace(self, **changes)
 
 
-def _either(names: Any) -> str:
-    """`'a', 'b' or 'c'`."""
+def _join_choices(names: Any) -> str:
+    """Join names like `'a', 'b' or 'c'`."""
     quoted = [repr(name) for name in names]
     return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
 
 
 def _check_type(name: str, wanted: Any, value: Any) -> None:
-    # bool is an int to Python, but `context_scales=True` is a mistake.
+    # In Python a bool is an int, but `context_scales=True` is a mistake.
     fits = isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
     if not fits:
         wanted_name = getattr(wanted, "__name__", str(wanted))
@@ -242,18 +249,19 @@ def _check_size(size: Any) -> None:
 def _from_choice(field: str, flag: str, value: str) -> str:
     choices = _OFFICIAL_CHOICES[field]
     if value not in choices:
-        raise ValueError(f"{flag} is {value!r}; it can be {_either(choices)}.")
+        raise ValueError(f"{flag} is {value!r}; it can be {_join_choices(choices)}.")
     return choices[value]
 
 
 def _split_squeeze_block(flag: str) -> tuple[str, int]:
-    """`"ResBlk_x4"` is four residual blocks."""
+    """Split the original's flag into kind and number of blocks: `"ResBlk_x4"` is four residual blocks."""
     if flag == "":
         return "none", 1
     name, _, depth = str(flag).rpartition("_x")
     if name not in _OFFICIAL_CHOICES["squeeze_block"] or not depth.isdecimal() or int(depth) < 1:
         names = [f"{name}_x1" for name in _OFFICIAL_CHOICES["squeeze_block"] if name]
-        raise ValueError(f"squeeze_block is {flag!r}; it can be '', {_either(names)}, with any depth after the x.")
+        choices = _join_choices(names)
+        raise ValueError(f"squeeze_block is {flag!r}; it can be '', {choices}, with any depth after the x.")
     return _OFFICIAL_CHOICES["squeeze_block"][name], int(depth)
 
 

@@ -108,6 +108,25 @@ def test_images_that_do_not_fit_are_refused(value, word):
         small().eval()(value)
 
 
+@pytest.mark.parametrize(
+    ("weights", "image"),
+    [(torch.float32, torch.float16), (torch.float16, torch.float32), (torch.bfloat16, torch.float64)],
+)
+def test_dtypes_that_differ_are_both_named(weights, image):
+    model = small().eval().to(weights)
+    names = [str(dtype).removeprefix("torch.") for dtype in (image, weights)]
+    with pytest.raises(TypeError, match=rf"image is {names[0]} .* weights are {names[1]}.*torch\.autocast"):
+        model(torch.zeros(1, 3, 64, 64, dtype=image))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast_takes_images_of_either_dtype(dtype):
+    model, x = small().eval(), torch.randn(1, 3, 64, 64)
+    with torch.inference_mode(), torch.autocast("cpu", dtype):
+        for image in (x, x.to(dtype)):
+            assert model(image).logits.isfinite().all()
+
+
 @pytest.mark.parametrize(("backbone", "least"), [("vgg16", 64), ("resnet50", 32), ("swin_v1_t", 32), ("pvt_v2_b0", 64)])
 def test_the_smallest_image(backbone, least):
     model = BiRefNet(BiRefNetConfig(backbone=backbone, **SMALL)).eval()

@@ -184,6 +184,36 @@ def test_half_precision_is_near(tiny_swin, dtype):
     assert (got.float().sigmoid() - wanted).abs().mean() < 0.02
 
 
+def test_dtypes_that_differ_are_named():
+    optimized, x = optimize(small()), torch.zeros(1, 3, 64, 64)
+    for network, photo in ((optimized, x.half()), (optimize(small()).bfloat16(), x.half())):
+        with pytest.raises(TypeError, match=r"The image is float16 and the model's weights are"):
+            network(photo)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("backbone", ["nano", "swin"])
+def test_autocast_works_where_large_maps_are_processed_in_parts(backbone, dtype, tiny_swin, monkeypatch):
+    """The limit, not the image, decides: 0 bytes make every map large, as 1024 x 1024 pixels do with real widths."""
+    model = small(backbone="convnet_n" if backbone == "nano" else tiny_swin)
+    optimized, x = optimize(model), torch.randn(2, 3, 96, 160)
+    with torch.inference_mode():
+        wanted = model(x).logits.sigmoid()
+        for limit in (rewritten_swin.LARGE, 0):
+            monkeypatch.setattr(rewritten_swin, "LARGE", limit)
+            with torch.autocast("cpu", dtype):
+                got = optimized(x).logits.float().sigmoid()
+            assert (got - wanted).abs().mean() < 0.02, limit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [256, 512, 1024, 2048])
+def test_autocast_works_at_every_size(side):
+    for model in (load("nano", device="cpu"), BiRefNet(BiRefNetConfig.preset("lite")).eval()):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            assert optimize(model)(torch.randn(1, 3, side, side)).logits.isfinite().all()
+
+
 class Largest(TorchDispatchMode):
     """Counts the numbers in the largest tensor that any operation makes."""
 

@@ -1,12 +1,8 @@
 """Checkpoint files, the original names of the weights, and the published checkpoints."""
 
-from birefnet_lite.checkpoints.files import best_device, load, not_finite, save
-from birefnet_lite.checkpoints.official import (
-    CheckpointError,
-    load_official_state_dict,
-    official_names,
-    official_state_dict,
-)
+from birefnet_lite.checkpoints.check_weights import CheckpointError, not_finite
+from birefnet_lite.checkpoints.files import best_device, load, save
+from birefnet_lite.checkpoints.official import load_official_state_dict, official_names, official_state_dict
 from birefnet_lite.checkpoints.published import PUBLISHED, Published
 
 __all__ = [

@@ -1,33 +1,32 @@
-"""Checkpoints: files in, files out, and the published ones by name."""
+"""Loads and saves a network with its weights: files, the shipped model, and published checkpoints by name."""
 
 import json
 import os
-import pickle
 import warnings
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from birefnet_lite.checkpoints.check_weights import CheckpointError, check_fit, check_tensors, not_finite
 from birefnet_lite.checkpoints.infer_config import infer_config
-from birefnet_lite.checkpoints.official import CheckpointError, check_fit, load_official_state_dict, strip_prefixes
+from birefnet_lite.checkpoints.official import load_official_state_dict
 from birefnet_lite.checkpoints.published import PUBLISHED, PatchOrder, download, explain_unknown_name, published_name
+from birefnet_lite.checkpoints.read_weights import OWN_ANCHOR, read_weights, strip_prefixes
 from birefnet_lite.config import PRESETS, BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.output import replace_atomically
 
-__all__ = ["best_device", "load", "not_finite", "save"]
+__all__ = ["best_device", "load", "save"]
 
 _FORMAT = "birefnet_lite"
-_WRAPPERS = ("state_dict", "model", "model_state_dict")
+_warned: set[str] = set()
 
 
 def best_device() -> torch.device:
-    """The accelerator of this machine (such as `cuda` or `mps`), or `cpu` where there is none."""
+    """Return the accelerator of this machine (such as `cuda` or `mps`), or `cpu` if there is none."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return accelerator or torch.device("cpu")
 
@@ -40,52 +39,68 @@ def load(
     patch_order: PatchOrder | None = None,
     config: BiRefNetConfig | None = None,
 ) -> BiRefNet:
-    """A trained BiRefNet, ready to use (in eval mode).
+    """Load a trained BiRefNet, in evaluation mode.
 
-    `name_or_path` is an existing `.safetensors` or `.pth` file, a preset whose weights ship with the package, or a
-    published checkpoint (`PUBLISHED`, downloaded once). `device=None` takes the accelerator that is there, `dtype=None`
-    leaves float32. A file in the original's format does not say which order its image tiles have (`patch_order`), and
-    its configuration is read from its shapes unless `config` is given.
-    Raises `CheckpointError`, which names the file and says what is wrong with it, and ValueError for numbers that
-    `dtype` cannot hold.
+    Args:
+        name_or_path: A file (.safetensors, .pth, .pt, .bin, .ckpt), a preset whose weights come with the package
+            (`"nano"`), or a published checkpoint (`PUBLISHED`, with or without the owner's name; downloaded once). A
+            file in the working directory takes precedence over a name, a folder does not.
+        device: Where the model goes; None is `best_device()`.
+        dtype: What its numbers are converted to; None is float32.
+        patch_order: Order of the image tiles, which a file by the original's names does not say: `"old"` before
+            November 2024, else `"new"`.
+        config: The configuration of such a file; None infers it from the shapes.
+
+    Raises:
+        CheckpointError: The file or name cannot be used; the message says which, and why.
+        ValueError: The weights have numbers that `dtype` cannot hold.
     """
-    path = Path(name_or_path)
-    if path.exists():
-        model = _load_file(path, patch_order, config)
-    elif (shipped := _shipped(str(name_or_path))) is not None:
-        model = _load_file(shipped, patch_order, config)
-    elif (name := published_name(str(name_or_path))) is not None:
-        published = PUBLISHED[name]
-        if patch_order is None and not published.patch_order_is_verified:
-            warnings.warn(
-                f"The patch order of {name} ({published.patch_order!r}) is inferred from its date, not verified. If "
-                "its masks look wrong, give the other patch_order.",
-                stacklevel=2,
-            )
-        config = config or BiRefNetConfig(backbone=published.backbone, train_size=published.train_size)
-        model = _load_file(download(name), patch_order or published.patch_order, config)
+    name = os.fspath(name_or_path)
+    published = published_name(name)
+    if os.path.isfile(name):
+        model = _load_file(Path(name), patch_order, config)
+    elif _ships(name):
+        with resources.as_file(_shipped_file(name)) as path:
+            model = _load_file(path, patch_order, config)
+    elif published is not None:
+        entry = PUBLISHED[published]
+        if patch_order is None and not entry.patch_order_is_verified:
+            _warn_of_patch_order(published, entry.patch_order)
+        config = config or BiRefNetConfig(backbone=entry.backbone, train_size=entry.train_size)
+        model = _load_file(download(published), patch_order or entry.patch_order, config)
     else:
-        raise CheckpointError(explain_unknown_name(str(name_or_path)))
+        raise CheckpointError(_explain_missing(name))
     device = best_device() if device is None else device
     model = model.to(device=device, dtype=dtype).eval()
     if dtype == torch.float16 and (beyond := not_finite(model.state_dict())):
         raise ValueError(
-            f"{beyond[0]} of {name_or_path} has numbers that float16 cannot hold. Load it in float32 and use "
+            f"{beyond[0]} of {name} has numbers that float16 cannot hold. Load it in float32 and use "
             "optimize(model).half(), which folds the norms, or torch.autocast."
         )
     return model
 
 
-def save(model: BiRefNet, path: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
-    """Writes weights and configuration to one `.safetensors` file, whole or not at all.
+def save(model: nn.Module, path: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
+    """Write weights and configuration to one `.safetensors` file, whole or not at all.
 
-    With a `dtype` such as `torch.float16`, the weights of convolutions and linear layers are rounded to it; biases,
-    norms and their statistics, few numbers of any size, keep their own.
-    Raises `ValueError` for another kind of name, and for numbers that are not finite, or would not be in that dtype.
+    Args:
+        model: A BiRefNet, also one that is compiled or inside `DataParallel`.
+        path: The file, which is replaced if it exists.
+        dtype: If given, such as `torch.float16`, the weights of convolutions and linear layers are rounded to it.
+            Biases, norms and their statistics are few numbers of any size, and keep their dtype.
+
+    Raises:
+        ValueError: The file's name does not end in `.safetensors`, or numbers are not finite (in that dtype).
+        TypeError: The model is no BiRefNet.
     """
     path = Path(path)
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() != ".safetensors":
         raise ValueError(f"The file is called {path.name!r}; its name must end in '.safetensors'.")
+    model = _unwrap(model)
+    if not isinstance(model, BiRefNet):
+        raise TypeError(f"save takes a BiRefNet, not {type(model).__name__}.")
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError("The model is on the meta device: it has shapes, but no weights to save.")
     metadata = {"format": _FORMAT, "config": json.dumps(model.config.to_dict())}
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     if dtype is not None:
@@ -101,79 +116,101 @@ def save(model: BiRefNet, path: str | os.PathLike, dtype: torch.dtype | None = N
         temporary.chmod(permissions)  # safetensors makes a file that only its owner may read
 
 
-def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
-    """Names of the tensors with infinite numbers or NaN in them."""
-    return [name for name, value in weights.items() if not value.isfinite().all()]
+def _unwrap(model: nn.Module) -> nn.Module:
+    """Return the network inside `torch.compile`, `DataParallel` and the like."""
+    for attribute in ("_orig_mod", "module"):
+        inner = model._modules.get(attribute)
+        if not isinstance(model, BiRefNet) and inner is not None:
+            return _unwrap(inner)
+    return model
 
 
 def _load_file(path: Path, patch_order: PatchOrder | None, config: BiRefNetConfig | None) -> BiRefNet:
     try:
-        weights, metadata = _read(path)
-        if metadata.get("format") == _FORMAT:
-            return _native_model(weights, metadata)
+        weights, metadata = read_weights(path)
         if not weights:
             raise CheckpointError("it holds no tensors.")
+        if metadata.get("format") == _FORMAT:
+            return _build_native(weights, _read_config(metadata))
         weights = strip_prefixes(weights)
-        model = BiRefNet(config or infer_config(weights))
-        if patch_order is None:
-            patch_order = "new"
-            if model.config.inward_reference and model.config.image_tiles:
-                warnings.warn(
-                    f"{path.name} does not say in which order its image tiles are; the order since November 2024 is "
-                    "assumed. For older weights give patch_order='old', or the masks will be worse.",
-                    stacklevel=3,
+        check_tensors(weights)
+        if OWN_ANCHOR in weights:
+            if config is None:
+                raise CheckpointError(
+                    "it has this package's names of weights, but no configuration. Give config=..., or write files "
+                    "with birefnet_lite.save, which keeps the configuration."
                 )
-        load_official_state_dict(model, weights, patch_order)
-        return model
+            return _build_native(weights, config)
+        return _build_official(path, weights, patch_order, config)
     except CheckpointError as error:
         raise CheckpointError(f"{path} cannot be loaded: {error}") from error
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file and, for safetensors, its metadata. Nothing in the file is ever executed."""
-    if path.is_dir():
-        raise CheckpointError("it is a folder; give a .safetensors or .pth file in it.")
-    if path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
-        raise CheckpointError(f"a file of type {path.suffix or 'nothing'!r} is none of .safetensors, .pth, .pt, .bin.")
-    if path.stat().st_size == 0:
-        raise CheckpointError("it is empty.")
+def _read_config(metadata: dict[str, str]) -> BiRefNetConfig:
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # PyTorch's own message tells the reader to load the file unsafely.
-        raise CheckpointError(
-            "it is damaged, or holds Python objects beside tensors; those could run code and are refused."
-        ) from error
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"it is damaged, cut off or of another kind ({reason}).") from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-    ):
-        raise CheckpointError("it does not hold a state dict, names with tensors.")
-    return content, {}
-
-
-def _native_model(weights: dict[str, Tensor], metadata: dict[str, str]) -> BiRefNet:
-    try:
-        config = BiRefNetConfig.from_dict(json.loads(metadata["config"]))
+        return BiRefNetConfig.from_dict(json.loads(metadata["config"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"its configuration is damaged: {error}") from error
+
+
+def _build_native(weights: dict[str, Tensor], config: BiRefNetConfig) -> BiRefNet:
+    """Build the network of weights by this package's names."""
+    check_tensors(weights)
     model = BiRefNet(config)
-    check_fit({name: value.shape for name, value in model.state_dict().items()}, weights)
-    model.load_state_dict(weights)
+    own = model.state_dict()
+    check_fit(own, weights)
+    model.load_state_dict({**own, **weights})
     return model
 
 
-def _shipped(name: str) -> Path | None:
-    """The weights of a preset that come with the package."""
-    if name not in PRESETS:
-        return None
-    path = Path(str(resources.files("birefnet_lite") / "weights" / f"{name}.safetensors"))
-    return path if path.exists() else None
+def _build_official(
+    path: Path, weights: dict[str, Tensor], patch_order: PatchOrder | None, config: BiRefNetConfig | None
+) -> BiRefNet:
+    """Build the network of weights by the original's names."""
+    try:
+        model = BiRefNet(config or infer_config(weights))
+    except CheckpointError:
+        raise
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the shapes of its weights are not those of a BiRefNet ({error}).") from error
+    if patch_order is None and model.config.inward_reference and model.config.image_tiles:
+        warnings.warn(
+            f"{path.name} does not say in which order its image tiles are; the order since November 2024 is "
+            "assumed. For older weights give patch_order='old', or the masks will be worse.",
+            stacklevel=4,
+        )
+    load_official_state_dict(model, weights, patch_order or "new")
+    return model
+
+
+def _warn_of_patch_order(name: str, patch_order: str) -> None:
+    """Warn that a published file's patch order is not verified, once for each name in this process."""
+    if name not in _warned:
+        _warned.add(name)
+        warnings.warn(
+            f"The patch order of {name} ({patch_order!r}) is inferred from its date, not verified. If its masks look "
+            "wrong, give the other patch_order.",
+            stacklevel=3,
+        )
+
+
+def _shipped_file(name: str):
+    return resources.files("birefnet_lite") / "weights" / f"{name}.safetensors"
+
+
+def _ships(name: str) -> bool:
+    """Whether the weights of this preset come with the package."""
+    return name in PRESETS and _shipped_file(name).is_file()
+
+
+def _explain_missing(name: str) -> str:
+    """Say why a name is not a file, preset with weights or published checkpoint."""
+    try:
+        is_folder = os.path.isdir(name)
+        os.stat(name)
+    except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            return f"{name} may not be read (permission denied)."
+        return explain_unknown_name(name if len(name) <= 100 else f"{name[:100]}...")
+    kind = "a folder; give a .safetensors or .pth file in it" if is_folder else "neither a file nor a folder"
+    return f"{name} cannot be loaded: it is {kind}."

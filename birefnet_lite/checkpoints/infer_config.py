@@ -1,11 +1,11 @@
-"""Reads the configuration of a network from the names and shapes of its weights, by the original's names."""
+"""Infers the configuration of a network from the names and shapes of its weights, by the original's names."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from birefnet_lite.checkpoints.official import CheckpointError
+from birefnet_lite.checkpoints.check_weights import CheckpointError
 from birefnet_lite.config import BACKBONES, BiRefNetConfig
 from birefnet_lite.network.backbone.timm_models import DINOV3, PVTV2
 
@@ -13,10 +13,12 @@ __all__ = ["infer_config"]
 
 
 def infer_config(state_dict: Mapping[str, Tensor]) -> BiRefNetConfig:
-    """The configuration of weights by the original's names, read from which names there are and their shapes.
+    """Infer the configuration of weights from their names, which are the original's, and their shapes.
 
-    Raises `CheckpointError` where they are not those of a BiRefNet. `multi_scale_input="add"` leaves no trace; it is
-    taken for `"none"`.
+    `multi_scale_input="add"` leaves no trace in the weights and is taken for `"none"`.
+
+    Raises:
+        CheckpointError: The weights are not those of a BiRefNet.
     """
     backbone = _infer_backbone(state_dict)
     block = "decoder.decoder_block4"
@@ -51,7 +53,7 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> BiRefNetConfig:
         flags["squeeze_block"] = f"{kind}_x{depth}"
     deformable, plain = has(f"{block}.dec_att.aspp_deforms."), has(f"{block}.dec_att.aspp4.")
     flags["dec_att"] = "ASPPDeformable" if deformable else "ASPP" if plain else ""
-    # The encoder's own widths show in the image branches or, without them, in the lateral blocks.
+    # The lateral blocks, or the neck, show whether the encoder's maps are twice as wide as the backbone's.
     lateral = width("decoder.pyramid_neck_x3.conv.weight", 1) or width("decoder.lateral_block4.conv.weight", 1)
     flags["mul_scl_ipt"] = "cat" if lateral == 2 * BACKBONES[backbone][2] else ""
     flags["cxt_num"] = _infer_context(state_dict, backbone, 2 if flags["mul_scl_ipt"] else 1)
@@ -61,7 +63,7 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> BiRefNetConfig:
 
 
 def _infer_context(state_dict: Mapping[str, Tensor], backbone: str, times: int) -> int:
-    """How many finer maps the first layer behind the encoder takes."""
+    """Infer how many finer maps the first layer after the encoder takes."""
     firsts = ("squeeze_module.0.conv_in.weight", "squeeze_module.0.global_avg_pool.1.weight")
     first = next((key for key in firsts if key in state_dict), None)
     if first is not None:
@@ -76,7 +78,7 @@ def _infer_context(state_dict: Mapping[str, Tensor], backbone: str, times: int) 
     for scales in range(4):
         if channels == sum(widths[3 - scales :]):
             return scales
-    raise CheckpointError(f"The first layer behind the encoder takes {channels} channels; {backbone} has {widths}.")
+    raise CheckpointError(f"the first layer after the encoder takes {channels} channels; {backbone} has {widths}.")
 
 
 def _infer_backbone(state_dict: Mapping[str, Tensor]) -> str | None:

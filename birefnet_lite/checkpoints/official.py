@@ -1,14 +1,15 @@
-"""The original network's names and layouts. They live here and nowhere else.
+"""The original network's names of weights, and the order of its image tiles.
 
-Each of our modules has a small table from the names of its children to the original's; a parameter's original name
-follows by walking the module tree.
+Each module of this package has a small table from the names of its children to the original's. The original name of a
+parameter is found by walking down the module tree. No other file knows the original's names of parts.
 """
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
+from birefnet_lite.checkpoints.check_weights import CheckpointError, check_fit
+from birefnet_lite.checkpoints.read_weights import strip_prefixes
 from birefnet_lite.network.aspp import ASPP, ASPPBranch, DeformableASPP
 from birefnet_lite.network.backbone.convnets import ConvNet
 from birefnet_lite.network.backbone.swin import SwinTransformer
@@ -19,18 +20,7 @@ from birefnet_lite.network.decoder import Decoder
 from birefnet_lite.network.deformable import DeformableConv2d
 from birefnet_lite.network.refinement import ImageBranch
 
-__all__ = [
-    "CheckpointError",
-    "check_fit",
-    "load_official_state_dict",
-    "official_names",
-    "official_state_dict",
-    "strip_prefixes",
-]
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says which, and why."""
+__all__ = ["load_official_state_dict", "new_patch_order", "official_names", "official_state_dict"]
 
 
 _PYRAMID = {"pooled.conv": "global_avg_pool.1", "pooled.norm": "global_avg_pool.2", "project": "conv1", "norm": "bn1"}
@@ -85,7 +75,7 @@ def _table(module: nn.Module) -> dict[str, str]:
 
 
 def _official_name(module: nn.Module, name: str) -> str:
-    """The original's name of `module`'s parameter or buffer `name`."""
+    """Translate a parameter's or buffer's name within `module` into the original's."""
     parts = name.split(".")
     table = _table(module)
     for length in range(len(parts), 0, -1):
@@ -99,39 +89,33 @@ def _official_name(module: nn.Module, name: str) -> str:
     if rest:
         rest = _official_name(module.get_submodule(head), rest)
     name = ".".join(part for part in (renamed, rest) if part)
-    # A PVTv2 block wraps its depth-wise convolution once more than timm's.
+    # The original's PVTv2 has one more module around the depth-wise convolution than timm's.
     return name.replace(".dwconv.", ".dwconv.dwconv.") if table is _PVT_NAMES else name
 
 
 def official_names(model: BiRefNet) -> dict[str, str]:
-    """Our name to the original's, for each parameter and buffer."""
+    """Return a dict from this package's name to the original's, for each parameter and buffer."""
     return {name: _official_name(model, name) for name in model.state_dict()}
 
 
-def strip_prefixes(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Takes off any mix of leading `module.` and `_orig_mod.` that parallel and compiled training leave behind."""
-    stripped = {}
-    for key, value in state_dict.items():
-        name = key
-        while name.startswith(("module.", "_orig_mod.")):
-            name = name.split(".", 1)[1]
-        if name in stripped:
-            raise CheckpointError(f"Two tensors are called {name!r} once prefixes are taken off; one is {key!r}.")
-        stripped[name] = value
-    return stripped
-
-
 def official_state_dict(model: BiRefNet, keep_vars: bool = False) -> dict[str, Tensor]:
-    """The weights by the original's names, in the new patch order: what the original loads."""
+    """Return the weights by the original's names, in the new patch order, so that the original can load them."""
     names = official_names(model)
     return {names[name]: value for name, value in model.state_dict(keep_vars=keep_vars).items()}
 
 
 def load_official_state_dict(model: BiRefNet, state_dict: Mapping[str, Tensor], patch_order: str = "new") -> None:
-    """Takes weights by the original's names, all of them or none.
+    """Load weights by the original's names into a model, all of them or none.
 
-    `patch_order="old"` is for weights from before November 2024, when the channels of the image tiles had another
-    order; they are permuted, exactly. Raises `CheckpointError` with the missing, unexpected and misshapen names.
+    Args:
+        model: The model; its configuration must be that of the weights.
+        state_dict: Names with tensors. Prefixes such as `module.` may precede the names.
+        patch_order: `"old"` for weights from before November 2024, when the channels of the image tiles had another
+            order. They are permuted, which is exact.
+
+    Raises:
+        CheckpointError: Names or shapes do not fit; the message says how many, and some of them.
+        ValueError: The patch order is neither `"new"` nor `"old"`.
     """
     if patch_order not in ("new", "old"):
         raise ValueError(f"patch_order is {patch_order!r}; it can be 'new' or 'old'.")
@@ -142,37 +126,26 @@ def load_official_state_dict(model: BiRefNet, state_dict: Mapping[str, Tensor], 
     given = strip_prefixes(state_dict)
     own = model.state_dict()
     wanted = {official: name for name, official in official_names(model).items()}
-    check_fit({official: own[name].shape for official, name in wanted.items()}, given)
-    weights = {wanted[official]: value for official, value in given.items()}
+    check_fit({official: own[name] for official, name in wanted.items()}, given)
+    weights = {name: given.get(official, own[name]) for official, name in wanted.items()}
     for name, value in weights.items():
         if name.endswith("relative_position_index"):
-            weights[name] = own[name]  # a function of the window's size alone
+            weights[name] = own[name]  # depends only on the size of the window
         elif patch_order == "old" and name.endswith("inward.branch.conv_in.weight") and model.config.image_tiles:
             weights[name] = new_patch_order(value)
     model.load_state_dict(weights)
 
 
 def new_patch_order(weight: Tensor) -> Tensor:
-    """(out, columns * rows * 3, k, k), the order before November 2024, to (out, 3 * rows * columns, k, k)."""
+    """Permute a kernel's inputs from the old order of tiles to the new one.
+
+    Args:
+        weight: (out, columns * rows * 3, k, k), the order before November 2024.
+
+    Returns:
+        (out, 3 * rows * columns, k, k).
+    """
     out, channels, height, width = weight.shape
     grid = round((channels // 3) ** 0.5)
     old = weight.reshape(out, grid, grid, 3, height, width)  # (out, columns, rows, 3, k, k)
     return old.permute(0, 3, 2, 1, 4, 5).reshape(weight.shape)  # (out, 3 * rows * columns, k, k)
-
-
-def check_fit(wanted: Mapping[str, torch.Size], given: Mapping[str, Tensor]) -> None:
-    """`CheckpointError` with every name that is missing, unexpected or misshapen."""
-    missing = [f"{key} {tuple(wanted[key])}" for key in wanted if key not in given]
-    unexpected = [f"{key} {tuple(given[key].shape)}" for key in given if key not in wanted]
-    misshapen = [
-        f"{key} is {tuple(given[key].shape)}, wanted {tuple(wanted[key])}"
-        for key in wanted
-        if key in given and given[key].shape != wanted[key]
-    ]
-    problems = [
-        f"{len(entries)} {what}: {'; '.join(entries)}"
-        for what, entries in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
-        if entries
-    ]
-    if problems:
-        raise CheckpointError("the weights do not fit this configuration.\n" + "\n".join(problems))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from birefnet_lite.checkpoints.official import CheckpointError
+from birefnet_lite.checkpoints.check_weights import CheckpointError
 from birefnet_lite.config import PRESETS
 
 __all__ = ["PUBLISHED", "PatchOrder", "Published", "download", "explain_unknown_name", "published_name"]
