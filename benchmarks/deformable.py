@@ -321,7 +321,8 @@ def main() -> None:
         print(step_peak(args.model, args.side, args.step_peak))
         return
     command = own_command(args.save)
-    lines = [f"{machine(args.device)}; torch {torch.__version__}; `{command}`", ""]
+    title = f"# Deformable convolution in {args.model}" if args.model else "# Deformable convolution"
+    lines = [title, "", f"{machine(args.device)}; torch {torch.__version__}; `{command}`", ""]
     if args.cpu_time:
         lines += ["Times are the process's own (the machine had other work).", ""]
     lines += network(args) if args.model else compare(args)

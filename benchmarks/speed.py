@@ -216,7 +216,8 @@ def main() -> None:
         print(peak(name, int(side), kind, args.device, getattr(torch, args.dtype)))
         return
     head = f"{machine(args.device)}; torch {torch.__version__}; `{own_command(args.save)}`"
-    lines = [head, "", "| model | side | plain | optimized | ratio | peak, plain | optimized | ratio |"]
+    lines = ["# Plain and optimized networks", "", head, ""]
+    lines.append("| model | side | plain | optimized | ratio | peak, plain | optimized | ratio |")
     lines.append("|---|---|---|---|---|---|---|---|")
     rows, notes = [], [""]
     for name in args.models:

@@ -236,7 +236,7 @@ def main() -> None:
     lines = ["| what | measured | bar |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
     command = f"`python benchmarks/viewer.py --size {options.size} --model {options.model} --threads {options.threads}`"
     machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    text = "\n".join([*lines, "", f"{command}, {machine}"])
+    text = "\n".join(["# Views in JupyterLab", "", *lines, "", f"{command}, {machine}"])
     print(f"\n{text}")
     if options.save:
         target = ROOT / "benchmarks" / "results" / f"viewer-{options.save}.md"

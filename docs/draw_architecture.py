@@ -47,6 +47,7 @@ NETWORK = {
     "backbone": "Swin, PVTv2, convnets, timm",
     "aspp": "receptive fields of four sizes",
     "deformable": "deformable convolution",
+    "check_image": "errors for wrong input",
     "resize": "bilinear resizing",
 }
 

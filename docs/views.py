@@ -1,0 +1,137 @@
+"""The live views of the gallery: the code and the text of each, and the program that writes their pages."""
+
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["VIEWS", "LiveView", "build_views"]
+
+BUDGET = 900_000  # bytes of maps in a page, so that it stays under 2 MB
+WITH_NANO = """\
+from birefnet_lite import load
+from birefnet_lite.photos import load_photo
+from widgets import {view}
+
+model = load("nano", "cpu")
+photo, mask, _ = load_photo("{photo}")
+"""
+
+
+@dataclass(frozen=True)
+class LiveView:
+    """One view of the gallery."""
+
+    title: str
+    call: str
+    """The last line, which makes the view."""
+    text: str
+    """Three sentences at most: what is seen, and what to try."""
+    photo: str = "astronaut"
+    setup: str = WITH_NANO
+
+    def code(self, view: str) -> str:
+        """The whole example."""
+        return f"{self.setup.format(view=view, photo=self.photo)}{self.call}"
+
+
+VIEWS = {
+    "feature_pyramid": LiveView(
+        "Feature pyramid",
+        "feature_pyramid(model, photo, mask)",
+        "The maps of all scales, from both passes of the encoder to the mask, under one cursor. Choose a map below the "
+        "photo, then one of its channels on the right. Channels can be sorted by how well they agree with the mask.",
+    ),
+    "prediction_ladder": LiveView(
+        "Prediction ladder",
+        "prediction_ladder(model, photo, mask)",
+        "The mask of every decoder stage, its change from the stage before, and its error. Coarse stages find the "
+        "object, fine ones its outline.",
+        photo="chelsea",
+    ),
+    "gradient_targets": LiveView(
+        "Gradient targets",
+        "gradient_targets(model, photo, mask)",
+        "The Laplacian of the photo, the targets of the gradient heads, what the heads predict, and the attention that "
+        "follows from it (outward reference), for each decoder stage.",
+        photo="coffee",
+    ),
+    "reference_tiles": LiveView(
+        "Reference tiles",
+        "reference_tiles(model, photo)",
+        "The photo cut into tiles for each decoder stage (inward reference), so that no pixel is lost. A click shows "
+        "the tile of a pixel and its channels.",
+        photo="motorcycle",
+    ),
+    "sampling_points": LiveView(
+        "Sampling points",
+        "sampling_points(model, photo)",
+        "The places at which the deformable kernels of a block read, with their weights, for the pixel under the pin.",
+        photo="coffee",
+    ),
+    "receptive_field": LiveView(
+        "Receptive field",
+        "receptive_field(model, photo)",
+        "The region of the photo that one cell of a layer can depend on (box) and does depend on (map).",
+        photo="chelsea",
+    ),
+    "attribution": LiveView(
+        "Attribution",
+        "attribution(model, photo, mask)",
+        "The pixels that speak for the mask, by four methods of captum, and how well each agrees with the mask.",
+        photo="chelsea",
+    ),
+    "ablation": LiveView(
+        "Ablation",
+        "ablation(model, photo, mask)",
+        "The mask with a part of the network switched off, its change, and its scores. On this page the view shows the "
+        "whole network; in a notebook the boxes switch parts off.",
+    ),
+    "architecture": LiveView(
+        "Architecture",
+        "architecture(model, photo)",
+        "The parts of the network with the shapes of their maps, parameters, and shares of time and memory.",
+        photo="coffee",
+    ),
+    "compare": LiveView(
+        "Layer comparison",
+        "compare(broken_network(model), model, photo, size=128)",
+        "Two networks side by side, part by part, with their difference: here one with a mistake that notebook 12 asks "
+        "to find.",
+        setup="from birefnet_lite.course.capstone import broken_network\n" + WITH_NANO,
+    ),
+    "window_attention": LiveView(
+        "Window attention",
+        "window_attention(model, photo, size=256)",
+        "The window of a pixel and the attention of every head, in each block of a Swin backbone. This network is "
+        "untrained: `nano` has no Swin backbone.",
+        photo="chelsea",
+        setup="import torch\n\nfrom birefnet_lite import BiRefNet\n"
+        + WITH_NANO.replace('model = load("nano", "cpu")', "torch.manual_seed(0)\nmodel = BiRefNet().eval()").replace(
+            "from birefnet_lite import load\n", ""
+        ),
+    ),
+}
+
+
+def build_views(folder: Path, names: Iterable[str] = VIEWS) -> None:
+    """Write `NAME.html` and `NAME.png` into a folder for each view, in two processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(2) as pool:
+        for name in pool.map(_build_view, names, [folder] * len(VIEWS)):
+            print(f"view {name}", file=sys.stderr)
+
+
+def _build_view(name: str, folder: Path) -> str:
+    import torch
+    from PIL import Image
+
+    torch.set_num_threads(1)
+    *setup, call = VIEWS[name].code(name).splitlines()
+    names: dict[str, object] = {}
+    exec("\n".join(setup), names)
+    viewer = eval(call, names)
+    viewer.to_html(folder / f"{name}.html", budget=BUDGET)
+    Image.fromarray(viewer.picture()).save(folder / f"{name}.png", optimize=True)
+    return name
