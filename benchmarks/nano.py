@@ -1,4 +1,4 @@
-"""What the shipped `nano` can do: the tables and pictures of birefnet_lite/weights/README.md.
+"""Scores and pictures of the shipped `nano`, for birefnet_lite/weights/README.md.
 
     python benchmarks/nano.py [--model nano] [--sizes 128 192 256] [--pictures docs]
 

@@ -1,4 +1,4 @@
-"""What the atlas sorts the channels of a layer by. NumPy only."""
+"""Ranking of the channels of a layer, by which the atlas sorts them. NumPy only."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -1,4 +1,4 @@
-"""Paper to draw a view on: text, maps, and room that grows downwards."""
+"""A sheet to draw a view on with Pillow: text and maps, on a page that grows downwards."""
 
 from functools import cache
 

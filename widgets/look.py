@@ -1,4 +1,4 @@
-"""The part of a view's state that says what is looked at: layer, channel, pin, colours and zoom.
+"""The user's choices in a view: layer, channel, pin, colours and zoom.
 
 The steps from one look to the next happen on the page (`transition` in `static/look.js`).
 """

@@ -1,4 +1,4 @@
-"""How a number is written in a view."""
+"""Formats of the numbers in a view."""
 
 from decimal import ROUND_HALF_UP, Decimal
 from math import ceil, floor, isfinite, isnan, log10

@@ -1,5 +1,4 @@
-"""A view as a picture, drawn in Python: the reference for the browser's pixels, and what a notebook shows without a
-widget.
+"""Draw a view as a picture in Python, as the browser draws it: for notebooks without widgets, and to test the browser.
 
 The maps are painted by `widgets.planes` exactly as the page paints them; around them stand the same labels and numbers.
 """

@@ -1,4 +1,4 @@
-"""Opening a saved view again, and its picture beside it."""
+"""Open a saved view again, and show its picture."""
 
 import base64
 import io

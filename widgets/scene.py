@@ -1,4 +1,4 @@
-"""What there is to look at in one view: the photo, the layers with their maps, and how they are laid out.
+"""The contents of a view: the photo, the layers with their maps, and how they are laid out.
 
 A scene is built once, from arrays. It keeps 16-bit planes, not floats, and not all of them: the most detailed channels
 of each layer within a budget. It packs into a description (JSON) and one buffer, which is all that a page needs.

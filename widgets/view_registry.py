@@ -1,4 +1,4 @@
-"""Views that are shown again replace each other, so that a cell run twenty times keeps one view's memory.
+"""Register of the views on show: a view that is shown again replaces the earlier one, to save memory.
 
 The same maps are kept once, however many views show them.
 

@@ -1,6 +1,4 @@
-"""What the views share: a scene over the photo, masks, layers within the memory that a view may take, and names in
-words.
-"""
+"""Functions that all views share: run the model, make a scene over the photo, read masks, add layers within a limit."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The one widget: carries a scene to the page, follows what is being looked at, and answers requests for more maps.
+"""The widget `Viewer`: sends a scene to the page, follows the user's choices, and answers requests for more maps.
 
 Everything it shows is computed elsewhere.
 """

@@ -1,4 +1,4 @@
-"""Look inside the network: what flows through it, what each part contributes, where a decision comes from.
+"""Analysis of the network: its maps, the effect of each part, attributions, receptive fields.
 
 Arrays in, arrays out. Drawing is the business of the `widgets` package.
 """

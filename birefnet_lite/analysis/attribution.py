@@ -1,4 +1,4 @@
-"""Which pixels made the mask what it is: attributions by captum, and how well they agree with the mask."""
+"""Attribution of the mask to pixels, by captum, and the agreement of each attribution with the mask."""
 
 import warnings
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The layer debugger: run two modules on the same input and find the first part that computes something else."""
+"""Compare two networks layer by layer on the same input, and find the first part that differs."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""From a photo to the tensor that a model takes: the same pixels that `segment` gives it."""
+"""Prepare a photo for the network, with the same pixels that `segment` gives it."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which pixels a unit of the network can see, and which it does see: theoretical and effective receptive fields."""
+"""Receptive fields of a unit of the network: theoretical (what it can see) and effective (what changes it)."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass

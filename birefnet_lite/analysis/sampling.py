@@ -1,4 +1,4 @@
-"""Where deformable kernels look: offsets and modulation at every pixel, as places in the photo."""
+"""Sampling points of deformable kernels: offsets and modulation at every pixel, as places in the photo."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

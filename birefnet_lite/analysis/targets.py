@@ -1,4 +1,4 @@
-"""What the gradient heads are trained towards, level by level, and how much of it can be learned."""
+"""Gradient targets of each decoder stage, and the best predictions that its heads could make."""
 
 from dataclasses import dataclass
 

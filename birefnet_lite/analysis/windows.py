@@ -1,4 +1,4 @@
-"""What a pixel attends to in a Swin backbone: its window, the shift, and the attention of every head."""
+"""Window attention of a Swin backbone: the window of a pixel, its shift, and the attention of every head."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What one part is worth: the results of `benchmarks/ablations.py`, as the table and the plot that notebooks show."""
+"""Results of `benchmarks/ablations.py`, training without one part at a time, as a table and a plot."""
 
 import csv
 import statistics

@@ -1,4 +1,4 @@
-"""What the figures are drawn with: boxes, arrows, badges, and a toy photo whose mask is known."""
+"""Drawing tools for the figures: boxes, arrows, badges, and a toy photo whose mask is known."""
 
 from dataclasses import dataclass
 

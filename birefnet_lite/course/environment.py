@@ -1,4 +1,4 @@
-"""Is this machine ready for the course? One line for each thing that has to be there."""
+"""Check the environment of a notebook: Python, PyTorch, device and memory."""
 
 import platform
 import sys

@@ -1,4 +1,4 @@
-"""The map of the network: where each part sits, which notebook builds it, and where you are."""
+"""Figure of the whole network, with the notebook that builds each part."""
 
 from birefnet_lite.course.drawing import Canvas, toy_photo
 from birefnet_lite.course.picture import CARD, INK, TIMES, Picture, card

@@ -1,4 +1,4 @@
-"""The model that the notebooks run: the one place that decides between trained and untrained weights."""
+"""The model that the notebooks run: trained weights if they are there, else random ones."""
 
 from importlib import resources
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Pictures with words: what a notebook shows, readable on a light and on a dark page, and described in text."""
+"""Pictures for notebooks, with captions, readable on light and dark pages, described in text."""
 
 import io
 from collections.abc import Mapping

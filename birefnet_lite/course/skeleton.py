@@ -1,4 +1,4 @@
-"""The whole network as four parts and their wiring: what notebook 01 builds."""
+"""The skeleton of notebook 01: the whole network as four parts and their wiring."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The running table: what comes out of every part of the network, and what it costs in parameters."""
+"""Table of the parts of the network: the shapes of their maps and their parameters."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Metrics of one prediction against one mask, on tensors of any device: the benchmarks' numbers, and their traps.
+"""Scores of a predicted mask: S-measure, E-measure, weighted F, MAE, boundary IoU and HCE, on any device.
 
 Traps that the published numbers contain, each an explicit choice here:
 

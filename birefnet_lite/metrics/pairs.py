@@ -1,4 +1,4 @@
-"""From whatever a prediction and a mask come as, to the pair of tensors that every metric takes."""
+"""Convert a prediction and a mask of any form to the pair of tensors that every metric takes."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""What a camera and a file do to a scene: blur, exposure, colour of light, vignette, noise, blocks of JPEG."""
+"""Camera and file effects on a scene: blur, exposure, colour of light, vignette, noise, JPEG blocks."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Big things near the camera, many-coloured and cut by the frame: heads and shoulders, faces, machines."""
+"""Close-ups, cut by the frame: heads and shoulders, faces, machines."""
 
 import math
 

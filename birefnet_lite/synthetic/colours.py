@@ -1,4 +1,4 @@
-"""Colours that things have, in sRGB from 0 to 1."""
+"""Colours of materials and objects, in sRGB from 0 to 1."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""Objects before their grounds: what stands behind, what is out of focus, camouflage, shadow, common light."""
+"""Compositing: objects in front of backgrounds, with distractors, defocus, camouflage, shadow and common light."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Grounds with depth: rooms, landscapes, streets, heaps. Each function fills the picture of a canvas."""
+"""Backgrounds with depth: rooms, landscapes, streets, heaps. Each function fills the picture of a canvas."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What keeps a network from taking drawings for the world: any material, light that knows no outline, any film."""
+"""Domain randomization for synthetic scenes: materials, lighting, colour mixing."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Flat grounds: walls, textures, boards, cloth. Each function fills the picture of a canvas."""
+"""Flat backgrounds: walls, textures, boards, cloth. Each function fills the picture of a canvas."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Outlines that nobody drew for this course: some ten thousand characters of the fonts that matplotlib installs."""
+"""Shapes from the glyphs of fonts: some ten thousand characters of the fonts that matplotlib installs."""
 
 from functools import cache, lru_cache
 from pathlib import Path

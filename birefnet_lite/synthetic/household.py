@@ -1,4 +1,4 @@
-"""Things of the house, of several parts and materials. Each function draws one family on a canvas."""
+"""Household objects of several parts and materials. Each function draws one family on a canvas."""
 
 import math
 

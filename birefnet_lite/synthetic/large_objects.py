@@ -1,4 +1,4 @@
-"""Big things that stand, and groups of things. Each function draws one family on a canvas."""
+"""Large standing objects, and groups of objects. Each function draws one family on a canvas."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""One light for all parts of a scene."""
+"""Lighting: one light source for all parts of a scene."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Tools, and machines that nobody has seen. Each function draws one family on a canvas."""
+"""Tools and invented machines. Each function draws one family on a canvas."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Random numbers for a group of scenes: one stream, keyed by what is drawn and never by what was drawn before."""
+"""Random numbers for a group of scenes, independent of what was drawn before."""
 
 import hashlib
 import random

@@ -1,4 +1,4 @@
-"""Shapes that no family has: parts of drawn objects bent, mirrored, joined and pierced by one another.
+"""Changes of shapes: parts of drawn objects bent, mirrored, joined and pierced by one another.
 
 A network that only ever sees the families learns their names; what it is to learn is to tell an object, whatever it is,
 from its ground.

@@ -1,4 +1,4 @@
-"""Bodies, whole and with holes, single and in groups. Each function draws one family on a canvas."""
+"""Solid shapes, with and without holes, single and in groups. Each function draws one family on a canvas."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What stands on a table: vessels, plates and trays, and one upon the other. Each function draws one family."""
+"""Tableware: vessels, plates and trays, and one upon the other. Each function draws one family."""
 
 import math
 

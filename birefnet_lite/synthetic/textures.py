@@ -1,4 +1,4 @@
-"""Fields of texture: coloured noise by its spectrum, and the three surfaces that scikit-image installs."""
+"""Textures: coloured noise by its spectrum, and the three surfaces that scikit-image installs."""
 
 import math
 from functools import cache

@@ -1,4 +1,4 @@
-"""Seeded changes to whole batches: the frame (flip, turn, crop) with the mask, the colours without it."""
+"""Augmentation of batches, seeded: flips, turns and crops with the mask; colours without it."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Everything a training run is told, as one frozen, validated dataclass that a TOML file fills."""
+"""Settings of a training run: a frozen, checked dataclass that a TOML file fills."""
 
 import tomllib
 from collections.abc import Mapping

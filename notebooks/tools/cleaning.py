@@ -1,4 +1,4 @@
-"""What stays of a notebook's outputs: what reads the same for everyone, and nothing of the machine that ran it."""
+"""Clean a notebook's outputs: keep what reads the same for everyone and names no machine."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""From one source to its editions: what a notebook holds before it is run.
+"""Make the editions of a notebook, exercises and solutions, from its source.
 
 The format of a source is described for authors in `notebooks/README.md`. This file runs nothing and draws nothing.
 """

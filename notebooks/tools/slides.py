@@ -1,4 +1,4 @@
-"""Slides from the notebooks: `python notebooks/tools/slides.py`.
+"""Make slides from the notebooks: `python notebooks/tools/slides.py`.
 
 `jupyter nbconvert --to slides` with a template of our own (`slide_template/`): each page holds reveal.js, formulas and
 pictures, and asks the network for nothing. What becomes a slide follows from the form of a notebook; no cell is tagged.

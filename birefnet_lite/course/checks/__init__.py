@@ -1,4 +1,4 @@
-"""The checks of the exercises: each takes what the learner wrote, and says whether it is right or what may be wrong.
+"""Checks of the exercises: each takes the learner's function or class and says whether it is right, or what is wrong.
 
 A check returns a `Result`: `passed` is True, False, or None while the exercise is unsolved; `message` says why.
 """

@@ -1,4 +1,4 @@
-"""The learner's answer as a check calls it: its arguments are protected, its results compared, its errors explained."""
+"""Call a learner's answer: protect its arguments, compare its results, explain its errors."""
 
 import inspect
 import linecache

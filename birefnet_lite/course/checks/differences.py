@@ -1,4 +1,4 @@
-"""How a wrong result is related to the right one: by a sign, a factor, a flipped axis, a missing sigmoid."""
+"""Relate a wrong result to the right one: a sign, a factor, a flipped axis, a missing sigmoid."""
 
 from collections.abc import Callable, Iterator
 from itertools import permutations
