@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,9 @@ from small_network import small
 from birefnet_lite.checkpoints import best_device
 from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
 
+# Hypothesis measures time and fails where it is long, which says nothing on a busy machine.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 os.environ["BIREFNET_PROGRESS"] = "off"  # nobody's progress is read or changed by a test
 
 

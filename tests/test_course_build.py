@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 
 import nbformat
 import numpy as np
@@ -55,10 +56,22 @@ FIRST = """# %% [markdown]
 @pytest.fixture
 def course(tmp_path):
     """A course of two notebooks, the second with exercises."""
-    folder = tmp_path / "notebooks" / "source"
+    return write_course(tmp_path)
+
+
+def write_course(parent):
+    folder = parent / "notebooks" / "source"
     folder.mkdir(parents=True)
     (folder / "00_first.py").write_text(FIRST)
     (folder / "01_adding.py").write_text(SOURCE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder of a course whose notebook 01 was built."""
+    folder = write_course(tmp_path_factory.mktemp("built")).parent
+    assert main(["01", "--folder", str(folder)]) == 0
     return folder
 
 
@@ -282,9 +295,9 @@ def test_a_notebook_over_the_limit_is_not_written(course):
     assert not (course.parent / "00_first.ipynb").exists()
 
 
-def kept(course, change):
-    """Builds notebook 01, changes its source, builds it again with --keep-outputs; the status and the notebook."""
-    assert main(["01", "--folder", str(course.parent)]) == 0
+def kept(built, course, change):
+    """Changes the source of a built notebook and builds it again with --keep-outputs; the status and the notebook."""
+    shutil.copytree(built, course.parent, dirs_exist_ok=True)
     source, path = course / "01_adding.py", course.parent / "solutions" / "01_adding.ipynb"
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[4].outputs[0]["text"] = "from the first run\n"
@@ -294,12 +307,12 @@ def kept(course, change):
     return status, nbformat.read(path, as_version=4)
 
 
-def test_keep_outputs_takes_new_text_and_comments_and_runs_nothing(course):
+def test_keep_outputs_takes_new_text_and_comments_and_runs_nothing(built, course):
     def change(text):
         text = text.replace("# Your turn.", "# Now you.\n\n# %% [markdown]\n# One cell more.")
         return text.replace("print(2 + 2)", "print(2+2)  # four").replace("x and one more", "one more than x")
 
-    status, notebook = kept(course, change)
+    status, notebook = kept(built, course, change)
     assert status == 0
     assert "Now you." in sources(notebook)
     assert "One cell more." in sources(notebook)
@@ -317,8 +330,8 @@ def test_keep_outputs_takes_new_text_and_comments_and_runs_nothing(course):
         ("y = x + 1", "y = x + 2", "Code cell 1"),
     ],
 )
-def test_keep_outputs_is_refused_where_code_has_changed(course, capsys, old, new, said):
-    status, notebook = kept(course, lambda text: text.replace(old, new))
+def test_keep_outputs_is_refused_where_code_has_changed(built, course, capsys, old, new, said):
+    status, notebook = kept(built, course, lambda text: text.replace(old, new))
     assert status == 1
     assert said in capsys.readouterr().err
     assert notebook.cells[4].outputs[0].text == "from the first run\n"

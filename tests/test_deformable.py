@@ -135,11 +135,11 @@ def test_use_backend_holds_in_its_own_thread_only():
     def hold_block() -> None:
         with use_backend("torchvision"):
             opened.set()
-            done.wait(10)
+            done.wait(60)
 
     thread = threading.Thread(target=hold_block)
     thread.start()
-    assert opened.wait(10)
+    assert opened.wait(60)
     elsewhere = backends.select_backend(None, torch.zeros(1), groups=1)
     with use_backend("gather"):
         done.set()

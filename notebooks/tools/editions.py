@@ -5,6 +5,8 @@ The format of a source is described for authors in `notebooks/README.md`. This f
 
 import re
 from collections.abc import Callable, Iterable
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,7 +93,12 @@ def make_edition(path: Path, edition: Edition, repository: str | None = None) ->
 
 
 def _read(path: Path) -> NotebookNode:
-    return jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    return deepcopy(_parse(path.read_text(encoding="utf-8")))
+
+
+@lru_cache(maxsize=64)  # every edition asks for the titles of all sources
+def _parse(text: str) -> NotebookNode:
+    return jupytext.reads(text, fmt="py:percent")
 
 
 def _is(cell: NotebookNode, tag: str) -> bool:

@@ -68,6 +68,7 @@ def build_graph(model: BiRefNet, weights: str | os.PathLike[str]) -> tuple["onnx
     (taps, h, w), and `gates` the layers of `ablate`. `header` is the hash of the weights file's header.
     """
     check_packages()
+    _check_weights(model, Path(weights))
     height, width = network_size(model)
     model = model.cpu().float().eval()
     gates = ablatable(model)
@@ -167,6 +168,16 @@ def _read_header(path: Path) -> tuple[bytes, int]:
     with path.open("rb") as file:
         length = struct.unpack("<Q", file.read(8))[0]
         return file.read(length), 8 + length
+
+
+def _check_weights(model: BiRefNet, weights: Path) -> None:
+    """`ValueError` unless the file holds every tensor of the model, in its shape."""
+    header = json.loads(_read_header(weights)[0])
+    for name, tensor in model.state_dict().items():
+        if name not in header:
+            raise ValueError(f"{weights} does not hold {name}, a tensor of the model.")
+        if header[name]["shape"] != list(tensor.shape):
+            raise ValueError(f"{weights} holds {name} in another shape than the model: {header[name]['shape']}.")
 
 
 def _refer_to_weights(graph: "onnx.ModelProto", weights: Path) -> None:
