@@ -1,9 +1,14 @@
+"""Pairs of image and mask in folders and tables, seeded batches of them, and changes to them."""
+
+import unicodedata
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from birefnet_lite.inference.marks import MASK, Mark
 from birefnet_lite.synthetic.random_numbers import RandomNumbers
 from birefnet_lite.training.augment import Augment, recolour, reframe
 from birefnet_lite.training.folder import NO_LABEL, FolderBatches, FolderDataset
@@ -242,3 +247,123 @@ def test_augment_says_what_it_wants(wrong):
     name = next(iter(wrong))
     with pytest.raises(ValueError, match=f"{name}=.* given; wanted a number from"):
         Augment(**wrong)
+
+
+# -- people's folders --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image;mask\nim/a.png;gt/a.png\n",
+        "image, mask\nim/a.png, gt/a.png\n",
+        "Image,MASK \n im/a.png ,gt/a.png\n\n",
+        "image\tmask\nim/a.png\tgt/a.png",
+        "sep=;\nimage;mask\r\nim/a.png;gt/a.png\r\n",
+        "image,mask\nim\\a.png,gt\\a.png\n",
+        'number,image,mask,note\n1,"im/a.png",gt/a.png,"two\nlines"\n',
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_programs_save_them(tmp_path, text, encoding):
+    image, mask = square()
+    write(tmp_path / "im/a.png", image)
+    write(tmp_path / "gt/a.png", mask)
+    (tmp_path / "p.csv").write_bytes(text.encode(encoding))
+    assert [pair.image for pair in FolderDataset(tmp_path / "p.csv").pairs] == [tmp_path / "im/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("image,mask\nim/ä.png,gt/ä.png\n".encode("latin-1"), "p.csv is not in UTF-8: save it as CSV UTF-8"),
+        (b"image,mask\nim/" + b"a" * 200_000 + b",x\n", "p.csv, line 2: field larger"),
+        (b"", "has no column 'image'"),
+        (b"\0\0\0\0", "has no column 'image'"),
+        (b"image,mask\nim/a.png\n", "line 2: image, mask must all be given"),
+    ],
+)
+def test_tables_that_cannot_be_read_are_named(tmp_path, data, words):
+    (tmp_path / "p.csv").write_bytes(data)
+    with pytest.raises(ValueError, match=words) as raised:
+        FolderDataset(tmp_path / "p.csv")
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_two_spellings_of_one_name_pair(tmp_path, table):
+    image, mask = square()
+    composed, decomposed = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+    write(tmp_path / f"im/{composed}.png", image)
+    write(tmp_path / f"gt/{decomposed}.png", mask)
+    (tmp_path / "p.csv").write_text(f"image,mask\nim/{decomposed}.png,gt/{composed}.png\n", encoding="utf-8")
+    data = FolderDataset(tmp_path / "p.csv" if table else tmp_path)
+    assert data[0].mask.mean() == pytest.approx(mask.mean() / 255)
+
+
+def test_names_that_differ_in_case_pair_unless_two_fit(tmp_path):
+    image, mask = square()
+    for name in ("im/Cat.JPG", "im/dog.png", "im/Dog.png"):
+        write(tmp_path / name, image)
+    for name in ("gt/cat.png", "gt/dog.png", "gt/DOG.png"):
+        write(tmp_path / name, mask)
+    data = FolderDataset(tmp_path)
+    assert [(pair.image.name, pair.mask.name) for pair in data.pairs] == [
+        ("Cat.JPG", "cat.png"),
+        ("Dog.png", "DOG.png"),
+        ("dog.png", "dog.png"),
+    ]
+
+
+def test_what_is_passed_over_is_named_once(tmp_path):
+    image, mask = square()
+    for name in ("im/a.avif", "im/b.jfif", "im/sub/c.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path, format="JPEG" if name.endswith("jfif") else None)
+    for name in ("gt/a.png", "gt/b.png"):
+        write(tmp_path / name, mask)
+    for name in ("im/Thumbs.db", "im/.hidden.png", "im/notes.txt"):
+        (tmp_path / name).write_text("x")
+    with pytest.warns(UserWarning, match="passed over") as noted:
+        data = FolderDataset(tmp_path)
+    assert len(data) == 2
+    assert [str(note.message) for note in noted] == [f"{tmp_path / 'im'}: passed over, as no images: notes.txt, sub/"]
+
+
+@pytest.mark.parametrize(("value", "words"), [(0, "2 of 2 masks are empty"), (255, "2 of 2 masks are full")])
+def test_a_folder_from_which_nothing_can_be_learnt_is_an_error(tmp_path, value, words):
+    for name in "ab":
+        write(tmp_path / f"im/{name}.png", square()[0])
+        write(tmp_path / f"gt/{name}.png", np.full((40, 60), value, np.uint8))
+    with pytest.raises(ValueError, match=rf"nothing to learn: {words}.*a\.png.*b\.png"):
+        FolderDataset(tmp_path)
+
+
+def test_some_empty_masks_are_noted(tmp_path):
+    for name, mask in {"a": square()[1], "b": np.zeros((40, 60), np.uint8), "c": np.full((40, 60), 0.003, "f")}.items():
+        write(tmp_path / f"im/{name}.png", square()[0])
+        write(tmp_path / f"gt/{name}.{'tif' if name == 'c' else 'png'}", mask)
+    soft = np.linspace(0, 0.003, 2400, dtype=np.float32).reshape(40, 60)
+    Image.fromarray(soft).save(tmp_path / "gt/c.tif")
+    with pytest.warns(UserWarning, match=r"2 of 3 masks are empty or almost black.*b\.png, .*c\.tif"):
+        FolderDataset(tmp_path)
+
+
+def test_all_faults_are_named_at_once(tmp_path):
+    for i in range(8):
+        write(tmp_path / f"im/{i}.png", square()[0])
+        write(tmp_path / f"gt/{i}.png", np.arange(2400, dtype=np.uint8).reshape(40, 60) % (i + 3))
+    with pytest.raises(ValueError, match=r"0\.png: The mask holds 3 values.*; and 3 more") as raised:
+        FolderDataset(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_own_masks_beside_the_images_are_passed_over(tmp_path):
+    image, mask = square()
+    write(tmp_path / "im/a.jpg", image)
+    for part in ("im", "gt"):
+        (tmp_path / part).mkdir(exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / part / "a.png", pnginfo=Mark(MASK).to_png_info())
+    with pytest.warns(UserWarning, match=r"im: passed over.*a\.png"):
+        data = FolderDataset(tmp_path)
+    assert [pair.image.name for pair in data.pairs] == ["a.jpg"]
