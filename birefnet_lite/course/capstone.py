@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,8 @@ def broken_network(model: BiRefNet) -> BiRefNet:
 def repair(model: BiRefNet, tiles: Callable[[Tensor, int], Tensor]) -> BiRefNet:
     """Lets every stage's inward reference cut its image with `tiles`, in place; returns the model."""
     for stage in model.decoder.stages:
-        stage.inward = _Inward(stage.inward.grid, stage.inward.branch, tiles)
+        inward: Any = stage.inward
+        stage.inward = _Inward(inward.grid, inward.branch, tiles)  # type: ignore[assignment]
     return model
 
 

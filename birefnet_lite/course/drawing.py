@@ -1,6 +1,7 @@
 """Drawing tools for the figures: boxes, arrows, badges, and a toy photo whose mask is known."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,12 +54,16 @@ class Canvas:
         """A box with one line of text, and a smaller one under it; it glows where you are."""
         (x, y), (width, height) = centre, size
         fill, edge = self.colours(kind)
-        place = {"xy": (x - width / 2, y - height / 2), "width": width, "height": height}
+        corner = (x - width / 2, y - height / 2)
         round_box = "round,pad=0,rounding_size=0.09"
         if self.here is not None and self.lit(kind):
-            self.axes.add_patch(FancyBboxPatch(**place, boxstyle=round_box, fc="none", ec=_GLOW, lw=8, zorder=2))
+            self.axes.add_patch(
+                FancyBboxPatch(corner, width, height, boxstyle=round_box, fc="none", ec=_GLOW, lw=8, zorder=2)
+            )
         line = _DASHED if dashed else "solid"
-        self.axes.add_patch(FancyBboxPatch(**place, boxstyle=round_box, fc=fill, ec=edge, lw=1.4, ls=line, zorder=3))
+        self.axes.add_patch(
+            FancyBboxPatch(corner, width, height, boxstyle=round_box, fc=fill, ec=edge, lw=1.4, ls=line, zorder=3)
+        )
         ink = INK if self.lit(kind) else QUIET
         self.text((x, y + (0.11 if small else -0.01)), text, size=10, colour=ink)
         if small:
@@ -71,7 +76,7 @@ class Canvas:
     def arrow(self, kind: str, *points: Point, dashed: bool = False) -> None:
         """A line through points; the last piece has the head."""
         edge = self.colours(kind)[1]
-        style = {"color": edge, "lw": 1.6, "ls": _DASHED if dashed else "solid"}
+        style: dict[str, Any] = {"color": edge, "lw": 1.6, "ls": _DASHED if dashed else "solid"}
         self.axes.plot(*zip(*points[:-1], strict=True), **style, zorder=1, solid_capstyle="round")
         head = FancyArrowPatch(
             *points[-2:], arrowstyle="-|>", mutation_scale=11, shrinkA=0, shrinkB=0, zorder=1, **style
@@ -95,7 +100,7 @@ class Canvas:
         """A square picture, cut into grid x grid tiles by white lines."""
         (x, y), half = centre, side / 2
         extent = (x - half, x + half, y - half, y + half)
-        frame = {"xy": (x - half, y - half), "width": side, "height": side}
+        frame: dict[str, Any] = {"xy": (x - half, y - half), "width": side, "height": side}
         fade = 1.0 if self.lit(kind) else 0.6
         if self.here is not None and self.lit(kind):
             self.axes.add_patch(Rectangle(**frame, fc="none", ec=_GLOW, lw=8, zorder=2))

@@ -34,7 +34,7 @@ def network_map(here: str | None = None) -> Picture:
     "12" are about the whole network, where everything is in colour, as it is without a number.
     """
     number = None if here is None else here[:2]
-    said, lit = _ABOUT.get(number, ("", None))
+    said, lit = _ABOUT.get(number or "", ("", None))
     figure = card(_WIDTH, _HEIGHT)
     axes = figure.add_axes((0, 0, 1, 1))
     canvas = Canvas(axes, None if lit is None else frozenset(lit))

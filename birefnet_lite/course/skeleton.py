@@ -1,7 +1,7 @@
 """The skeleton of notebook 01: the whole network as four parts and their wiring."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -49,12 +49,15 @@ def wire(parts: Parts, image: Tensor) -> Tensor:
 def package_parts(model: BiRefNet) -> Parts:
     """The parts of a real network, with inward reference and squeeze module, in the same form."""
     decoder = model.decoder
-    stages = tuple(lambda x, image, lateral, stage=s: stage(x, image, lateral).features for s in decoder.stages)
+    stages: Any = tuple(lambda x, image, lateral, stage=s: stage(x, image, lateral).features for s in decoder.stages)
+    squeeze, image_branch = model.squeeze, decoder.image_branch
+    if squeeze is None or image_branch is None:
+        raise ValueError("This network has no squeeze module or no inward reference, which the wiring needs.")
     return Parts(
         model.encoder,
-        model.squeeze,
+        squeeze,
         stages,
-        lambda x, image: decoder.head(torch.cat([x, decoder.image_branch(image)], dim=1)),  # (B, C, H, W)
+        lambda x, image: decoder.head(torch.cat([x, image_branch(image)], dim=1)),  # (B, C, H, W)
     )
 
 
@@ -73,17 +76,22 @@ def dummy_parts(channels: tuple[int, int, int, int], seed: int = 0) -> Parts:
     widths = (c1, c2, c3, deepest)
     lifts = [weights(c, 3) for c in widths]
     narrow = weights(c4, deepest)
-    stages = tuple(
+    stages: Any = tuple(
         _dummy_stage(weights(out, wide + 3), weights(out, beside) if beside else None)
         for wide, out, beside in ((c4, c3, c3), (c3, c2, c2), (c2, c1, c1), (c1, c1 // 2, 0))
     )
     last = weights(1, c1 // 2 + 3)
     return Parts(
-        lambda image: tuple(mix(w, F.avg_pool2d(image, s)).tanh() for w, s in zip(lifts, STRIDES, strict=True)),
+        lambda image: _four(mix(w, F.avg_pool2d(image, s)).tanh() for w, s in zip(lifts, STRIDES, strict=True)),
         lambda x: mix(narrow, x).tanh(),
         stages,
         lambda x, image: mix(last, torch.cat([x, image], dim=1)),
     )
+
+
+def _four(maps: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x1, x2, x3, x4 = maps
+    return x1, x2, x3, x4
 
 
 def mix(weights: Tensor, x: Tensor) -> Tensor:
@@ -93,7 +101,7 @@ def mix(weights: Tensor, x: Tensor) -> Tensor:
 
 def _dummy_stage(own: Tensor, beside: Tensor | None) -> Stage:
     def stage(x: Tensor, image: Tensor, lateral: Tensor | None) -> Tensor:
-        seen = F.adaptive_avg_pool2d(image, x.shape[-2:])
+        seen = F.adaptive_avg_pool2d(image, (x.shape[-2], x.shape[-1]))
         x = mix(own, torch.cat([x, seen], dim=1)).tanh()
         if beside is None:
             if lateral is not None:

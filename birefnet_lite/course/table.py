@@ -37,8 +37,8 @@ class Part:
 
     title: str
     notebook: str
-    maps: tuple[str | None, str | None, str | None, str | None, str | None]
-    """The layer (as `analysis.capture` names it) that each column shows."""
+    maps: tuple[str | None, ...]
+    """The layer (as `analysis.capture` names it) of each of the five columns."""
     modules: tuple[str, ...] = ()
     """The submodules that hold its parameters."""
 
@@ -110,11 +110,11 @@ def part_table(model: nn.Module, size: int | tuple[int, int] = 256, upto: str = 
     """
     height, width = (size, size) if isinstance(size, int) else size
     maps = capture(model, np.zeros((height, width, 3), np.uint8), size=(height, width))
-    rows = [("photo", TIMES.join(("3", str(height), str(width))), "", "", "", "", "", "")]
+    rows: list[tuple[str, ...]] = [("photo", TIMES.join(("3", str(height), str(width))), "", "", "", "", "", "")]
     for part in PARTS:
         counts = [_parameters(model, name) for name in part.modules]
         present = [name for name in part.maps if name in maps]
-        if not present and not any(counts):
+        if not present and sum(counts) == 0:
             continue
         later = part.notebook > upto
         cells = ["·" if later and name in maps else _shape(maps, name) for name in part.maps]
@@ -132,7 +132,7 @@ def _parameters(model: nn.Module, name: str) -> int:
 
 
 def _shape(maps: Activations, name: str | None) -> str:
-    return TIMES.join(map(str, maps[name].shape)) if name in maps else ""
+    return TIMES.join(map(str, maps[name].shape)) if name is not None and name in maps else ""
 
 
 def _count(parameters: int) -> str:

@@ -100,7 +100,8 @@ model = course.model
 print(course.notice)
 
 # %% [markdown]
-# A PyTorch network is made of modules in modules. At the top there are three, as on the map.
+# A PyTorch network is made of modules in modules. At the top there are four: the encoder, the squeeze module and
+# the decoder, as on the map, and the class head, which only training uses.
 # A **parameter** is a number that training sets.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
@@ -218,6 +219,15 @@ static(view, width=1000)
 # 2. Compare *inward reference* at stage 4 and at stage 1. At stage 4 the photo is cut into 32 × 32 tiles that lie on
 #    top of each other, so the map does not look like the photo at all; at stage 1 there are only 4 × 4 of them.
 #
+# <details><summary>What you should see</summary>
+#
+# 1. At level 3 at the latest. A cell of level 2 is 8 × 8 pixels, and the rim of the cup is narrower than a cell of
+#    level 3, 16 × 16. What the network knows about outlines comes from levels 1 and 2.
+# 2. At stage 4 a cell holds one pixel of each of the 1024 tiles, so the map mixes places from all over the photo. At
+#    stage 1 the four by four tiles lie on each other: faint copies of the cup.
+#
+# </details>
+#
 # All of this works with untrained weights too: what a map *can* show follows from how the network is built. What it
 # *does* show follows from training.
 
@@ -245,6 +255,15 @@ static(ladder, width=760)
 # %% [markdown]
 # **Look for this.** Which step finds the object, and which one sharpens its edge? The column of differences shows what
 # each step changed, and the scores beside it whether the change was for the better.
+#
+# <details><summary>What you should see</summary>
+#
+# Stage 4, with 8 × 12 cells, has found the object already; the later steps redraw its outline. On this photo they do
+# not improve it: the IoU goes .765, .747, .748, .769, since the mask takes in a part of the table. The coffee is this
+# small network's **failure case**, and the course keeps it as one. On the astronaut the steps do what they are for:
+# .859, .926, .945, .944.
+#
+# </details>
 
 # %% [markdown]
 # ### What the edges teach
@@ -268,6 +287,13 @@ static(edges, width=760)
 # %% [markdown]
 # **Look for this.** Compare the two targets: *original* is what the published code trains towards, *corrected* what
 # the paper describes. In which of them can you see the cup's outline? Notebook 07 measures what each can teach.
+#
+# <details><summary>What you should see</summary>
+#
+# In the corrected one: bright lines on black, on the cup, the saucer and the spoon. The original is grey nearly
+# everywhere, with faint lines on the table as well as on the cup.
+#
+# </details>
 
 # %% [markdown]
 # ## 8 · Your own photo

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 01 · The skeleton
 #
-# A network of 44 million numbers is easier to build when its bones come first. In this notebook every part is a
+# A network of 5.5 million numbers, as `nano` has, is easier to build when its skeleton comes first. In this notebook every part is a
 # **dummy**: it gives maps of the right shape, and knows nothing. The wiring between the parts is already the real
 # one.
 #
@@ -191,8 +191,8 @@ dummies = Parts(
 #
 # ### Exercise 2 · The forward pass
 #
-# *Difficulty ★★☆ · 12 minutes.* Follow the arrows of the map, and write the whole network. This is the function that
-# all other notebooks fill with life.
+# *Difficulty ★★☆ · 12 minutes.* Follow the arrows of the map, and write the whole network. Each later
+# notebook replaces one dummy in this function.
 
 # %% tags=["exercise"]
 def wire(parts, image):
@@ -295,14 +295,14 @@ with torch.inference_mode():
 weights = "trained" if course.trained else "UNTRAINED"
 
 # %% [markdown]
-# Photo, the mask of the skeleton with dummies, and the mask with real parts. The dummies average, so their "mask" is
-# a blurred grey photo.
+# Photo, the mask of the skeleton with dummies, and the mask with real parts. The dummies average the
+# channels, and the last one adds the photo at full size, so their "mask" is a grey photo.
 
 # %%
 dummy_mask = my_wire(dummies, prepared.tensor).sigmoid()[0, 0]
 side_by_side(
     {"photo": prepared.seen, "dummies": dummy_mask.numpy(), f"real parts, {weights}": mask.numpy()},
-    alt="A cup of coffee; beside it what the dummies make of it, a blurred grey photo, and the real parts' mask.",
+    alt="A cup of coffee; beside it what the dummies make of it, a grey photo, and the real parts' mask.",
 )
 
 # %% [markdown]
@@ -313,6 +313,15 @@ side_by_side(
 # 1. Go along one row from *Lateral block* to *Stage output*. The output is what came from below, enlarged, *plus* the
 #    lateral map. Which of the two do you recognise in it?
 # 2. Compare the *Stage output* of levels 4, 3 and 2. Each is twice as fine as the one below it.
+#
+# <details><summary>What you should see</summary>
+#
+# 1. The lateral map, mostly: over the whole map the output of stage 3 correlates at .90 with it, and at .50 with what came
+#    from below.
+# 2. Each output has twice as many cells in each direction, since a stage ends with the enlargement: the output of
+#    stage 4 is in the row of stride 32 in the view, but has stride 16, the stride at which stage 3 works.
+#
+# </details>
 
 # %%
 from widgets import feature_pyramid
@@ -386,9 +395,9 @@ static(view)
 #
 # | here | paper | original code | `birefnet_lite` |
 # |---|---|---|---|
-# | `wire` | Fig. 2 | `BiRefNet.forward_ori` and `Decoder.forward` | `model.py`, `decoder.py` |
-# | doubled widths | – | `mul_scl_ipt='cat'` in `config.py` | `encoder.py`, `fuse_scales` |
-# | context | localization module | `cxt_num=3` | `encoder.py`, `fuse_context` |
+# | `wire` | Fig. 2 | `BiRefNet.forward_ori` and `Decoder.forward` | `network/birefnet.py`, `network/decoder.py` |
+# | doubled widths | – | `mul_scl_ipt='cat'` in `config.py` | `network/encoder.py`, `fuse_scales` |
+# | context | localization module | `cxt_num=3` | `network/encoder.py`, `fuse_context` |
 # | `Parts` | – | – | `course/skeleton.py` |
 #
 # **Paper and code.** In the original, the decoder's stages are written out one after the other. Here

@@ -78,7 +78,9 @@ print("equal to 1e-5:", bool(difference <= 1e-5))
 # ## 3 · Windows
 #
 # Attention compares every token with every other. Level 1 of a 1024 × 1024 photo has 256 × 256 tokens. Swin, the
-# backbone of `lite`, lets tokens look at their own **window** of 7 × 7 only.
+# backbone of `lite`, lets tokens look at their own **window** of 7 × 7 only. (`nano`, which the notebooks run, has
+# convolutions instead: sections 2 to 4 are about `lite` and `large`.) Where a side is no multiple of 7, as 64 is not, Swin
+# pads the map with zeros at its right and lower border, and cuts them off afterwards.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 tokens = 256 * 256
@@ -347,6 +349,15 @@ for size in [(1, 3, 64, 64), (2, 3, 64, 96), (1, 3, 160, 128)]:
 #    the spoon: do they show the same? One has been through more layers than the other.
 # 2. Go down *Encoder, half-size*. At level 4 the cup is two or three cells wide: this is what the network knows about
 #    the whole at once.
+#
+# <details><summary>What you should see</summary>
+#
+# 1. The same place, at the same resolution, but not the same maps: level 2 of the whole photo has been through more
+#    layers, and answers less to single edges. Both are concatenated at different levels.
+# 2. At level 4 of the half-size photo, one cell is 64 × 64 pixels of the photo. No outline is left, only where something
+#    is.
+#
+# </details>
 
 # %%
 from widgets import feature_pyramid
@@ -392,14 +403,14 @@ static(view)
 # %% [markdown]
 # **2. Why does Swin shift its windows in every second block?**
 #
-# - a) To see the borders of the photo better.
-# - b) So that neighbours on either side of a window's border can look at each other.
+# - a) So that neighbours on either side of a window's border can look at each other.
+# - b) To see the borders of the photo better.
 # - c) To save memory.
 #
 # <details><summary>Answer</summary>
 #
-# **b.** Without the shift, cells 5 and 6 of the toy map never meet, however many blocks follow on this level. The
-# borders of the photo (a) need a mask because of the shift; memory (c) is the same.
+# **a.** Without the shift, cells 5 and 6 of the toy map never meet, however many blocks follow on this level. The
+# borders of the photo (b) need a mask because of the shift; memory (c) is the same.
 #
 # </details>
 
@@ -408,13 +419,13 @@ static(view)
 # weights?**
 #
 # - a) Nothing: convolutions do not care about the order of channels.
-# - b) The result is wrong, without any error.
-# - c) Loading the weights fails.
+# - b) Loading the weights fails.
+# - c) The result is wrong, without any error.
 #
 # <details><summary>Answer</summary>
 #
-# **b.** Each channel meets a weight that was trained for another one. Nothing tells: the shapes fit, so loading works
-# (c). Notebook 06 tells of published weights that are misread in just this way. So every notebook ends in an
+# **c.** Each channel meets a weight that was trained for another one. Nothing tells: the shapes fit, so loading works
+# (b). Notebook 06 tells of published weights that are misread in just this way. So every notebook ends in an
 # equality.
 #
 # </details>
@@ -424,10 +435,10 @@ static(view)
 #
 # | here | paper | original code | `birefnet_lite` |
 # |---|---|---|---|
-# | `window_partition`, shift | – | `models/backbones/swin_v1.py` | `backbone/swin.py` |
-# | any backbone | – | `models/backbones/build_backbone.py` | `backbone/` |
-# | `fuse_scales` | – | `forward_enc`, `mul_scl_ipt='cat'` | `encoder.py` |
-# | `fuse_context` | localization module | `forward_enc`, `cxt_num=3` | `encoder.py` |
+# | `window_partition`, shift | – | `models/backbones/swin_v1.py` | `network/backbone/swin.py` |
+# | any backbone | – | `models/backbones/build_backbone.py` | `network/backbone/` |
+# | `fuse_scales` | – | `forward_enc`, `mul_scl_ipt='cat'` | `network/encoder.py` |
+# | `fuse_context` | localization module | `forward_enc`, `cxt_num=3` | `network/encoder.py` |
 #
 # **Paper and code.** The paper's classifier sees the deepest features; in the code it sits *before* the context joins
 # them, and it is off by default. Windowed attention: Liu et al., 2021,

@@ -22,7 +22,7 @@
 # - read a map between its cells, and write deformable convolution with it, tap by tap,
 # - build the squeeze module, and get the same numbers as the package.
 #
-# **Time:** 80 minutes, 55 of them for the exercises. **You need:** notebook 02.
+# **Time:** 90 minutes, 65 of them for the exercises. **You need:** notebook 02.
 
 # %% [markdown]
 # ## 1 · The map
@@ -39,10 +39,10 @@ network_map("03")
 # ## 2 · Receptive fields
 #
 # The **receptive field** of a cell is the part of the input that can change its value. A convolution of $k \times k$
-# sees $k \times k$ cells: its **taps**. Two of 3 × 3, one behind the other, see 5 × 5. With taps $r$ cells apart, a
+# sees $k \times k$ cells: its **taps**. Two of 3 × 3, one behind the other, see 5 × 5. With taps $d$ cells apart, a
 # **dilated** (in French *à trous*, with holes) convolution reaches
 #
-# $$1 + r\,(k - 1)$$
+# $$1 + d\,(k - 1)$$
 #
 # cells, and still has $k \times k$ weights. A gradient tells which cells a layer sees.
 
@@ -222,8 +222,8 @@ half_right[:, 1] = 0.5  # channel 0 goes down, channel 1 to the right
 # %% [markdown]
 # ### Exercise 2 · Deformable convolution
 #
-# *Difficulty ★★★ · 20 minutes.* Go through the taps one after another. For each, find where all cells look, read
-# there with `sample(x, rows, columns)` from above, weigh, and add to the sum.
+# *Difficulty ★★★ · 30 minutes.* Go through the taps one after another. For each, find where all cells look, read
+# there with `sample(x, rows, columns)` from above, multiply by the mask, and add to the sum.
 #
 # Taps are counted row by row: in a 3 × 3 kernel, tap 0 is above and to the left, tap 1 above, tap 4 the middle. The
 # weight of a tap, as in `F.conv2d`, is `weight[:, :, row, column]` of its place in the kernel.
@@ -589,10 +589,20 @@ for size in [(1, widths[0], 8, 12), (2, widths[0], 5, 7), (1, widths[0], 3, 2)]:
 # 7 × 7; the fainter a dot, the less it counts. **Look for two things:**
 #
 # 1. In *Squeeze*, a cell is 32 pixels wide. Pin a cell inside the cup, and then one on the table: the offsets come
-#    from what is there, so the taps move differently. Pin a corner of the photo: many taps are outside, and read
-#    zeros.
+#    from what is there, so the taps move differently. How many of the 49 taps of the 7 × 7 kernel land inside the
+#    photo? Taps outside read zeros; the view draws them at the border.
 # 2. Choose a map of *Stage 1*. The kernels are as large in cells, but a cell is 4 pixels wide there. So the same 7 × 7
-#    covers an eighth of the width.
+#    covers 28 of 384 pixels, 7 % of the width.
+#
+# <details><summary>What you should see</summary>
+#
+# 1. At the pinned cell 11 of the 49 taps land inside. Over all cells of the squeeze module it is 37 %, fewer than the
+#    67 % of a 7 × 7 kernel whose taps do not move: training has pushed them *out* of the map. Deformable kernels were
+#    brought in because rigid ones lose their taps on small maps; this trained network does not use them for that. A tap
+#    that reads zeros is a tap switched off, and that may be what it learned.
+# 2. On the fine map nearly all taps are inside, and most stay close to where an ordinary kernel has them.
+#
+# </details>
 
 # %%
 from widgets import sampling_points
@@ -616,7 +626,8 @@ static(view)
 # - The **receptive field** is what a cell can see. Larger kernels, dilation, stacking and moving taps widen it.
 # - Dilated kernels with fixed rates lose their taps on small maps.
 # - **Bilinear reading** makes places between cells possible, and gives them a gradient: so offsets can be learned.
-# - **Deformable convolution**: each tap is moved and weighed, cell by cell; a new one is a plain convolution.
+# - **Deformable convolution**: each tap is moved and multiplied by a modulation, cell by cell; a new one is a
+#   plain convolution.
 # - The **squeeze module**: narrow, look with 1, 1, 3, 7 and the mean, widen; no activation at the end.
 
 # %% [markdown]
@@ -669,11 +680,11 @@ static(view)
 #
 # | here | paper | original code | `birefnet_lite` |
 # |---|---|---|---|
-# | bilinear reading | – | inside torchvision | `deformable_sampling.py` |
-# | `deform_conv` | – | `torchvision.ops.deform_conv2d` | `deformable.py` |
-# | `MyDeformableConv2d` | reconstruction block | `models/modules/deform_conv.py` | `deformable.py` |
-# | `MyDeformableASPP` | hierarchical receptive fields | `models/modules/aspp.py`, `ASPPDeformable` | `aspp.py` |
-# | `MySqueeze` | localization module | `BasicDecBlk`, as `squeeze_module` | `squeeze.py`, `blocks.py` |
+# | bilinear reading | – | inside torchvision | `network/deformable/sampling.py` |
+# | `deform_conv` | – | `torchvision.ops.deform_conv2d` | `network/deformable/` |
+# | `MyDeformableConv2d` | reconstruction block | `models/modules/deform_conv.py` | `network/deformable/` |
+# | `MyDeformableASPP` | hierarchical receptive fields | `models/modules/aspp.py`, `ASPPDeformable` | `network/aspp.py` |
+# | `MySqueeze` | localization module | `BasicDecBlk`, as `squeeze_module` | `network/squeeze.py`, `network/blocks.py` |
 #
 # **Paper and code.** The paper puts an ASPP at the end of its localization module; in the code this is a whole
 # reconstruction block, deformable kernels included. The original has a flag with five choices for it,

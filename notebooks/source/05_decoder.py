@@ -168,7 +168,7 @@ tuple(end.shape)
 # %% [markdown]
 # ## 3 · The reconstruction block
 #
-# The block looks with **several receptive fields at once**. On wide maps that would be dear, so it is narrow in the
+# The block looks with **several receptive fields at once**. On wide maps that would be expensive, so it is narrow in the
 # middle: a 3 × 3 convolution brings the map down to 64 channels, the deformable ASPP of notebook 03 looks with
 # kernels of 1, 1, 3 and 7 cells and at the whole map, and another 3 × 3 convolution widens again.
 
@@ -598,10 +598,19 @@ side_by_side(
 #
 # The ladder of predictions: the side outputs of stages 4, 3 and 2, and the final mask. **Look for two things:**
 #
-# 1. Row *At its own size*: the mask of stage 4 has 8 × 12 cells. Could any values in so few cells draw the handle of
-#    the cup? At which stage do you see it first?
+# 1. Row *At its own size*: the mask of stage 4 has 8 × 12 cells. Could any values in so few cells draw the spoon? At
+#    which stage do you see it first?
 # 2. Row *What the stage changed*: red became more, blue became less. Does a stage move the *borders*, or does it still
 #    change its mind about *what* belongs to the object?
+#
+# <details><summary>What you should see</summary>
+#
+# 1. No: a cell is 32 × 32 pixels, and the spoon's handle is narrower. It appears with stage 3, in cells of 16 × 16.
+# 2. Both. Along the outline the change is a thin line of red and blue; but on this photo whole patches of the table turn
+#    red as well, and the scores say so: IoU .765, .747, .748, .769. This is the failure case of notebook 00. On the
+#    astronaut the same four numbers are .859, .926, .945, .944; try `load_photo("astronaut")`.
+#
+# </details>
 
 # %%
 from widgets import prediction_ladder
@@ -635,13 +644,13 @@ static(view)
 # `batch_norm=True` and load it. What happens?**
 #
 # - a) It loads, and gives the same masks.
-# - b) Loading fails: the file has no entries for the decoder's batch norms.
-# - c) It loads, and the masks are slightly worse.
+# - b) It loads, and the masks are slightly worse.
+# - c) Loading fails: the file has no entries for the decoder's batch norms.
 #
 # <details><summary>Answer</summary>
 #
-# **b.** The batch norms' weights and statistics are missing in the file, as the state dicts of section 3 showed. With
-# `strict=False`, c) would happen: fresh batch norms, and no word about it. That is why the package refuses.
+# **c.** The batch norms' weights and statistics are missing in the file, as the state dicts of section 3 showed. With
+# `strict=False`, b) would happen: fresh batch norms, and no word about it. That is why the package refuses.
 #
 # </details>
 
@@ -663,13 +672,13 @@ static(view)
 # **3. The last stage's map is enlarged from stride 4 to the full photo; then the head's 1 × 1 convolution makes one
 # channel of it. Could the convolution come first?**
 #
-# - a) Yes, for the part of the head that reads this map: both are linear, and they may change places.
-# - b) No, the result would be different everywhere.
+# - a) No, the result would be different everywhere.
+# - b) Yes, for the part of the head that reads this map: both are linear, and they may change places.
 # - c) Only with `align_corners=False`.
 #
 # <details><summary>Answer</summary>
 #
-# **a.** A 1 × 1 convolution mixes channels within one pixel, with the same weights everywhere; resampling mixes pixels
+# **b.** A 1 × 1 convolution mixes channels within one pixel, with the same weights everywhere; resampling mixes pixels
 # within one channel, with weights that add up to 1. In either order, each result is the same weighted sum. Then one
 # channel is enlarged instead of all of them. Notebook 11 makes use of it.
 #
@@ -680,10 +689,10 @@ static(view)
 #
 # | here | paper | original code | `birefnet_lite` |
 # |---|---|---|---|
-# | `ReconstructionBlock` | reconstruction block | `BasicDecBlk` in `models/modules/` | `blocks.py`, `BasicBlock` |
-# | `run_stage` | reconstruction module | `Decoder.forward`, four times | `decoder.py`, `DecoderStage` |
+# | `ReconstructionBlock` | reconstruction block | `BasicDecBlk` in `models/modules/` | `network/blocks.py`, `BasicBlock` |
+# | `run_stage` | reconstruction module | `Decoder.forward`, four times | `network/decoder.py`, `DecoderStage` |
 # | side heads | multi-stage supervision | `conv_ms_spvn_4`, `_3`, `_2` | `DecoderStage.side_head` |
-# | `decode` | Fig. 2 | `Decoder.forward` in `models/birefnet.py` | `decoder.py`, `Decoder` |
+# | `decode` | Fig. 2 | `Decoder.forward` in `models/birefnet.py` | `network/decoder.py`, `Decoder` |
 # | head | – | `conv_out1` | `Decoder.head` |
 #
 # **Paper and code.** The paper's block has receptive fields of 1, 3 and 7 and a pooled one. The code has the 1 × 1

@@ -22,7 +22,7 @@
 # - say which operations may change places, and which order is the cheaper one,
 # - measure whether it was worth it, without fooling yourself.
 #
-# **Time:** 60 minutes, 30 of them for the exercises. **You need:** notebook 05.
+# **Time:** 50 minutes, 30 of them for the exercises. **You need:** notebook 05.
 
 # %% [markdown]
 # ## 1 · The map
@@ -553,9 +553,10 @@ print(f"{slow:.3f} and {quick:.3f} seconds with {torch.get_num_threads()} thread
 # | lite, 1024 × 1024 | 11.4 s | 3.4 s | 3.4 | 1,939 MiB | 627 MiB | 3.1 |
 # | lite, 2048 × 2048 | 53.5 s | 14.4 s | 3.7 | 6,201 MiB | 1,908 MiB | 3.3 |
 #
-# ![Seconds and peak memory over pixels, plain and optimized: straight lines.](../benchmarks/results/speed-cpu.png)
+# ![Seconds and peak memory over pixels, plain and optimized: straight lines on logarithmic axes.](../benchmarks/results/speed-cpu.png)
 #
-# Time and memory grow in a straight line with the pixels: nothing in these networks looks at all pairs of them.
+# Time and memory grow in proportion to the pixels, which on two logarithmic axes is a line of slope 1: nothing in these
+# networks looks at all pairs of pixels.
 #
 # ## 11 · No longer the same numbers
 #
@@ -631,6 +632,14 @@ else:
 # 1. The table stands in the order of the computation. How does the largest difference change from the first part to
 #    the last? Rounding each weight changes it by at most 1/256 of itself.
 # 2. Choose a row of the decoder, and *difference*. Is it spread over the map, or does it gather at some places?
+#
+# <details><summary>What you should see</summary>
+#
+# 1. It grows: 298 of the 465 parts stay within the tolerance, and the first that does not is a ReLU of the backbone's first
+#    stage. The table shows some thirty rows at a time: scroll in the live view, the still picture has only the first.
+# 2. It gathers along outlines, where values are large and change their sign.
+#
+# </details>
 
 # %%
 from widgets import compare
@@ -663,14 +672,14 @@ static(view)
 # **1. Between a 1 × 1 convolution and an enlargement there is a batch norm, in evaluation. May the enlargement still
 # move behind the convolution?**
 #
-# - a) No: a batch norm uses the statistics of the enlarged map.
-# - b) Yes: in evaluation the norm scales and shifts each channel, and that commutes with the enlargement, too.
+# - a) Yes: in evaluation the norm scales and shifts each channel, and that commutes with the enlargement, too.
+# - b) No: a batch norm uses the statistics of the enlarged map.
 # - c) Only if the norm's mean is zero.
 #
 # <details><summary>Answer</summary>
 #
-# **b.** In evaluation the statistics are fixed numbers. Scaling a channel commutes with mixing its pixels; the shift
-# does because the enlargement's weights add up to 1. In training (a) would be right: there, statistics come from the
+# **a.** In evaluation the statistics are fixed numbers. Scaling a channel commutes with mixing its pixels; the shift
+# does because the enlargement's weights add up to 1. In training (b) would be right: there, statistics come from the
 # map.
 #
 # </details>
@@ -679,12 +688,12 @@ static(view)
 # **2. Why does `optimize` refuse a network in training mode?**
 #
 # - a) Because gradients would be too slow.
-# - b) Because dropout and batch norms then do something else for each batch, and there are no fixed numbers to fold.
-# - c) Because the heads it leaves out are in evaluation mode.
+# - b) Because the heads it leaves out are in evaluation mode.
+# - c) Because dropout and batch norms then do something else for each batch, and there are no fixed numbers to fold.
 #
 # <details><summary>Answer</summary>
 #
-# **b.** Folding needs a mean and a variance that do not depend on what comes in. The heads (c) are left out *because*
+# **c.** Folding needs a mean and a variance that do not depend on what comes in. The heads (b) are left out *because*
 # only training reads them, which is one more reason.
 #
 # </details>
@@ -694,12 +703,12 @@ static(view)
 # best next step?**
 #
 # - a) Report 20 %.
-# - b) Run the optimized one ten times more, to be sure of its time.
-# - c) Run the two by turns: the machine may have changed between the two halves.
+# - b) Run the two by turns: the machine may have changed between the two halves.
+# - c) Run the optimized one ten times more, to be sure of its time.
 #
 # <details><summary>Answer</summary>
 #
-# **c.** The first half includes the warm-up, or another program that ran at that time. More runs of one side (b) tell
+# **b.** The first half includes the warm-up, or another program that ran at that time. More runs of one side (c) tell
 # nothing about that; by turns, both sides meet the same disturbances.
 #
 # </details>

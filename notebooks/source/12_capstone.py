@@ -22,7 +22,7 @@
 # - show that two networks are the same: in use, in training, at any size,
 # - find the one wrong line in a network that runs without an error.
 #
-# **Time:** 75 minutes, 50 of them for the exercises. **You need:** notebooks 01 to 06. Have them open: wherever you
+# **Time:** 60 minutes, 35 of them for the exercises. **You need:** notebooks 01 to 06. Have them open: wherever you
 # have solved an exercise before, **paste what you wrote**, and let the check say whether it fits here. What you leave
 # unsolved is filled in with the package's part.
 
@@ -259,7 +259,7 @@ outward_checked
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# The map itself is not weighed here; the stage does that. Which of the two results has a sigmoid, and which is left to
+# The map itself is not multiplied here; the stage does that. Which of the two results has a sigmoid, and which is left to
 # a loss that brings its own?
 #
 # </details>
@@ -559,6 +559,13 @@ print([tuple(target.shape) for target in targets])
 # 2. Choose a row deep inside a block. Its difference may be a little more than zero: two orders of the same additions
 #    round differently. How does it compare with the values themselves?
 #
+# <details><summary>What you should see</summary>
+#
+# 1. All of the encoder's backbone: once for the whole image, once for the half-size one.
+# 2. It is a millionth of them, or 0. All 465 parts agree.
+#
+# </details>
+#
 # A row is MISSING where one of the two has no part of that name. If you have pasted a class that calls `.relu()` on a
 # tensor, the reference's `relu` has no partner: that is no mistake.
 
@@ -708,12 +715,12 @@ print("every part agrees:", all(row.status == "OK" for row in rows))
 # **1. A colleague's network loads all weights and gives a mask that differs by 0.03 at most. What does that show?**
 #
 # - a) It is the same network; the rest is rounding.
-# - b) Something is computed in another way.
-# - c) A weight is missing.
+# - b) A weight is missing.
+# - c) Something is computed in another way.
 #
 # <details><summary>Answer</summary>
 #
-# **b.** Rounding in float32 stays below 1e-4 here, as section 6 shows. A missing weight (c) would have been an error
+# **c.** Rounding in float32 stays below 1e-4 here, as section 6 shows. A missing weight (b) would have been an error
 # while loading. `align_corners`, for one, gives differences of this size.
 #
 # </details>
@@ -752,14 +759,14 @@ print("every part agrees:", all(row.status == "OK" for row in rows))
 #
 # | here | paper | original code | `birefnet_lite` |
 # |---|---|---|---|
-# | `MyBiRefNet` | Fig. 2 | `models/birefnet.py`, `BiRefNet` | `model.py`, `BiRefNet` |
-# | `MyEncoder` | localization module | `forward_enc` | `encoder.py`, `Encoder` |
-# | `MyBlock` | reconstruction block | `BasicDecBlk` | `blocks.py`, `BasicBlock` |
-# | `MyOutward` | outward reference | `gdt_convs_*` | `refinement.py`, `OutwardReference` |
-# | `my_stage`, `my_decoder` | reconstruction module | `Decoder.forward` | `decoder.py` |
-# | `my_tiles` | inward reference | `get_patches_batch`, later `image2patches` | `refinement.py`, `image_to_tiles` |
-# | names of weights | – | other names, translated in one table | `official.py` |
-# | `compare` | – | – | `analysis/compare.py`, `widgets/comparison.py` |
+# | `MyBiRefNet` | Fig. 2 | `models/birefnet.py`, `BiRefNet` | `network/birefnet.py` |
+# | `MyEncoder` | localization module | `forward_enc` | `network/encoder.py` |
+# | `MyBlock` | reconstruction block | `BasicDecBlk` | `network/blocks.py` |
+# | `MyOutward` | outward reference | `gdt_convs_*` | `network/refinement.py` |
+# | `my_stage`, `my_decoder` | reconstruction module | `Decoder.forward` | `network/decoder.py` |
+# | `my_tiles` | inward reference | `get_patches_batch`, later `image2patches` | `network/refinement.py` |
+# | names of weights | – | other names, translated in one table | `checkpoints/official.py` |
+# | `compare` | – | – | `analysis/compare.py`, `widgets/views/compare.py` |
 #
 # **Paper and code.** The paper's figure shows each stage once; in the original's code four copies of it stand one
 # below the other, and its names say so (`decoder_block4`, `gdt_convs_4`). Here a stage is a class. Both give the same

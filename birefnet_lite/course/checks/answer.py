@@ -172,7 +172,7 @@ class Answer:
         forward.results = self.results
         forward._cases = self._cases if any(isinstance(x, Tensor) for c in self._cases for x in c.values()) else []
         watched = _Module(forward, module)
-        module.forward = watched  # type: ignore[method-assign]
+        module.forward = watched
 
 
 class _Module:

@@ -62,8 +62,8 @@ def my_encoder(answer: Callable[[nn.Module], Any]) -> None:
 
 
 @torch.no_grad()
-def _encoder_mistakes(backbone: nn.Module, image: Tensor) -> dict[str, tuple[Tensor, ...]]:
-    size = tuple(side // 2 for side in image.shape[-2:])
+def _encoder_mistakes(backbone: Any, image: Tensor) -> dict[str, tuple[Tensor, ...]]:
+    size = [side // 2 for side in image.shape[-2:]]
     full, half = backbone(image), backbone(resize(image, size))
 
     def fused(half: tuple[Tensor, ...], swap: bool = False, add: bool = False, align: bool = True) -> list[Tensor]:

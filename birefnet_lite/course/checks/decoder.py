@@ -1,6 +1,7 @@
 """Exercises of notebook 05: the step up, one stage, the loop over stages; `blocks.py` has the reconstruction block."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def step_up(answer: Callable[[Tensor, Tensor, nn.Module], Any]) -> None:
         conv = nn.Conv2d(beside, channels, 1)
         where = f"For x of {tuple(x.shape)} and a lateral of {tuple(lateral.shape)}"
         wanted = resize(x, large) + conv(lateral)
-        got = _fitting(lambda x=x, lateral=lateral, conv=conv: answer(x, lateral, conv), where, _TWICE)
+        got = _fitting(partial(answer, x, lateral, conv), where, _TWICE)
         compare(got, wanted, where, 1e-5, _step_mistakes(x, lateral, conv))
         for source in (x, lateral):
             compare_gradient(got, wanted, source, where, 1e-4)
@@ -77,16 +78,16 @@ def _step_mistakes(x: Tensor, lateral: Tensor, conv: nn.Module) -> dict[str, Ten
 @check("Right, in training and in use, with a lateral map and without.", usual=("sigmoid",))
 def run_stage(answer: Callable[[DecoderStage, Tensor, Tensor, Tensor | None], Any]) -> None:
     """`run_stage(stage, x, image, lateral)`: features, side logits and gradient logits of one stage."""
-    options = {"image_channels": 3, "image_inter_channels": 4, "inter_channels": 4, "aspp_channels": 3}
+    options: dict[str, Any] = {"image_channels": 3, "image_inter_channels": 4, "inter_channels": 4, "aspp_channels": 3}
     for last, training, batch in ((False, False, 2), (False, True, 2), (True, False, 1)):
-        heads = {"supervised": not last, "outward_reference": not last, "gradient_channels": 4}
+        heads: dict[str, Any] = {"supervised": not last, "outward_reference": not last, "gradient_channels": 4}
         stage = _prepared(DecoderStage(5, 6, 0 if last else 7, grid=8, **options, **heads), training)
         x = torch.randn(batch, 5, 3, 4, requires_grad=True)
         image = torch.randn(batch, 3, 24, 32, requires_grad=True)
         lateral = None if last else torch.randn(batch, 7, 6, 8, requires_grad=True)
         where = f"For {'the last' if last else 'a middle'} stage {'in training' if training else 'after eval()'}"
         wanted = stage(x, image, lateral)
-        got = _fitting(lambda a=(stage, x, image, lateral): answer(*a), where, _STAGE_SHAPES)
+        got = _fitting(partial(answer, stage, x, image, lateral), where, _STAGE_SHAPES)
         features, *maps = _three(got, where, "features, side_logits, gradient_logits")
         if not isinstance(features, Tensor):
             raise Wrong(f"{where}, the first of the three is {type(features).__name__}. It should be the features.")
@@ -115,7 +116,7 @@ _STAGE_SHAPES = (
 
 @torch.no_grad()
 def _stage_mistakes(
-    stage: DecoderStage, x: Tensor, image: Tensor, lateral: Tensor | None
+    stage: Any, x: Tensor, image: Tensor, lateral: Any
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
     seen = stage.inward(image)
     block = stage.reconstruction(torch.cat([x, seen], dim=1))
@@ -189,7 +190,12 @@ def _stage_mistakes(
 @check("Right: four stages, three side outputs of each kind, and the image once more.", usual=("sigmoid",))
 def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None:
     """`decode(decoder, image, features)`: side logits, gradient logits and the logits of the whole decoder."""
-    options = {"image_inter_channels": 4, "inter_channels": 4, "aspp_channels": 3, "gradient_channels": 4}
+    options: dict[str, Any] = {
+        "image_inter_channels": 4,
+        "inter_channels": 4,
+        "aspp_channels": 3,
+        "gradient_channels": 4,
+    }
     for training, batch, height, width in ((False, 1, 32, 96), (True, 2, 64, 32)):
         decoder = _prepared(Decoder((4, 6, 8, 10), (3, 3, 2, 2, 3), **options), training)
         image = torch.randn(batch, 3, height, width, requires_grad=True)
@@ -199,7 +205,7 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
         )
         where = f"{'In training' if training else 'After eval()'}, for an image of {height} x {width}"
         wanted = decoder(image, features)
-        got = _fitting(lambda a=(decoder, image, features): answer(*a), where, _DECODER_SHAPES)
+        got = _fitting(partial(answer, decoder, image, features), where, _DECODER_SHAPES)
         sides, gradients, logits = _three(got, where, "side_logits, gradient_logits, logits")
         compare(logits, wanted.logits, f"{where}, for the logits", 1e-5, _decoder_mistakes(decoder, image, features))
         _refuse_swapped(sides, gradients, wanted, where)
@@ -220,7 +226,7 @@ _DECODER_SHAPES = (
 
 
 @torch.no_grad()
-def _decoder_mistakes(decoder: Decoder, image: Tensor, features: tuple[Tensor, ...]) -> dict[str, Tensor]:
+def _decoder_mistakes(decoder: Any, image: Tensor, features: tuple[Tensor, ...]) -> dict[str, Tensor]:
     def climb(laterals: tuple[Tensor | None, ...], seen: Tensor) -> Tensor:
         x = features[3]
         for stage, lateral in zip(decoder.stages, laterals, strict=True):
@@ -285,7 +291,7 @@ def _fitting(call: Callable[[], Any], where: str, advice: str) -> Any:
         raise Wrong(f"{where}, shapes do not fit: {error}\n{advice}") from error
 
 
-def _prepared(module: nn.Module, training: bool) -> nn.Module:
+def _prepared(module: Any, training: bool) -> Any:
     """With random weights, and without dropout: so passes in training can be compared, too."""
     for part in module.modules():
         if isinstance(part, nn.Dropout):

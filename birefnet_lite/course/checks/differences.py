@@ -24,9 +24,9 @@ def difference_of_numbers(got: Tensor, wanted: Tensor, tolerance: float) -> str 
         return "Your result is 0 everywhere."
     if same(got, -wanted):
         return "Only the sign is wrong."
-    for sentence, change in _CHANGES.items():
+    for said, change in _CHANGES.items():
         if same(got, change(wanted)) and not same(wanted, change(wanted)):
-            return sentence
+            return said
     if part := _in_part(got, wanted, tolerance):
         return part
     for sentence, moved in _moved(wanted):

@@ -131,7 +131,7 @@ def _mistakes_of_path(
 @check("Right, for every chain.")
 def chain_field(answer: Callable[[Layers], Any]) -> None:
     """`chain_field(layers)`: (kernel, stride, dilation) of each, first to last, to (size, stride) in pixels."""
-    chains = (
+    chains: tuple[Layers, ...] = (
         [(3, 2, 1), (5, 2, 1), (3, 1, 1)],
         [(7, 2, 1), (3, 2, 1), (3, 1, 2), (1, 1, 1)],
         [(2, 3, 1), (3, 1, 4), (5, 2, 3)],
@@ -249,7 +249,7 @@ class _Chain(nn.Module):
 def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
     """`without_part(model, part, image)`: the model's output while the output of its submodule `part` is 0."""
     for batch, height, width in ((2, 8, 6), (1, 5, 7)):
-        model = _Chain()
+        model: Any = _Chain()
         guest = model.part.register_forward_hook(lambda *arguments: None)
         weights = {name: value.clone() for name, value in model.state_dict().items()}
         image = torch.randn(batch, 3, height, width, requires_grad=True)
@@ -299,7 +299,7 @@ def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
         _as_it_was(model, image, before, guest.id, "When the network raises an error,")
 
 
-def _as_it_was(model: nn.Module, image: Tensor, before: Tensor, guest: int, when: str) -> None:
+def _as_it_was(model: Any, image: Tensor, before: Tensor, guest: int, when: str) -> None:
     hooks = model.part._forward_hooks
     if guest not in hooks:
         raise Wrong(f"{when} a hook of somebody else is gone too. Remove your own: handle.remove().")

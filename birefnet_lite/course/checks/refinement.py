@@ -110,7 +110,7 @@ def _inward_names(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor], grid:
 
 
 @torch.no_grad()
-def _inward_mistakes(reference: nn.Module, image: Tensor) -> dict[str, Tensor]:
+def _inward_mistakes(reference: Any, image: Tensor) -> dict[str, Tensor]:
     grid, branch = reference.grid, reference.branch
     tiles = refinement.image_to_tiles(image, grid)
     batch, _, high, wide = tiles.shape
@@ -162,7 +162,7 @@ def _outward_names(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> s
 
 
 @torch.no_grad()
-def _outward_mistakes(reference: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _outward_mistakes(reference: Any, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     raw = reference.conv(x)
     normed = reference.norm(raw)
     features = F.relu(normed)

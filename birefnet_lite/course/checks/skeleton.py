@@ -1,6 +1,6 @@
 """Exercises of notebook 01: the shapes of the encoder's maps, and the wiring of the whole."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -46,8 +46,8 @@ def encoder_shapes(answer: Callable[[tuple[int, ...], int, int], Any]) -> None:
 
 
 def _shape_mistakes(
-    channels: tuple[int, ...], height: int, width: int, wanted: list[tuple[int, ...]]
-) -> dict[str, list[tuple[int, ...]]]:
+    channels: tuple[int, ...], height: int, width: int, wanted: Sequence[tuple[int, ...]]
+) -> dict[str, Sequence[tuple[int, ...]]]:
     grids = [shape[1:] for shape in wanted]
 
     def with_widths(widths: list[int]) -> list[tuple[int, ...]]:

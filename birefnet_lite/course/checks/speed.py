@@ -39,7 +39,7 @@ def fold_batch_norm(answer: Callable[[nn.Conv2d, nn.BatchNorm2d], Any]) -> None:
             compare(got, right, f"{where}, in the {name}", 1e-5, mistakes)
 
 
-def _wrong_weights(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> dict[str, Tensor]:
+def _wrong_weights(conv: nn.Conv2d, norm: Any) -> dict[str, Tensor]:
     w, gamma, var, eps = conv.weight.detach(), norm.weight.detach(), norm.running_var, norm.eps
     scale = gamma / (var + eps).sqrt()
 
@@ -64,7 +64,7 @@ def _wrong_weights(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> dict[str, Tensor]:
     return found
 
 
-def _wrong_biases(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> dict[str, Tensor]:
+def _wrong_biases(conv: nn.Conv2d, norm: Any) -> dict[str, Tensor]:
     gamma, beta, mean = norm.weight.detach(), norm.bias.detach(), norm.running_mean
     scale = gamma / (norm.running_var + norm.eps).sqrt()
     b = torch.zeros_like(beta) if conv.bias is None else conv.bias.detach()
@@ -132,7 +132,7 @@ def _wrong_products(first: nn.Conv2d, second: nn.Conv2d) -> dict[str, Tensor]:
     return found
 
 
-def _wrong_sums(first: nn.Conv2d, second: nn.Conv2d) -> dict[str, Tensor]:
+def _wrong_sums(first: Any, second: Any) -> dict[str, Tensor]:
     matrix = second.weight.detach()[:, :, 0, 0]
     b, c = first.bias.detach(), second.bias.detach()
     found = {
@@ -231,7 +231,7 @@ class _Sizes(TorchDispatchMode):
 
 
 def _random_norm(channels: int, eps: float) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(channels, eps=eps).eval()
+    norm: Any = nn.BatchNorm2d(channels, eps=eps).eval()
     with torch.no_grad():
         for tensor in (norm.weight, norm.running_var):
             tensor.uniform_(0.5, 1.5)
@@ -249,4 +249,5 @@ def _pair_of(got: Any, where: str) -> tuple[Any, Any]:
     weight, bias = got
     if bias is None:
         raise Wrong(f"{where}, the bias is None. Also where the convolution has none, the one that does both has one.")
-    return tuple(part.detach() if isinstance(part, Tensor) else part for part in (weight, bias))
+    weight, bias = (part.detach() if isinstance(part, Tensor) else part for part in (weight, bias))
+    return weight, bias

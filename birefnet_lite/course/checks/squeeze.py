@@ -52,7 +52,7 @@ def _run(mine: nn.Module, x: Tensor) -> Any:
         raise
 
 
-def _by_batch(norm: nn.Module, x: Tensor) -> Tensor:
+def _by_batch(norm: Any, x: Tensor) -> Tensor:
     return F.batch_norm(x, None, None, norm.weight, norm.bias, training=True)
 
 

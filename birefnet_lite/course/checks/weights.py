@@ -1,7 +1,7 @@
 """Random weights for checks of whole parts, given to the learner's part by name, and its behaviour in training."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,12 @@ from birefnet_lite.course.checks.result import Wrong
 
 __all__ = ["compare_in_training", "randomise", "take_weights"]
 
+Part = TypeVar("Part", bound=nn.Module)
+
 _SHOWN = 3  # names in one message
 
 
-def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
+def randomise(module: Part, seed: int = 0) -> Part:
     """Draw every weight, bias and batch-norm statistic anew, in place; return the module.
 
     Kernels are scaled so that values keep their size; variances are between 0.5 and 2.
