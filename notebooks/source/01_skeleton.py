@@ -13,9 +13,9 @@
 # %% [markdown]
 # # 01 · The skeleton
 #
-# A network of 5.5 million numbers, as `nano` has, is easier to build when its skeleton comes first. In this notebook every part is a
-# **dummy**: it gives maps of the right shape, and knows nothing. The wiring between the parts is already the real
-# one.
+# A network of 5.5 million numbers, as `nano` has, is easier to build when its skeleton comes first. In this notebook
+# every part is a **dummy**: it gives maps of the right shape, and knows nothing. The wiring between the parts is
+# already the real one.
 #
 # **After this notebook you can**
 # - say what shape flows along every arrow of the map, for any photo and any backbone,
@@ -316,8 +316,8 @@ side_by_side(
 #
 # <details><summary>What you should see</summary>
 #
-# 1. The lateral map, mostly: over the whole map the output of stage 3 correlates at .90 with it, and at .50 with what came
-#    from below.
+# 1. The lateral map, mostly: over the whole map the output of stage 3 correlates at .90 with it, and at .50 with what
+#    came from below.
 # 2. Each output has twice as many cells in each direction, since a stage ends with the enlargement: the output of
 #    stage 4 is in the row of stride 32 in the view, but has stride 16, the stride at which stage 3 works.
 #

@@ -79,8 +79,8 @@ print("equal to 1e-5:", bool(difference <= 1e-5))
 #
 # Attention compares every token with every other. Level 1 of a 1024 × 1024 photo has 256 × 256 tokens. Swin, the
 # backbone of `lite`, lets tokens look at their own **window** of 7 × 7 only. (`nano`, which the notebooks run, has
-# convolutions instead: sections 2 to 4 are about `lite` and `large`.) Where a side is no multiple of 7, as 64 is not, Swin
-# pads the map with zeros at its right and lower border, and cuts them off afterwards.
+# convolutions instead: sections 2 to 4 are about `lite` and `large`.) Where a side is no multiple of 7, as 64 is not,
+# Swin pads the map with zeros at its right and lower border, and cuts them off afterwards.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 tokens = 256 * 256
@@ -354,8 +354,8 @@ for size in [(1, 3, 64, 64), (2, 3, 64, 96), (1, 3, 160, 128)]:
 #
 # 1. The same place, at the same resolution, but not the same maps: level 2 of the whole photo has been through more
 #    layers, and answers less to single edges. Both are concatenated at different levels.
-# 2. At level 4 of the half-size photo, one cell is 64 × 64 pixels of the photo. No outline is left, only where something
-#    is.
+# 2. At level 4 of the half-size photo, one cell is 64 × 64 pixels of the photo. No outline is left, only where
+#    something is.
 #
 # </details>
 

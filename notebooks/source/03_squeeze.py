@@ -683,7 +683,7 @@ static(view)
 # | bilinear reading | – | inside torchvision | `network/deformable/sampling.py` |
 # | `deform_conv` | – | `torchvision.ops.deform_conv2d` | `network/deformable/` |
 # | `MyDeformableConv2d` | reconstruction block | `models/modules/deform_conv.py` | `network/deformable/` |
-# | `MyDeformableASPP` | hierarchical receptive fields | `models/modules/aspp.py`, `ASPPDeformable` | `network/aspp.py` |
+# | `MyDeformableASPP` | receptive fields | `models/modules/aspp.py`, `ASPPDeformable` | `network/aspp.py` |
 # | `MySqueeze` | localization module | `BasicDecBlk`, as `squeeze_module` | `network/squeeze.py`, `network/blocks.py` |
 #
 # **Paper and code.** The paper puts an ASPP at the end of its localization module; in the code this is a whole

@@ -168,8 +168,8 @@ tuple(end.shape)
 # %% [markdown]
 # ## 3 · The reconstruction block
 #
-# The block looks with **several receptive fields at once**. On wide maps that would be expensive, so it is narrow in the
-# middle: a 3 × 3 convolution brings the map down to 64 channels, the deformable ASPP of notebook 03 looks with
+# The block looks with **several receptive fields at once**. On wide maps that would be expensive, so it is narrow in
+# the middle: a 3 × 3 convolution brings the map down to 64 channels, the deformable ASPP of notebook 03 looks with
 # kernels of 1, 1, 3 and 7 cells and at the whole map, and another 3 × 3 convolution widens again.
 
 # %%
@@ -606,9 +606,9 @@ side_by_side(
 # <details><summary>What you should see</summary>
 #
 # 1. No: a cell is 32 × 32 pixels, and the spoon's handle is narrower. It appears with stage 3, in cells of 16 × 16.
-# 2. Both. Along the outline the change is a thin line of red and blue; but on this photo whole patches of the table turn
-#    red as well, and the scores say so: IoU .765, .747, .748, .769. This is the failure case of notebook 00. On the
-#    astronaut the same four numbers are .859, .926, .945, .944; try `load_photo("astronaut")`.
+# 2. Both. Along the outline the change is a thin line of red and blue; but on this photo whole patches of the table
+#    turn red as well, and the scores say so: IoU .765, .747, .748, .769. This is the failure case of notebook 00. On
+#    the astronaut the same four numbers are .859, .926, .945, .944; try `load_photo("astronaut")`.
 #
 # </details>
 
@@ -689,7 +689,7 @@ static(view)
 #
 # | here | paper | original code | `birefnet_lite` |
 # |---|---|---|---|
-# | `ReconstructionBlock` | reconstruction block | `BasicDecBlk` in `models/modules/` | `network/blocks.py`, `BasicBlock` |
+# | `ReconstructionBlock` | reconstruction block | `BasicDecBlk` in `models/modules/` | `network/blocks.py` |
 # | `run_stage` | reconstruction module | `Decoder.forward`, four times | `network/decoder.py`, `DecoderStage` |
 # | side heads | multi-stage supervision | `conv_ms_spvn_4`, `_3`, `_2` | `DecoderStage.side_head` |
 # | `decode` | Fig. 2 | `Decoder.forward` in `models/birefnet.py` | `network/decoder.py`, `Decoder` |

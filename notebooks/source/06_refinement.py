@@ -14,8 +14,8 @@
 # # 06 · Inward and outward reference
 #
 # *Bilateral reference* gave the network its name. **Inward**: each decoder stage looks at the photo itself, with every
-# pixel of it. **Outward**: each stage guesses where the edges are, and multiplies what it found by an attention map that
-# comes from the same guess.
+# pixel of it. **Outward**: each stage guesses where the edges are, and multiplies what it found by an attention map
+# that comes from the same guess.
 #
 # **After this notebook you can**
 # - cut an image into tiles and stack them on the channels, in the one order that trained weights understand,
@@ -257,8 +257,8 @@ side_by_side(
 )
 
 # %% [markdown]
-# Almost nothing! The two masks are hard to tell apart. Against the hand-made masks, the IoU with the tiles in order, with
-# the tiles misread, and with the inward reference switched to zero is
+# Almost nothing! The two masks are hard to tell apart. Against the hand-made masks, the IoU with the tiles in order,
+# with the tiles misread, and with the inward reference switched to zero is
 #
 # | photo | in order | misread | off |
 # |---|---|---|---|
@@ -560,9 +560,9 @@ side_by_side(shown, alt="A cup of coffee, and three maps of attention of it, eac
 #
 # `benchmarks/ablations.py` trains `nano` in short, equal runs, with one part off at a time and with several seeds. A
 # dot is the mean change against the full network *with the same seed*, over three seeds; a line is their standard
-# deviation. *Attention without its loss* keeps the maps and drops what they are taught. With three seeds a line says how
-# much the seed alone changes a score, and is no test: read a dot that is farther from 0 than its line is long as a hint,
-# and anything else as nothing. The runs are far too short to say what a part is worth in a network trained to
+# deviation. *Attention without its loss* keeps the maps and drops what they are taught. With three seeds a line says
+# how much the seed alone changes a score, and is no test: read a dot that is farther from 0 than its line is long as a
+# hint, and anything else as nothing. The runs are far too short to say what a part is worth in a network trained to
 # convergence.
 
 # %%
@@ -584,8 +584,8 @@ ablation_plot(variants=["no inward reference", "no outward reference", "attentio
 #
 # <details><summary>What you should see</summary>
 #
-# 1. All of them move together, by as many cells as you moved, inside their own tiles. From the left to the right border of
-#    a tile they sweep over whole tiles: one step across the border, and they jump back to the left.
+# 1. All of them move together, by as many cells as you moved, inside their own tiles. From the left to the right
+#    border of a tile they sweep over whole tiles: one step across the border, and they jump back to the left.
 # 2. At stages 1 and 2, with 64 × 96 and 32 × 48 cells. At stage 3 the spoon is one cell wide, at stage 4 it is gone.
 #
 # </details>
@@ -696,8 +696,8 @@ static(view, width=1000)
 #
 # | here | paper | original code | `birefnet_lite` |
 # |---|---|---|---|
-# | `image_to_tiles` | inward reference, Fig. 2 | `image2patches` in `models/birefnet.py` | `network/refinement.py`, same name |
-# | old order, conversion | – | `get_patches_batch`, until November 2024 | `checkpoints/official.py`, `new_patch_order` |
+# | `image_to_tiles` | inward reference, Fig. 2 | `image2patches` in `models/birefnet.py` | `network/refinement.py` |
+# | old order | – | `get_patches_batch`, until November 2024 | `checkpoints/official.py`, `new_patch_order` |
 # | `MyInwardReference` | inward reference | `SimpleConvs`, as `ipt_blk5` to `ipt_blk1` | `InwardReference` |
 # | `MyOutwardReference` | outward reference | `gdt_convs_4` to `_2`, `…_attn_…`, `…_pred_…` | `OutwardReference` |
 #

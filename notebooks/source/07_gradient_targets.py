@@ -179,9 +179,9 @@ for name, m in {"object, logit +5": 5, "undecided, logit 0": 0, "background, log
 # - **No edge is not 0 but 0.5**, in all three rows. Most pixels of a photo have no edge.
 # - **The background is not cut away.** Its row is that of the object with the signs turned round.
 # - **Where the side output is undecided, edges vanish.** That is the contour that the *network* draws, where its logits
-#   cross 0. The true outline need not be there: within a pixel of the hand-made outline, the label still has half of the
-#   contrast per unit of edge that it has elsewhere (49 %), and in total more than inside the object, since the edges are
-#   stronger there.
+#   cross 0. The true outline need not be there: within a pixel of the hand-made outline, the label still has half of
+#   the contrast per unit of edge that it has elsewhere (49 %), and in total more than inside the object, since the
+#   edges are stronger there.
 #
 # ### Exercise 2 · The original's target
 #
@@ -505,12 +505,13 @@ for name in ("nano", "lite", "large"):
 # ### Does the target matter?
 #
 # In short, equal runs of `nano` (`benchmarks/ablations.py`), against the corrected target with the same seed: the
-# original's target, and no gradient loss at all. The dot is the mean over three seeds, the line their standard deviation.
+# original's target, and no gradient loss at all. The dot is the mean over three seeds, the line their standard
+# deviation.
 #
-# **Both lines cross 0.** In runs as short as these the *mask* does not tell which target was taught, or whether one was.
-# Why should it? A floor is a constant: it has no gradient, and hinders no other part of the loss. What the original's
-# target costs is what the gradient heads could have learned and do not; and that reaches the mask only through the
-# features that they share with the attention, which at this size of network does little (notebook 06).
+# **Both lines cross 0.** In runs as short as these the *mask* does not tell which target was taught, or whether one
+# was. Why should it? A floor is a constant: it has no gradient, and hinders no other part of the loss. What the
+# original's target costs is what the gradient heads could have learned and do not; and that reaches the mask only
+# through the features that they share with the attention, which at this size of network does little (notebook 06).
 
 # %%
 from birefnet_lite.course.ablations import ablation_plot
@@ -581,10 +582,10 @@ for kind, mine in {"original": original, "masked": masked}.items():
 #
 # <details><summary>What you should see</summary>
 #
-# 1. In the original's target the wood is farther from 0.5 than the plain cup: it has edges, and surely is background. In
-#    the corrected one the wood is 0, and so is the plain cup; only the outline and the spoon are bright.
-# 2. At stages 3 and 2 the attention is dark where the prediction is bright; at stage 4 it is nearly 1 everywhere and follows
-#    nothing.
+# 1. In the original's target the wood is farther from 0.5 than the plain cup: it has edges, and surely is background.
+#    In the corrected one the wood is 0, and so is the plain cup; only the outline and the spoon are bright.
+# 2. At stages 3 and 2 the attention is dark where the prediction is bright; at stage 4 it is nearly 1 everywhere and
+#    follows nothing.
 #
 # </details>
 

@@ -358,8 +358,8 @@ side_by_side(
 #
 # 1. The model in **training mode**: side outputs, dropout, batch norms with the statistics of the batch.
 # 2. **Forward**, and the loss.
-# 3. **Backward**: the gradient of the loss, one number for every weight. PyTorch *adds* it to what is in `.grad` already, so that must
-#    be set to zero before.
+# 3. **Backward**: the gradient of the loss, one number for every weight. PyTorch *adds* it to what is in `.grad`
+#    already, so that must be set to zero before.
 # 4. **Clip**: if the whole gradient, as one long vector, is longer than `clip_norm`, shrink it to that length. One odd
 #    batch should not throw the weights far off.
 # 5. The **optimizer** moves the weights.
@@ -544,8 +544,9 @@ print(f"eight other easy scenes: {score(SyntheticScenes((64, 64), seed=4, diffic
 print(f"eight held-out scenes:   {score(held_out_scenes((64, 64)).batch(8, 0)):.2f}")
 
 # %% [markdown]
-# Memorising is not understanding: .83 on the eight scenes, .15 on eight others. What an object is, a network learns from many thousand scenes that never come
-# twice alike, not from eight. Always look at such a second number before you believe the first.
+# Memorising is not understanding: .83 on the eight scenes, .15 on eight others. What an object is, a network learns
+# from many thousand scenes that never come twice alike, not from eight. Always look at such a second number before you
+# believe the first.
 #
 # ## 10 · Equality
 #
@@ -697,10 +698,10 @@ Markdown(ablation_table())
 #
 # - *Plain convolutions in the ASPP* cost .022 ± .008: almost three times the length of the line.
 # - *No inward reference* costs .011 ± .005, twice its line. Yet the **trained** network loses next to nothing when its
-#   tiles are torn out (.002 to .021 of IoU on coffee and motorcycle, and a gain on the other two, notebook 06). Both can be
-#   true: a part can help to learn, early and on small data, and hardly be used in the end.
-# - *No context* lies wholly above 0, by .001. That is no reason to leave it out: the difference is a tenth of what a seed
-#   does to the score.
+#   tiles are torn out (.002 to .021 of IoU on coffee and motorcycle, and a gain on the other two, notebook 06). Both
+#   can be true: a part can help to learn, early and on small data, and hardly be used in the end.
+# - *No context* lies wholly above 0, by .001. That is no reason to leave it out: the difference is a tenth of what a
+#   seed does to the score.
 # - The other lines cross 0: these runs do not tell.
 #
 # So *torn out* and *never trained* are two questions, and they have different answers. Notebook 10 asks the first one.

@@ -251,8 +251,8 @@ ground_checked
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# The formula above, with the cut-out's colours as $F$ and the new background as $B$. Bytes cannot hold the products: what
-# type should the numbers have on the way?
+# The formula above, with the cut-out's colours as $F$ and the new background as $B$. Bytes cannot hold the products:
+# what type should the numbers have on the way?
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -329,8 +329,8 @@ side_by_side(
 # m = \begin{pmatrix} 1 & 1 & 0 \\ 1 & 1 & 0 \end{pmatrix}$$
 #
 # - **MAE**, the mean absolute error: $(0.1 + 0.2 + 0.7 + 0.6 + 0.8 + 0.1) / 6 = 0.417$. It takes the soft values.
-# - **IoU**, intersection over union, of the pixels that reach a threshold, here 0.5. Chosen are three pixels; two of them
-#   are in the mask. Three chosen or four in the mask make a union of five: $2 / 5 = 0.4$.
+# - **IoU**, intersection over union, of the pixels that reach a threshold, here 0.5. Chosen are three pixels; two of
+#   them are in the mask. Three chosen or four in the mask make a union of five: $2 / 5 = 0.4$.
 # - **Precision**: two of the three chosen are right, $2 / 3$. **Recall**: two of four in the mask are found, $1 / 2$.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
@@ -488,9 +488,9 @@ side_by_side(
 
 # %% [markdown]
 # And their scores. **Look at the first three lines:** MAE and IoU are almost the same for a shift that nobody sees,
-# for lost levers and struts, and for gaps that are filled. Boundary IoU ranks the lost parts (.911) even *above* the shift
-# (.894): thin parts have little area, and a shift touches every border. Only HCE tells them apart: 68 clicks for the
-# shift, 177 for the lost parts, 251 for the filled gaps. *Never sure* is
+# for lost levers and struts, and for gaps that are filled. Boundary IoU ranks the lost parts (.911) even *above* the
+# shift (.894): thin parts have little area, and a shift touches every border. Only HCE tells them apart: 68 clicks for
+# the shift, 177 for the lost parts, 251 for the filled gaps. *Never sure* is
 # perfect for every score that cuts at one threshold, and bad for those that do not. The *spot* costs one click.
 
 # %%
@@ -716,8 +716,9 @@ static(view, width=1000)
 #
 # <details><summary>Answer</summary>
 #
-# **c.** Spokes have few pixels, so they hardly count in IoU and F; each of them needs clicks to be drawn again. An outline
-# that is off by a little costs clicks too, but fewer: 177 for *thin parts lost* against 68 for *moved by 2 pixels* above.
+# **c.** Spokes have few pixels, so they hardly count in IoU and F; each of them needs clicks to be drawn again. An
+# outline that is off by a little costs clicks too, but fewer: 177 for *thin parts lost* against 68 for *moved by 2
+# pixels* above.
 #
 # </details>
 

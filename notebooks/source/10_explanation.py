@@ -183,9 +183,9 @@ for steps in (4, 16):
 
 # %% [markdown]
 # That is not complete, nor near it: completeness holds for the integral, and a sum of few steps is a poor one here. A
-# network with ReLUs is not smooth, and units switch on and off along the path. So how many steps does it take? The answer
-# is stored with the course, for two predictions that section 3 explains; `benchmarks/attributions.py` computed it in
-# some minutes. The green band is 5 % around the gain.
+# network with ReLUs is not smooth, and units switch on and off along the path. So how many steps does it take? The
+# answer is stored with the course, for two predictions that section 3 explains; `benchmarks/attributions.py` computed
+# it in some minutes. The green band is 5 % around the gain.
 
 # %%
 from birefnet_lite.course.attributions import convergence_plot, stored_attribution
@@ -193,9 +193,9 @@ from birefnet_lite.course.attributions import convergence_plot, stored_attributi
 convergence_plot()
 
 # %% [markdown]
-# **With few steps the sum can be anything:** 29 % of the gain with 4 steps and 167 % with 32 for the coffee, −27 % and 66 %
-# for the astronaut. From 256 steps on, both are within 3 %. More steps need not be nearer each time. A map of integrated
-# gradients without its sum is worth nothing: always compare the sum with the gain.
+# **With few steps the sum can be anything:** 29 % of the gain with 4 steps and 167 % with 32 for the coffee, −27 % and
+# 66 % for the astronaut. From 256 steps on, both are within 3 %. More steps need not be nearer each time. A map of
+# integrated gradients without its sum is worth nothing: always compare the sum with the gain.
 
 # %% [markdown]
 # ## 3 · Four methods, four questions
@@ -281,9 +281,9 @@ def heat(values, pixels):
 #
 # <details><summary>What you should see</summary>
 #
-# GradCAM covers the inside, in cells of 32 pixels. Guided backprop draws outlines, of the table's grain as well. Integrated
-# gradients are speckled, red beside blue, inside and outside alike, and densest in the dark corner at the upper left. Occlusion has large squares of both colours: covering
-# a piece of table changes the mask too.
+# GradCAM covers the inside, in cells of 32 pixels. Guided backprop draws outlines, of the table's grain as well.
+# Integrated gradients are speckled, red beside blue, inside and outside alike, and densest in the dark corner at the
+# upper left. Occlusion has large squares of both colours: covering a piece of table changes the mask too.
 #
 # </details>
 
@@ -340,13 +340,14 @@ for (name, method), values in maps.items():
 
 # %% [markdown]
 # **Read it.** For the coffee, GradCAM (lift 1.8) and guided backprop (1.7) agree with the hand-made mask. Integrated
-# gradients (0.96) and occlusion (1.1) do no better than chance, and their largest value lies outside. That does not make
-# them wrong. Integrated gradients are complete here, so they do say where the *score* comes from; and the score is that of
-# the predicted mask, which takes in a piece of table. The explanation of a mistake need not agree with the truth.
+# gradients (0.96) and occlusion (1.1) do no better than chance, and their largest value lies outside. That does not
+# make them wrong. Integrated gradients are complete here, so they do say where the *score* comes from; and the score
+# is that of the predicted mask, which takes in a piece of table. The explanation of a mistake need not agree with the
+# truth.
 #
-# For the astronaut's head occlusion is best (3.7), then guided backprop (2.8) and integrated gradients (1.6). GradCAM is
-# below chance (0.7): it has 4 × 4 cells, and the head is narrower than two of them. So no method is best twice, and a
-# single number such as the lift does not rank them.
+# For the astronaut's head occlusion is best (3.7), then guided backprop (2.8) and integrated gradients (1.6). GradCAM
+# is below chance (0.7): it has 4 × 4 cells, and the head is narrower than two of them. So no method is best twice, and
+# a single number such as the lift does not rank them.
 #
 # ### A test of the methods themselves
 #
@@ -369,8 +370,8 @@ for method in ("layer GradCAM", "guided backprop"):
 # ### Play with it: click and draw
 #
 # The view explains the whole mask, the mask near a pixel that you click, or a region that you draw with Shift held.
-# Its table has the four numbers. It computes integrated gradients while you wait, with 4 steps, so its map of them is no
-# more than a sketch (see the curve above). Here somebody clicked on the spoon. **Look for two things:**
+# Its table has the four numbers. It computes integrated gradients while you wait, with 4 steps, so its map of them is
+# no more than a sketch (see the curve above). Here somebody clicked on the spoon. **Look for two things:**
 #
 # 1. Does the map of *occlusion* change when you click elsewhere? It costs one run of the network for each square. Only
 #    the method in front is computed again; the others follow when you choose them.
@@ -517,8 +518,8 @@ for level in (1, 2, 3, 4):
 
 # %% [markdown]
 # On the half-size photo the same convolutions see twice as far to each side, four times as many of the photo's pixels:
-# that is what the second pass is for. And the squeeze module has a branch that takes the mean over the whole map. Behind it, every unit *can* see the
-# whole photo.
+# that is what the second pass is for. And the squeeze module has a branch that takes the mean over the whole map.
+# Behind it, every unit *can* see the whole photo.
 #
 # ### The effective field
 #
@@ -546,8 +547,8 @@ for layer in ("encoder.full.x1", "encoder.full.x2", "encoder.half.x2", "decoder.
     print(f"{layer:30} {bottom - top:3} x {right - left:3} ({found.status}), 90 % within {found.spread:5.1f} pixels")
 
 # %% [markdown]
-# How is the gradient spread inside the box? Drawn as it is, a few pixels set the scale and the rest is black; so beside it
-# is the fourth root, which keeps the order and lifts what is small.
+# How is the gradient spread inside the box? Drawn as it is, a few pixels set the scale and the rest is black; so
+# beside it is the fourth root, which keeps the order and lifts what is small.
 
 # %%
 found = receptive_field(model, coffee, "encoder.full.x3", 8, 12, size=(256, 384))
@@ -686,12 +687,12 @@ for layer in ablatable(model):
 
 # %% [markdown]
 # Mind what this says. It says what the **trained** network loses when a part is torn out. Whether a network that was
-# *trained without* the part would be worse is another question, and only training answers it. Put the two answers beside
-# each other:
+# *trained without* the part would be worse is another question, and only training answers it. Put the two answers
+# beside each other:
 #
 # | part | torn out of the trained network (here, 06) | never trained (08: three seeds, short runs) |
 # |---|---|---|
-# | inward reference | mask moves by .004 to .018; IoU −.021, +.003, +.003, −.009 on four photos | S-measure −.011 ± .005 |
+# | inward reference | mask moves by .004 to .018; IoU −.021 to +.003 | S-measure −.011 ± .005 |
 # | gradient attention | 0 to .015 | −.005 ± .006 (with its loss), no answer |
 #
 # So the tiles help a small network to learn quickly, and are of little use to it in the end: nothing in that is a
@@ -709,8 +710,8 @@ for layer in ablatable(model):
 # <details><summary>What you should see</summary>
 #
 # 1. At 256 × 384 pixels, the motorcycle's IoU is .778. Without the half-size photo it is .571, without the whole one 0:
-#    nothing is left. The astronaut goes from .931 to .934 and to 0. So the whole photo does both here, and the half-size
-#    one helps with large objects; on the cat either will do (.890 and .865 against .981).
+#    nothing is left. The astronaut goes from .931 to .934 and to 0. So the whole photo does both here, and the
+#    half-size one helps with large objects; on the cat either will do (.890 and .865 against .981).
 # 2. Nothing, to three digits; with all three off, .774 instead of .778.
 #
 # </details>

@@ -553,7 +553,7 @@ print(f"{slow:.3f} and {quick:.3f} seconds with {torch.get_num_threads()} thread
 # | lite, 1024 × 1024 | 11.4 s | 3.4 s | 3.4 | 1,939 MiB | 627 MiB | 3.1 |
 # | lite, 2048 × 2048 | 53.5 s | 14.4 s | 3.7 | 6,201 MiB | 1,908 MiB | 3.3 |
 #
-# ![Seconds and peak memory over pixels, plain and optimized: straight lines on logarithmic axes.](../benchmarks/results/speed-cpu.png)
+# ![Seconds and peak memory over pixels, plain and optimized: lines on log axes.](../benchmarks/results/speed-cpu.png)
 #
 # Time and memory grow in proportion to the pixels, which on two logarithmic axes is a line of slope 1: nothing in these
 # networks looks at all pairs of pixels.
@@ -635,8 +635,9 @@ else:
 #
 # <details><summary>What you should see</summary>
 #
-# 1. It grows: 298 of the 465 parts stay within the tolerance, and the first that does not is a ReLU of the backbone's first
-#    stage. The table shows some thirty rows at a time: scroll in the live view, the still picture has only the first.
+# 1. It grows: 298 of the 465 parts stay within the tolerance, and the first that does not is a ReLU of the backbone's
+#    first stage. The table shows some thirty rows at a time: scroll in the live view, the still picture has only the
+#    first.
 # 2. It gathers along outlines, where values are large and change their sign.
 #
 # </details>

@@ -259,8 +259,8 @@ outward_checked
 # %% [markdown]
 # <details><summary>Hint 1</summary>
 #
-# The map itself is not multiplied here; the stage does that. Which of the two results has a sigmoid, and which is left to
-# a loss that brings its own?
+# The map itself is not multiplied here; the stage does that. Which of the two results has a sigmoid, and which is left
+# to a loss that brings its own?
 #
 # </details>
 # <details><summary>Hint 2</summary>
