@@ -698,8 +698,8 @@ Markdown(ablation_table())
 #
 # - *Plain convolutions in the ASPP* cost .022 ± .008: almost three times the length of the line.
 # - *No inward reference* costs .011 ± .005, twice its line. Yet the **trained** network loses next to nothing when its
-#   tiles are torn out (.002 to .021 of IoU on coffee and motorcycle, and a gain on the other two, notebook 06). Both
-#   can be true: a part can help to learn, early and on small data, and hardly be used in the end.
+#   tiles are torn out (.021 and .009 of IoU on coffee and motorcycle, and a gain of .003 on the other two, notebook
+#   06). Both can be true: a part can help to learn, early and on small data, and hardly be used in the end.
 # - *No context* lies wholly above 0, by .001. That is no reason to leave it out: the difference is a tenth of what a
 #   seed does to the score.
 # - The other lines cross 0: these runs do not tell.
