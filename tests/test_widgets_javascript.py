@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from birefnet_lite.analysis.summaries import similarity_of
 from widgets import planes
 from widgets.channel_ranking import rank
 from widgets.front_end import join_modules
@@ -38,7 +39,7 @@ def test_javascript_core_agrees_with_python(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "# pass 10" in done.stdout
+    assert "# pass 11" in done.stdout
 
 
 def test_the_joined_module_is_one_valid_module(tmp_path):
@@ -63,6 +64,8 @@ def goldens():
         "ranks": [[v, rank(v).tolist()] for v in ([3.0, 1.0, 3.0], [math.nan, -1.0, math.inf, 0.0], [5.0])],
         "limits": [_limits(kind, *v) for kind in ("unit", "signed", "positive") for v in ((-1.0, 3.0), (2.0, 2.0))],
         "colours": [[name, planes.colour_map(name).ravel().tolist()] for name in planes.COLOUR_MAPS],
+        "pictureTable": planes.picture_table().ravel().tolist(),
+        "similarity": _similarity(random),
         "packed": _packed(random),
     }  # fmt: skip
 
@@ -111,6 +114,13 @@ def _numbers():
 
 def _number(value, quantum):
     return [value, quantum, format_value(value, quantum), short_value(value, quantum)]
+
+
+def _similarity(random):
+    maps = random.normal(size=(6, 4, 5)).astype(np.float32)
+    maps[:, 0, 1] = 0
+    cosines = similarity_of(maps, 2, 3).ravel().tolist()
+    return {"planes": [_plain(quantise(channel)) for channel in maps], "at": 2 * 5 + 3, "cosines": cosines}
 
 
 def _packed(random):

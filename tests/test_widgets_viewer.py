@@ -14,12 +14,15 @@ import traitlets
 from PIL import Image
 
 import widgets
+from birefnet_lite.analysis import capture
+from birefnet_lite.analysis.summaries import colours_of, fit_basis
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
 from widgets import view_registry
 from widgets.drawing_sheet import Sheet, font
 from widgets.look import Look
 from widgets.picture import limits_for, paint_focus, paint_map
+from widgets.planes import picture_table
 from widgets.scene import Scene, share
 from widgets.viewer import Viewer
 
@@ -75,8 +78,28 @@ def test_what_is_sent_are_the_numbers_of_the_network(model, photo):
     sent = unpack(viewer.parts, viewer.blob)
     assert len(sent) > 100
     for (layer, channel), values in sent.items():
+        if viewer.source.layers[layer].base:
+            continue
         expected = maps[layer][channel].numpy()
         np.testing.assert_allclose(values, expected, atol=float(np.ptp(expected)) / 65530 + 1e-12)
+
+
+def test_all_channels_are_seen_at_once(model, photo):
+    viewer = widgets.feature_pyramid(model, photo)
+    maps = capture(model, photo)
+    both = [maps[f"encoder.{scale}.x2"].numpy() for scale in ("full", "half")]
+    basis = fit_basis(both, 6)
+    for scale, values in zip(("full", "half"), both, strict=True):
+        layer = viewer.source.layers[f"encoder.{scale}.x2 · colours"]
+        shown = picture_table()[layer.planes[0].codes]
+        np.testing.assert_allclose(shown, colours_of(values, basis), atol=8)
+        assert layer.labels[0].startswith("PCA")
+        norm = viewer.source.plane(f"encoder.{scale}.x2 · norm", 0).values()
+        np.testing.assert_allclose(norm, np.linalg.norm(values, axis=0), rtol=1e-3, atol=1e-3)
+    viewer.layer = "squeeze · colours"
+    assert viewer.picture().ndim == 3
+    again = widgets.show(viewer.state()).source.layers["squeeze · colours"]
+    assert (again.base, again.labels) == ("squeeze", viewer.source.layers["squeeze · colours"].labels)
 
 
 def test_channels_agree_with_the_given_mask(model, photo):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from widgets.drawing_sheet import ACCENT, INK, LINE, MUTED, TONES, Sheet, font
 from widgets.look import Look
 from widgets.number_format import TIMES, format_value, short_value
-from widgets.planes import Plane, cell, cell_centre, colour_map, limits_of, overlay, paint
-from widgets.scene import PHOTO, Layer, Scene
+from widgets.planes import Plane, cell, cell_centre, colour_map, limits_of, overlay, paint, picture_table
+from widgets.scene import COLOUR, PHOTO, Layer, Scene
 
 __all__ = ["colours_for", "draw", "limits_for", "paint_focus", "paint_map"]
 
@@ -45,6 +45,8 @@ def limits_for(scene: Scene, look: Look, layer: Layer, plane: Plane) -> tuple[fl
 
 def colours_for(look: Look, layer: Layer) -> NDArray[np.uint8]:
     """The look's colour map; `auto` is diverging for signed layers and sequential for the others."""
+    if layer.kind == COLOUR:
+        return picture_table()
     automatic = "RdBu" if layer.kind == "signed" else "viridis"
     return colour_map(automatic if look.colormap == "auto" else look.colormap)
 
@@ -134,6 +136,9 @@ def _draw_side(sheet: Sheet, scene: Scene, look: Look, x: float, top: float, bot
         value = format_value(float(plane.values()[row, column]), plane.quantum)
         at += f" · {value} at x {look.pin[0]:.0f}, y {look.pin[1]:.0f}"
     sheet.text(x, top + 40, at, 12, colour=MUTED, width=width)
+    if layer.kind == COLOUR:
+        sheet.text(x, top + 62, layer.labels[look.channel], 12, width=width)
+        return top + 84
     limits = limits_for(scene, look, layer, plane)
     bar = np.broadcast_to(colours_for(look, layer)[None], (1, 256, 3))
     sheet.paste(np.ascontiguousarray(bar), x, top + 62, width, 12)

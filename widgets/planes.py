@@ -110,12 +110,28 @@ def colour_map(name: str) -> NDArray[np.uint8]:
     return _COLOUR_MAPS[name].copy()
 
 
+def encode_picture(picture: NDArray[np.uint8]) -> Plane:
+    """A picture (H, W, 3) as a plane whose codes are colours: five bits of red, six of green, five of blue."""
+    red, green, blue = (picture[..., i].astype(np.uint16) for i in range(3))
+    return Plane((red >> 3) << 11 | (green >> 2) << 5 | blue >> 3, 0.0, float(LEVELS))
+
+
+def picture_table() -> NDArray[np.uint8]:
+    """The colour (65536, 3) of each code of a plane that `encode_picture` made."""
+    code = np.arange(65536)
+    parts = ((code >> 11) * 255 // 31, (code >> 5 & 63) * 255 // 63, (code & 31) * 255 // 31)
+    return np.stack(parts, axis=1).astype(np.uint8)
+
+
 def colour_table(plane: Plane, limits: tuple[float, float], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The colour (65536, 3) of each code of `plane` when `limits` = (low, high) span the colour map.
 
+    `colours` is (256, 3), or the (65536, 3) of `picture_table`, which need no limits.
     Values outside the limits, infinities and NaN take the colours in `MARKS`. Limits that enclose nothing show the
     middle.
     """
+    if len(colours) == 65536:
+        return colours
     low, high = limits
     values = code_values(plane.lo, plane.hi)
     finite = np.isfinite(values)

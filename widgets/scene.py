@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from widgets.channel_ranking import STATISTICS, channel_statistics, rank
-from widgets.planes import COLOUR_MAPS, Plane, quantise
+from widgets.planes import COLOUR_MAPS, Plane, encode_picture, quantise
 
 __all__ = ["KINDS", "PHOTO", "Layer", "Packer", "Scene", "share"]
 
@@ -23,6 +23,8 @@ MIB = 2**20
 PHOTO = "photo"
 #: How a layer's numbers are to be read: any sign, none negative, between 0 and 1.
 KINDS = ("signed", "positive", "unit")
+#: The kind of layers whose planes are pictures in colour, see `encode_picture`.
+COLOUR = "colour"
 
 
 @dataclass
@@ -40,6 +42,10 @@ class Layer:
     """The range that colours span instead of each map's own: changes of a mask are drawn over -1 to 1."""
     shares: list[str] = field(default_factory=list)
     """Layers whose maps of the same channel are drawn over one range with this one's, so that they compare."""
+    base: str = ""
+    """The layer whose channels this one sums up."""
+    labels: list[str] = field(default_factory=list)
+    """What each channel of a summary shows."""
     planes: dict[int, Plane] = field(default_factory=dict)
 
     @property
@@ -68,6 +74,7 @@ class Layer:
             **({"group": self.group} if self.group else {}),
             **({"limits": list(self.limits)} if self.limits else {}),
             **({"shares": self.shares} if self.shares else {}),
+            **({"base": self.base, "labels": self.labels} if self.base else {}),
         }
 
 
@@ -130,6 +137,18 @@ class Scene:
         self.layers[name] = layer
         return layer
 
+    def add_pictures(
+        self, name: str, base: str, pictures: dict[str, NDArray[np.uint8]], title: str, note: str
+    ) -> Layer:
+        """Put pictures (h, w, 3) that sum up the channels of the layer `base` in, by label."""
+        height, width = next(iter(pictures.values())).shape[:2]
+        statistics = np.zeros((len(STATISTICS), len(pictures)), np.float32)
+        layer = Layer(name, title, note, COLOUR, (len(pictures), height, width), statistics)
+        layer.base, layer.labels = base, list(pictures)
+        layer.planes = {i: encode_picture(picture) for i, picture in enumerate(pictures.values())}
+        self.layers[name] = layer
+        return layer
+
     def share(self, other: "Scene") -> None:
         """Use the other scene's memory for what is the same in both, to the last bit."""
         if np.array_equal(self.photo, other.photo):
@@ -150,6 +169,7 @@ class Scene:
         if described.get("limits"):
             layer.limits = (described["limits"][0], described["limits"][1])
         layer.shares = described.get("shares", [])
+        layer.base, layer.labels = described.get("base", ""), described.get("labels", [])
 
     def plane(self, name: str, channel: int) -> Plane:
         """One map. Channels that were not kept are computed again; `ValueError` where that is not possible."""

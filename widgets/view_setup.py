@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from birefnet_lite.analysis import Activations, capture
 from birefnet_lite.analysis.parts import ATTENTION, title_of
+from birefnet_lite.analysis.summaries import Basis, colours_of, fit_basis, norm_of, segments_of
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import device_and_dtype
 from widgets.number_format import TIMES
@@ -96,8 +97,41 @@ def kind_of(name: str, maps: Tensor | NDArray[np.floating]) -> str:
     return "positive" if float(maps.min()) >= 0 else "signed"
 
 
-def add_layers(scene: Scene, activations: Activations, names: list[str], mask: NDArray[np.float32] | None) -> None:
-    """Put captured layers into a scene, sharing its memory between them. Takes them out of `activations`."""
+#: Colours of segments, told apart by colour-blind eyes too (Okabe and Ito).
+SEGMENTS = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66), (213, 94, 0))
+
+
+def add_summaries(scene: Scene, name: str, maps: NDArray[np.float32], basis: Basis) -> None:
+    """Pictures of all channels of a layer at once: PCA as colours, segments by k-means, and the norm."""
+    if len(maps) < 4:
+        return
+    title = title_of(name)
+    shares = ", ".join(f"{share:.0%}" for share in basis.explained[:3])
+    pictures = {f"PCA: red, green and blue explain {shares}": colours_of(maps, basis)}
+    projected = basis.project(np.nan_to_num(maps, posinf=0, neginf=0))
+    palette = np.array(SEGMENTS, np.uint8)
+    for count in range(2, min(len(SEGMENTS), projected[0].size) + 1):
+        pictures[f"{count} segments of alike cells (k-means)"] = palette[segments_of(projected, count)]
+    note = "the channel chooses: PCA as colours, then 2 to 6 segments"
+    scene.add_pictures(f"{name} · colours", name, pictures, f"{title} · all channels as colours", note)
+    norm = scene.add(f"{name} · norm", norm_of(maps), "positive", f"{title} · norm over channels")
+    norm.base, norm.labels = name, ["norm over all channels"]
+
+
+def add_layers(
+    scene: Scene, activations: Activations, names: list[str], mask: NDArray[np.float32] | None, summaries: bool = False
+) -> None:
+    """Put captured layers into a scene, sharing its memory between them. Takes them out of `activations`.
+
+    With `summaries`, pictures of all their channels too; the two sizes of the image share one basis of colours.
+    """
+    bases: dict[str, Basis] = {}
+    for name in names if summaries else ():
+        twin = name.replace("encoder.full.", "encoder.half.")
+        if len(activations[name]) >= 4 and name not in bases:
+            both = dict.fromkeys((name, twin) if twin in activations else (name,))
+            basis = fit_basis([activations[each].numpy() for each in both], 6)
+            bases |= dict.fromkeys(both, basis)
     shares = share({name: tuple(activations[name].shape) for name in names}, KEPT)
     for name in names:
         down, across = activations.stride(name)
@@ -105,6 +139,8 @@ def add_layers(scene: Scene, activations: Activations, names: list[str], mask: N
         fitted = None if mask is None else fit_mask(mask, *maps.shape[1:])
         note = f"stride {down:g}" if down == across else f"stride {down:g} down, {across:g} across"
         scene.add(name, maps, kind_of(name, maps), title_of(name), note, fitted, shares[name])
+        if name in bases:
+            add_summaries(scene, name, maps, bases[name])
 
 
 def fit_within(shape: tuple[int, int], longest: int) -> tuple[int, int]:

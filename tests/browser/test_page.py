@@ -595,3 +595,21 @@ def test_the_map_can_be_walked_through(network_page_view, opened, watched):
     page.get_by_role("button", name="Stop").click()
     assert page.locator('.bv-node[tabindex="0"]').count() == 1
     assert watched.errors == []
+
+
+# ---- all channels at once ----
+
+
+def test_channels_are_seen_together_and_cells_like_the_pinned_one(opened, watched):
+    viewer = widgets.feature_pyramid(small(), np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8))
+    viewer.opacity = 1.0
+    page = opened(viewer)
+    page.get_by_role("button", name="Colours", exact=True).click()
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="encoder.full.x1 · colours"][data-state="drawn"]')
+    focus = paint_focus(viewer.source, viewer.look, "encoder.full.x1 · colours", 0)
+    np.testing.assert_array_equal(pixels(page, 'canvas[data-panel="focus"]'), focus)
+    assert "PCA" in page.locator(".bv-layer-note").inner_text()
+    page.get_by_role("button", name="Like the pin").click()
+    page.wait_for_selector('.bv-layer-note:has-text("Cosine similarity")')
+    assert float(page.locator("output[data-probe] strong").inner_text()) == pytest.approx(1, abs=1e-3)
+    assert watched.errors == []

@@ -28,6 +28,13 @@ test("colour maps are the same", () => {
   for (const [name, colours] of goldens.colours) assert.deepEqual(Array.from(core.colourMap(name)), colours);
 });
 
+test("pictures in colour and similarity are the same", () => {
+  assert.deepEqual(Array.from(core.pictureTable()), goldens.pictureTable);
+  const { planes, at, cosines } = goldens.similarity;
+  const found = core.similarity(planes.map(planeOf), at);
+  cosines.forEach((value, i) => assert.ok(Math.abs(core.codeValue(found, found.codes[i]) - value) < 1e-3));
+});
+
 test("codes stand for the same values", () => {
   for (const { plane, values } of goldens.paintings) {
     assert.deepEqual(plane.codes.map((code) => core.codeValue(plane, code)), values);

@@ -18,7 +18,8 @@ export class Atlas {
       on: { keydown: (event) => this.key(event) },
     });
     this.more = h("button", { class: "bv-button", type: "button", on: { click: () => this.grow() } }, "Show more");
-    this.root = h("section", { class: "bv-atlas" }, h("div", { class: "bv-atlas-head" }, h("label", { class: "bv-field bv-inline" }, h("span", {}, "Channels by"), sort), this.title), this.list, this.more);
+    this.all = h("div", { class: "bv-all", role: "group", "aria-label": "All channels at once" });
+    this.root = h("section", { class: "bv-atlas" }, this.all, h("div", { class: "bv-atlas-head" }, h("label", { class: "bv-field bv-inline" }, h("span", {}, "Channels by"), sort), this.title), this.list, this.more);
   }
 
   grow() {
@@ -44,8 +45,9 @@ export class Atlas {
     const { store } = this;
     const { look, scene } = store;
     const layer = layerOf(scene, look.layer);
-    this.root.hidden = layer.channels === 1;
-    if (layer.channels === 1) return;
+    this.offer(layer);
+    this.root.hidden = layer.channels === 1 && !layer.base;
+    if (this.root.hidden) return;
     const state = `${layer.name} ${look.sort} ${this.count}`;
     if (state !== this.state) {
       if (!this.state?.startsWith(`${layer.name} `)) this.count = PAGE;
@@ -59,6 +61,31 @@ export class Atlas {
     for (const [channel, item] of this.items) this.draw(layer, channel, item);
   }
 
+  // Pictures of all channels at once, and which cells are like the pinned one.
+  offer(layer) {
+    const { store } = this;
+    const base = layer.base || layer.name;
+    const summaries = store.scene.layers.filter((other) => other.base === base);
+    const state = `${layer.name} ${store.alike} ${store.look.pin.length} ${summaries.length}`;
+    if (state === this.offered) return;
+    this.offered = state;
+    this.all.hidden = !summaries.length;
+    const button = (text, on, task) => h("button", { class: "bv-button", type: "button", "aria-pressed": String(on), on: { click: () => store.guard(task) } }, text);
+    const choose = (name, alike) => () => {
+      store.alike = alike;
+      if (alike && store.look.pin.length !== 2) store.act({ type: "pin", point: [store.scene.image.width / 2, store.scene.image.height / 2] });
+      store.act({ type: "layer", layer: name });
+      store.tell("look");
+    };
+    const names = { colours: "Colours", norm: "Norm" };
+    this.all.replaceChildren(
+      h("span", { class: "bv-muted" }, "All channels at once"),
+      button("One channel", layer.name === base && !store.alike, choose(base, false)),
+      ...summaries.map((other) => button(names[other.name.split(" · ").at(-1)] ?? other.title, layer.name === other.name, choose(other.name, false))),
+      button("Like the pin", layer.name === base && store.alike, choose(base, true)),
+    );
+  }
+
   build(layer) {
     const { store } = this;
     this.items = new Map();
@@ -68,7 +95,7 @@ export class Atlas {
     for (const channel of order) {
       const canvas = h("canvas", { class: "bv-canvas", width, height, dataset: { panel: "atlas", layer: layer.name, channel, draws: "0" } });
       const value = row < 0 ? null : store.statistics.get(layer.name)[row * layer.channels + channel];
-      const text = value === null ? `channel ${channel}` : `channel ${channel}, ${store.look.sort} ${formatValue(value, 0)}`;
+      const text = layer.labels?.[channel] ? layer.labels[channel] : value === null ? `channel ${channel}` : `channel ${channel}, ${store.look.sort} ${formatValue(value, 0)}`;
       const root = h("div", { class: "bv-thumb", role: "option", title: text, "aria-label": text, on: { click: () => store.act({ type: "channel", channel }) } }, canvas, h("span", {}, String(channel)));
       this.items.set(channel, { root, canvas, drawn: "" });
     }

@@ -91,12 +91,15 @@ export class Controls {
     this.place.textContent = `${order.indexOf(look.channel) + 1} of ${whole} by ${SORT_NAMES[look.sort]}`;
     for (const name of ["colormap", "range", "sort"]) this[name].value = look[name];
     this.opacity.value = Math.round(look.opacity * 100);
-    if (panel.plane && panel.layer === look.layer) this.updateBar(panel);
+    if (layer.labels?.length) this.note.textContent = `${layer.labels[look.channel]} · ${this.note.textContent}`;
+    this.bar.parentElement.hidden = layer.kind === "colour";
+    if (panel.plane?.alike) this.note.textContent = `Cosine similarity to the pinned cell, from ${panel.plane.alike} of ${layer.channels} channels`;
+    if (panel.plane && panel.layer === look.layer && layer.kind !== "colour") this.updateBar(panel);
   }
 
   updateBar({ plane, limits }) {
     const { store } = this;
-    const colours = coloursFor(store.scene, store.look, store.look.layer);
+    const colours = plane.alike && store.look.colormap === "auto" ? "RdBu" : coloursFor(store.scene, store.look, store.look.layer);
     this.limits.hidden = store.look.range !== "own";
     for (const [input, value] of [[this.low, limits[0]], [this.high, limits[1]]]) {
       if (document.activeElement !== input) input.value = Number(value.toPrecision(4));

@@ -32,6 +32,10 @@ export function codeValue(plane, code) {
 
 // The colour of each of the 65,536 codes of a plane, as packed pixels; `colours` is 256 × RGB.
 export function colourTable(plane, limits, colours, table = new Uint32Array(65536)) {
+  if (colours.length === 3 * 65536) {
+    for (let code = 0; code < 65536; code++) table[code] = pack(colours[3 * code], colours[3 * code + 1], colours[3 * code + 2]);
+    return table;
+  }
   const [low, high] = limits;
   const packed = packColours(colours);
   const above = pack(...MARKS.above);
@@ -54,6 +58,41 @@ export function colourTable(plane, limits, colours, table = new Uint32Array(6553
 export function colourMap(name) {
   const text = COLOUR_MAPS[name];
   return Uint8Array.from({ length: 768 }, (_, i) => parseInt(text.slice(2 * i, 2 * i + 2), 16));
+}
+
+// The colour of each code of a plane that holds a picture: five bits of red, six of green, five of blue.
+export function pictureTable() {
+  const table = new Uint8Array(3 * 65536);
+  for (let code = 0; code < 65536; code++) {
+    table[3 * code] = Math.floor(((code >> 11) * 255) / 31);
+    table[3 * code + 1] = Math.floor((((code >> 5) & 63) * 255) / 63);
+    table[3 * code + 2] = Math.floor(((code & 31) * 255) / 31);
+  }
+  return table;
+}
+
+// The cosine of every cell's channels with those of the cell `at`, as a plane over -1 to 1; 0 for empty cells.
+export function similarity(planes, at) {
+  const [{ width, height, codes }] = planes;
+  // What rounding to codes alone can make of an empty cell.
+  const noise = planes.reduce((sum, plane) => sum + quantumOf(plane) ** 2, 0);
+  const [products, squares] = [new Float64Array(codes.length), new Float64Array(codes.length)];
+  for (const plane of planes) {
+    const step = plane.hi / LEVELS - plane.lo / LEVELS;
+    const value = (code) => (code > LEVELS ? 0 : plane.lo + code * step);
+    const chosen = value(plane.codes[at]);
+    for (let i = 0; i < codes.length; i++) {
+      const other = value(plane.codes[i]);
+      products[i] += other * chosen;
+      squares[i] += other * other;
+    }
+  }
+  const out = new Uint16Array(codes.length);
+  for (let i = 0; i < out.length; i++) {
+    const size = Math.sqrt(squares[i] * squares[at]);
+    out[i] = Math.floor(((squares[i] > noise && squares[at] > noise ? clamp(products[i] / size, -1, 1) : 0) / 2 + 0.5) * LEVELS + 0.5);
+  }
+  return { codes: out, lo: -1, hi: 1, width, height };
 }
 
 function packColours(colours) {

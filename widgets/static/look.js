@@ -17,6 +17,7 @@ export function channelOrder(layer, statistics, sort) {
 // rows of numbers) gives the ranges of layers that share one.
 export function limitsFor(scene, look, plane, statistics) {
   const layer = layerOf(scene, plane.layer);
+  if (plane.alike) return [-1, 1];
   const beside = layerOf(scene, look.layer)?.group ?? [look.layer];
   if (look.range === "own" && look.limits?.length === 2 && beside.includes(plane.layer)) return [look.limits[0], look.limits[1]];
   if (layer.limits && ["map", "own"].includes(look.range)) return [...layer.limits];
@@ -38,6 +39,7 @@ export function limitsFor(scene, look, plane, statistics) {
 }
 
 export function coloursFor(scene, look, name) {
+  if (layerOf(scene, name).kind === "colour") return "picture";
   if (look.colormap !== "auto") return look.colormap;
   return layerOf(scene, name).kind === "signed" ? "RdBu" : "viridis";
 }

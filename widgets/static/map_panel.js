@@ -69,14 +69,15 @@ export class MapPanel {
     if (this.layer === PHOTO) return this.drawPhoto();
     const channel = this.shownChannel;
     canvas.dataset.channel = channel;
-    const plane = store.plane(this.layer, channel);
+    const alike = this.backdrop && store.alike ? store.similarityOf(this.layer) : null;
+    const plane = alike ?? store.plane(this.layer, channel);
     if (!plane || (this.backdrop && !store.photo)) {
       canvas.dataset.state = plane || !store.missing(this.layer, channel) ? "waiting" : "missing";
       return undefined;
     }
     const { scene, look } = store;
     const limits = limitsFor(scene, look, plane, store.statistics);
-    const colours = coloursFor(scene, look, this.layer);
+    const colours = alike && look.colormap === "auto" ? "RdBu" : coloursFor(scene, look, this.layer);
     const opacity = this.backdrop ? look.opacity : 1;
     const [width, height] = this.backdrop ? this.pixelsOver(store.photo) : [plane.width, plane.height];
     const state = `${channel} ${limits} ${colours} ${opacity} ${width}`;
@@ -123,6 +124,7 @@ export class MapPanel {
     const { image } = this.store.scene;
     const column = cell(at[0], image.width, this.plane.width);
     const row = cell(at[1], image.height, this.plane.height);
+    if (this.info.kind === "colour") return { column, row, value: NaN, text: this.info.labels[this.plane.channel], short: "" };
     const value = codeValue(this.plane, this.plane.codes[row * this.plane.width + column]);
     return { column, row, value, text: formatValue(value, quantumOf(this.plane)), short: shortValue(value, quantumOf(this.plane)) };
   }

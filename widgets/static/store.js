@@ -1,6 +1,6 @@
 // The data behind the views of one model: planes, statistics, the photo, and the way to the kernel for more.
 import { COLOUR_MAPS } from "./colour_maps.js";
-import { PlaneCache, colourMap, unpack } from "./core.js";
+import { PlaneCache, cell, colourMap, pictureTable, similarity, unpack } from "./core.js";
 import { channelOrder, layerOf, transition } from "./look.js";
 
 export const LOOK = ["layer", "channel", "channels", "pin", "colormap", "range", "limits", "opacity", "sort", "zoom", "ablated"];
@@ -25,7 +25,9 @@ class Store {
     this.look = Object.fromEntries(LOOK.map((name) => [name, model.get(name)]));
     this.cache = new PlaneCache();
     this.statistics = new Map();
+    this.alike = false;
     this.colours = new Map(Object.keys(COLOUR_MAPS).map((name) => [name, colourMap(name)]));
+    this.colours.set("picture", pictureTable());
     this.photo = null;
     this.photoPart = null;
     this.hover = null;
@@ -205,6 +207,19 @@ class Store {
     for (const key of late) this.asked.delete(key);
     this.problem = "The kernel does not answer. What is already here can still be looked at; run the cell again for the rest.";
     this.tell("error");
+  }
+
+  // How alike every cell of a layer is to the pinned one, from the channels that the page holds.
+  similarityOf(name) {
+    const { image } = this.scene;
+    const { pin } = this.look;
+    const layer = layerOf(this.scene, name);
+    const planes = [...this.cache.planes.values()].filter((plane) => plane.layer === name);
+    if (pin.length !== 2 || planes.length < 2 || layer.kind === "colour") return null;
+    const at = cell(pin[1], image.height, layer.height) * layer.width + cell(pin[0], image.width, layer.width);
+    const key = `${name} ${at} ${planes.length}`;
+    if (this.similar?.key !== key) this.similar = { ...similarity(planes, at), layer: name, channel: 0, alike: planes.length, key };
+    return this.similar;
   }
 
   // The channels an atlas shows first, while they are cheap to have.

@@ -33,7 +33,8 @@ def feature_pyramid(
 
     `image` is a path, PIL image, array or tensor; `size` the (H, W) the model sees (default: that of its
     training). Channels with much to see come first; they can also be sorted by agreement with `mask`, or
-    with the predicted mask where none is given.
+    with the predicted mask where none is given. Each layer also has pictures of all its channels at once: PCA as
+    colours, segments of alike cells, the norm, and the similarity of every cell to the pinned one.
     """
     activations = run(model, image, size)
     scene = new_scene(
@@ -44,7 +45,13 @@ def feature_pyramid(
     scene.columns = pyramid_columns()
     scene.rows = rows
     shown = [name for _, names in rows for name in names if name]
-    add_layers(scene, activations, [*shown, *(name for name in (IMAGE_BRANCH,) if name in activations)], reference)
+    add_layers(
+        scene,
+        activations,
+        [*shown, *(name for name in (IMAGE_BRANCH,) if name in activations)],
+        reference,
+        summaries=True,
+    )
     scene.recompute = lambda name: capture(model, image, size, layers=[name])[name].numpy()
     return register(Viewer(scene))
 
