@@ -1,6 +1,6 @@
-"""Endless synthetic photographs with soft masks and class labels, drawn with tensors only.
+"""Synthetic training data: endless drawn scenes with alpha mattes and class labels, computed with tensors only.
 
-`shapes.py` lists the families of objects, `backgrounds.py` those of grounds; `compose.py` puts one before the other.
+`families.py` lists the families of objects and `backgrounds.py` the backgrounds; `scenes.py` makes batches of scenes.
 """
 
 from birefnet_lite.synthetic.scenes import (

@@ -1,4 +1,4 @@
-"""The families of backgrounds, from a plain wall to a street."""
+"""The list of backgrounds, from a plain wall to a street, with their difficulty and frequency."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,12 @@ from birefnet_lite.synthetic.families import Family
 
 @dataclass(frozen=True)
 class Background(Family):
-    """How to fill the ground. `camouflage`: objects look like it; `title`: its name, where two share a function."""
+    """A kind of background.
+
+    Attributes:
+        camouflage: Objects take on its look.
+        title: Its name, if two backgrounds share a function.
+    """
 
     camouflage: bool = False
     title: str | None = None

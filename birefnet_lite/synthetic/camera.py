@@ -1,4 +1,4 @@
-"""Camera and file effects on a scene: blur, exposure, colour of light, vignette, noise, JPEG blocks."""
+"""Camera simulation: blur, vignette, white balance, exposure, haze, noise and JPEG artefacts."""
 
 import math
 
@@ -19,11 +19,17 @@ LUMA_TABLE = (
     (49, 64, 78, 87, 103, 121, 120, 101),
     (72, 92, 95, 98, 112, 100, 103, 99),
 )
-"""Annex K.1 of the JPEG standard: how coarsely each frequency of brightness is kept."""
+"""Quantisation table for luminance (JPEG standard, annex K.1)."""
 
 
 def simulate_camera(rng: RandomNumbers, scene: Tensor, strength: float = 1.0) -> Tensor:
-    """A scene (n, 3, H, W) as a camera hands it over, in [0, 1]; strength 0 does little damage, 1 a good deal."""
+    """Photos (n, 3, H, W) in [0, 1] of scenes (n, 3, H, W).
+
+    Args:
+        rng: Random numbers of the n scenes.
+        scene: Scenes, from 0 on; values above 1 are overexposed.
+        strength: Strength of the distortions, 0 to 1.
+    """
     picture = blur(
         scene, ((rng.uniform(0, 1) ** 4) * (0.4 + 1.2 * strength) * min(scene.shape[-2:]) / 128)[:, None], levels=2
     )
@@ -44,11 +50,11 @@ def simulate_camera(rng: RandomNumbers, scene: Tensor, strength: float = 1.0) ->
     middle = picture.mean((1, 2, 3), keepdim=True)
     picture = middle + (picture - middle) * rng.uniform(0.85, 1.65)[:, None]
     grey = picture.mean(1, keepdim=True)
-    fade = torch.where(rng.coin(0.12) > 0, 1.0, rng.uniform(-0.35, 0.3))[:, None]  # 1 is black and white
+    fade = torch.where(rng.coin(0.12) > 0, 1.0, rng.uniform(-0.35, 0.3))[:, None]  # 1 gives black and white
     picture = torch.lerp(picture, grey.expand_as(picture), fade)
     haze = (rng.coin(0.12) * rng.uniform(0.05, 0.35))[:, None]
     picture = picture * (1 - haze) + haze * rng.uniform(0.6, 1.0)[:, None]
-    # A roll-off instead of a hard limit: the brightest and darkest tones keep some shape.
+    # Compress highlights instead of clipping them.
     over = (picture - 0.85).clamp(min=0)
     picture = (picture.clamp(max=0.85) + over / (1 + 6 * over)).clamp(0, 1)
     noise = rng.field(*picture.shape[1:])
@@ -62,12 +68,12 @@ def simulate_camera(rng: RandomNumbers, scene: Tensor, strength: float = 1.0) ->
 
 
 def random_rows(rng: RandomNumbers, chance: float) -> list[int]:
-    """The scenes to which something happens that is too dear to work out for all."""
+    """Indices of random scenes: an effect that takes long to compute is applied to these only."""
     return [i for i in range(rng.n) if rng.flag(chance)]
 
 
 def distance_from_centre(picture: Tensor) -> Tensor:
-    """(1, H, W): 0 in the middle, 1 in the corners."""
+    """Distance of each pixel from the centre, (1, H, W): 0 in the centre, 1 in the corners."""
     height, width = picture.shape[-2:]
     rows = torch.linspace(-1, 1, height, device=picture.device)[:, None]
     columns = torch.linspace(-1, 1, width, device=picture.device)[None]
@@ -75,7 +81,7 @@ def distance_from_centre(picture: Tensor) -> Tensor:
 
 
 def motion_blur(rng: RandomNumbers, picture: Tensor) -> Tensor:
-    """Smear along one direction, the same for all the scenes given."""
+    """Motion blur along one random direction, the same for all scenes given."""
     reach = rng.structure.uniform(0.01, 0.03) * min(picture.shape[-2:])
     angle = rng.structure.uniform(0, math.pi)
     shifts = [(round(t * reach * math.sin(angle)), round(t * reach * math.cos(angle))) for t in (-1, -0.5, 0, 0.5, 1)]
@@ -83,13 +89,15 @@ def motion_blur(rng: RandomNumbers, picture: Tensor) -> Tensor:
     wide = F.pad(picture, (border,) * 4, mode="replicate")
     height, width = picture.shape[-2:]
     moved = [wide[:, :, border + a : border + a + height, border + b : border + b + width] for a, b in shifts]
-    return sum(moved) / len(moved)
+    return torch.stack(moved).sum(0) / len(moved)
 
 
 def jpeg(picture: Tensor, coarseness: Tensor) -> Tensor:
-    """The loss of JPEG: the frequencies of 8 by 8 blocks are rounded.
+    """JPEG artefacts: the cosine transform of blocks of 8 x 8 pixels is quantised.
 
-    picture (n, 3, H, W) in [0, 1]; coarseness (n, 1, 1, 1), of which 1 is quality 50.
+    Args:
+        picture: (n, 3, H, W) in [0, 1].
+        coarseness: Factor of the quantisation table, (n, 1, 1, 1); 1 is quality 50.
     """
     n, channels, height, width = picture.shape
     padded = F.pad(picture, (0, -width % 8, 0, -height % 8), mode="replicate")

@@ -1,4 +1,4 @@
-"""The canvas: coordinates, light, materials and paint for a group of scenes drawn together."""
+"""The `Canvas` on which a group of scenes is drawn: coordinates, materials, lighting and painting of parts."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ PATTERN_WEIGHTS = (6, 3, 2, 1, 1.5, 0.7, 2, 2)
 
 @dataclass
 class Material:
-    """How a part looks: two colours (n, 3, 1, 1), the pattern that mixes them, grain, gloss."""
+    """The look of a part: two colours (n, 3, 1, 1), the pattern that mixes them, grain, gloss and the pattern's scale."""
 
     base: Tensor
     other: Tensor
@@ -63,7 +63,7 @@ class Canvas:
         self.light = Light(rng)
         self.noises: dict[str, Tensor] = {}
 
-    # -- where ---------------------------------------------------------------------------------------------------------
+    # -- coordinates -----------------------------------------------------------------------------------------------------
     def place(
         self,
         reach: tuple[float, float] = (0.45, 0.95),
@@ -75,10 +75,17 @@ class Canvas:
         flip: bool = True,
         slant: float = 0.1,
     ) -> None:
-        """Put the unit circle of the object's own coordinates somewhere in the frame.
+        """Choose random coordinates for the object: its unit circle is placed somewhere in the frame.
 
-        reach: about its radius, half shorter sides. turn: largest rotation. spread: how far from `at`, in half frames.
-        squash: log of the largest stretch of an axis. wobble: size of smooth bumps. slant: shear, perspective.
+        Args:
+            reach: Range of its radius, in halves of the shorter side.
+            turn: Largest rotation, in radians.
+            spread: Largest distance of its centre from `at`, in halves of the frame.
+            at: Mean centre.
+            squash: Logarithm of the largest stretch of an axis.
+            wobble: Size of smooth random distortions.
+            flip: Whether it may be mirrored.
+            slant: Largest shear and perspective.
         """
         d = self.rng
         left, top, zoom = self.within
@@ -99,15 +106,15 @@ class Canvas:
         self.pixel = 2 / min(self.size) / scale
 
     def noise(self, name: str) -> Tensor:
-        """(n, H, W) of one of NOISES with spread 1; the same field each time, rolled to another height."""
+        """Noise (n, H, W) of one of `NOISES`, standard deviation 1; one field, rolled to a random height in each call."""
         if name not in self.noises:
             self.noises[name] = spectral_noise(self.rng, self.size, *NOISES[name])
         field, k = self.noises[name], self.rng.integer(0, self.size[0] - 1)
         return torch.cat((field[:, k:], field[:, :k]), 1)
 
-    # -- of what -------------------------------------------------------------------------------------------------------
+    # -- materials ------------------------------------------------------------------------------------------------------
     def colour_of(self, tone: str | None = None, free: bool = False) -> Tensor:
-        """(n, 3, 1, 1) colours of a tone, kept apart from the backdrop unless free."""
+        """Colours (n, 3, 1, 1) of a palette; unless `free`, they differ from the background's mean colour."""
         colour = random_colours(self.rng, tone)
         if self.background_colour is None or free:
             return colour
@@ -122,7 +129,7 @@ class Canvas:
         other: str | None = None,
         free: bool | None = None,
     ) -> Material:
-        """A material of this tone; what is not given is drawn. `free` ones may look like the backdrop."""
+        """A material of a palette; arguments that are None are random. `free` ones may have the background's colour."""
         d = self.rng
         free = d.flag(0.15 + 0.35 * self.hardness) if free is None else free
         base = self.colour_of(tone, free)
@@ -137,7 +144,7 @@ class Canvas:
         return Material(base, second, pattern, grain, gloss, d.pick((0.5, 0.8, 1.0, 1.6)))
 
     def mixing(self, material: Material) -> Tensor | None:
-        """(n, H, W) from 0 (base colour) to 1 (other colour), or None for one plain colour."""
+        """Weights of the material's pattern, (n, H, W) from 0 (`base`) to 1 (`other`), or None for one colour."""
         d, kind, scale = self.rng, material.pattern, material.scale
         if kind == "plain":
             return None
@@ -167,7 +174,7 @@ class Canvas:
 
     # -- painting ------------------------------------------------------------------------------------------------------
     def surface(self, material: Material, distance: Tensor | None = None, roundness: Tensor | float = 0.3) -> Tensor:
-        """Colours (n, 3, H, W) of a material, lit as a body if its distance is given."""
+        """Colours (n, 3, H, W) of a material; with a signed distance they are lit as a rounded body."""
         mix = self.mixing(material)
         colour = material.base
         if mix is not None:
@@ -197,11 +204,18 @@ class Canvas:
         fuzz: float = 0.0,
         relief: Tensor | None = None,
     ) -> None:
-        """Lay a part over what is there.
+        """Paint a part over the object.
 
-        The edge is as wide as `soft` pixels, so that the cover is a soft mask. `visible` (n, 1, 1) switches the part
-        per scene. `contact` darkens what lies just behind it. `fuzz`: how far tufts of fur reach over the outline.
-        `relief` (n, H, W) is the distance to light the part by, where that is not the distance to its outline.
+        Args:
+            distance: Signed distance to the part's outline, (n, H, W).
+            material: Its look.
+            roundness: Width of its rounded edge.
+            shaded: Whether it is lit.
+            visible: Which scenes have the part, (n, 1, 1) of 0 and 1.
+            soft: Width of the edge in pixels, over which alpha rises.
+            contact: Strength of the shadow on the parts just behind.
+            fuzz: How far tufts of fur stick out over the outline.
+            relief: Signed distance for the lighting, (n, H, W), if it is not `distance`.
         """
         outline = distance
         if fuzz:
@@ -220,14 +234,14 @@ class Canvas:
         self.alpha = self.alpha + cover * (1 - self.alpha)
 
     def mark(self, distance: Tensor, material: Material, soft: float = 1.0, visible: Tensor | None = None) -> None:
-        """Colour what is already there, inside the distance only: eyes, windows, printing. The cover does not grow."""
+        """Colour the inside of an outline on the object: eyes, windows, prints. Alpha does not change."""
         cover = (0.5 - distance / (self.pixel * soft)).clamp(0, 1) * self.alpha
         if visible is not None:
             cover = cover * visible
         self.colour = torch.lerp(self.colour, self.surface(material).expand_as(self.colour), cover[:, None])
 
     def fill(self, colour: Tensor, where: Tensor | float = 1.0) -> None:
-        """Colour the ground where a soft field (n, H, W) says so; the cover of the object does not grow."""
+        """Blend a colour over the picture with weights `where`, (n, H, W) or one number. Alpha does not change."""
         if isinstance(where, Tensor):
             where = where[:, None]
         self.colour = torch.lerp(
@@ -235,5 +249,5 @@ class Canvas:
         )
 
     def cut_hole(self, distance: Tensor) -> None:
-        """Open a hole through everything painted so far."""
+        """Cut a hole through everything painted so far."""
         self.alpha = self.alpha * (0.5 + distance / self.pixel).clamp(0, 1)

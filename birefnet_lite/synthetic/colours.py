@@ -1,4 +1,4 @@
-"""Colours of materials and objects, in sRGB from 0 to 1."""
+"""Colour palettes by material, in sRGB from 0 to 1, and random colours from them."""
 
 from functools import cache
 
@@ -23,18 +23,21 @@ TONES = {
     "dark": "0d0d0f 1a1714 292626 141a24",
     "light": "f2f2f0 e6e0d6 dbe0e6 f7f0db",
 }
-"""Colours in hexadecimal, by what they are the colours of."""
+"""Palettes in hexadecimal, by name of a material."""
 
 
 @cache
 def tone_table(tone: str | None, device: torch.device) -> Tensor:
-    """(k, 3) colours of a tone on a device."""
+    """The k colours of a palette, or of all, on a device: (k, 3)."""
     names = TONES[tone] if tone else " ".join(TONES.values())
     return torch.tensor([list(bytes.fromhex(name)) for name in names.split()], device=device) / 255
 
 
 def random_colours(rng: RandomNumbers, tone: str | None = None) -> Tensor:
-    """(n, 3, 1, 1) colours of a tone, each a little its own; without a tone, of anything, one in eight of them loud."""
+    """Random colours (n, 3, 1, 1) of a palette, with random brightness and noise.
+
+    Without a palette they are from all of them, and one in eight is any colour of the cube.
+    """
     table = tone_table(tone, rng.device)
     index = torch.randint(len(table), (rng.n,), generator=rng.generator, device=rng.device)
     colour = table[index][:, :, None, None]  # (n, 3, 1, 1)
@@ -46,12 +49,12 @@ def random_colours(rng: RandomNumbers, tone: str | None = None) -> Tensor:
 
 
 def separate_colours(colour: Tensor, other: Tensor, least: Tensor | float) -> Tensor:
-    """Move colours (n, 3, 1, 1) away from others, by lightness, until they differ by `least` (RMS)."""
+    """Change the lightness of colours (n, 3, 1, 1) until they differ from others by at least `least` (RMS)."""
     gap = colour - other
     lightness = gap.mean(1, keepdim=True)
     hue = (gap - lightness).square().mean(1, keepdim=True)
     needed = (least**2 - hue).clamp(min=0).sqrt()
-    # There is more room on the far side of middle grey; a colour already lighter or darker keeps its side if it can.
+    # Move to the side of middle grey with more range; a colour that differs already stays on its side if it can.
     side = torch.where(lightness + (0.5 - other.mean(1, keepdim=True)) * 0.7 > 0, 1.0, -1.0)
     moved = torch.where(lightness.abs() < needed, side * needed - lightness, 0.0)
     return (colour + moved).clamp(0.01, 0.99)

@@ -1,4 +1,4 @@
-"""Compositing: objects in front of backgrounds, with distractors, defocus, camouflage, shadow and common light."""
+"""Composite objects over backgrounds, with distractors, defocus, camouflage, shadows and a common colour of light."""
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,23 @@ from birefnet_lite.synthetic.textures import blur
 def composite(
     rng: RandomNumbers, background: Tensor, objects: Tensor, masks: Tensor, camouflage: list[bool], hardness: float
 ) -> Tensor:
-    """Put the objects before their grounds: distractors, depth of field, shadow, common light; (n, 3, H, W)."""
+    """Composite objects over backgrounds.
+
+    Args:
+        rng: Random numbers of the n scenes.
+        background: (n, 3, H, W); changed in place.
+        objects: Colours of the objects, (n, 3, H, W).
+        masks: Alpha mattes, (n, H, W).
+        camouflage: For each scene, whether the object takes on the look of its background.
+        hardness: 0 to 1; more distractors and less defocus at 1.
+
+    Returns:
+        The scenes, (n, 3, H, W).
+    """
     height, width = background.shape[-2:]
     short = min(height, width)
     background = add_distractors(rng, background, objects, masks, hardness)
-    near = random_rows(rng, 0.65)  # near enough that what is behind lies out of focus
+    near = random_rows(rng, 0.65)  # close to the camera, so that the background is out of focus
     if near:
         defocus = rng.uniform(0, 1) ** 1.5 * rng.uniform(0.01, 0.06 - 0.03 * hardness) * short
         background[near] = blur(background[near], defocus[near][:, None])
@@ -36,13 +48,13 @@ def composite(
 
 
 def warp(layer: Tensor, matrix: Tensor) -> Tensor:
-    """Layers (n, C, H, W) seen through affine maps (n, 2, 3); empty outside."""
+    """Transform layers (n, C, H, W) by affine matrices (n, 2, 3); 0 outside."""
     grid = F.affine_grid(matrix, list(layer.shape), align_corners=False)
     return F.grid_sample(layer, grid, align_corners=False)
 
 
 def add_distractors(rng: RandomNumbers, background: Tensor, objects: Tensor, masks: Tensor, hardness: float) -> Tensor:
-    """Smaller, paler or cut copies of the neighbours' objects behind the main one."""
+    """Paste smaller, semi-transparent copies of other scenes' objects into the background."""
     for k in range(2):
         rows = random_rows(rng, (0.08 + 0.42 * hardness) / (1 + k))
         if not rows:
@@ -61,20 +73,20 @@ def add_distractors(rng: RandomNumbers, background: Tensor, objects: Tensor, mas
 
 
 def cast_shadow(rng: RandomNumbers, masks: Tensor) -> Tensor:
-    """(n, H, W), 0 to 1: how much light the objects take from what is behind or below them."""
+    """Strength of the shadows of masks (n, H, W) on the floor or on a wall behind: (n, H, W), 0 none to 1 black."""
     height, width = masks.shape[-2:]
     rows = torch.linspace(-1, 1, height, device=masks.device)
-    foot = torch.where(masks.amax(2) > 0.5, rows, -1.0).amax(1).view(-1, 1, 1)  # lowest row that is covered
-    lying = rng.coin(0.5)  # else the shadow falls on a wall close behind
+    foot = torch.where(masks.amax(2) > 0.5, rows, -1.0).amax(1).view(-1, 1, 1)  # the lowest row of the mask
+    lying = rng.coin(0.5)  # on the floor; else on a wall close behind
     flat = torch.where(lying > 0, rng.uniform(2.0, 5.0), rng.uniform(0.95, 1.05))
     lean = torch.where(lying > 0, rng.uniform(-2.5, 2.5), rng.uniform(-0.05, 0.05))
     down, sideways = rng.uniform(-0.12, 0.12), (1 - lying) * rng.uniform(-0.15, 0.15)
     one = torch.ones_like(foot)
-    # A point (x, y) of the shadow looks at the object at (x + lean (y - foot), foot + flat (y - foot)).
+    # The shadow at (x, y) is sampled from the mask at (x + lean (y - foot), foot + flat (y - foot)).
     offset = torch.where(lying > 0, foot - flat * foot, -down)
     matrix = torch.cat((one, lean, -lean * foot * lying - sideways, 0 * one, flat, offset), 1).view(-1, 2, 3)
     shadow = warp(masks[:, None], matrix)
     shadow = blur(shadow, (rng.uniform(0.01, 0.08) * min(height, width))[:, None])
-    touching = rng.coin(0.5) * rng.uniform(0, 0.4)  # not always, or a dark halo would be all that is learnt
+    touching = rng.coin(0.5) * rng.uniform(0, 0.4)  # not always, or the network would learn to look for dark halos
     contact = blur(masks[:, None], 0.04 * min(height, width)) * touching[:, None]
     return (shadow * (rng.coin(0.65) * rng.uniform(0.15, 0.7))[:, None] + contact).clamp(0, 0.85)[:, 0]

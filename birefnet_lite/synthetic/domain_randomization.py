@@ -1,4 +1,4 @@
-"""Domain randomization for synthetic scenes: materials, lighting, colour mixing."""
+"""Domain randomization for synthetic scenes: materials, objects in the background, uneven lighting, colour mixing."""
 
 import torch
 import torch.nn.functional as F
@@ -10,17 +10,23 @@ from birefnet_lite.synthetic.shape_changes import pixel_coordinates, sample_laye
 from birefnet_lite.synthetic.textures import blur, spectral_noise
 
 PIECES = 3
-MAX_HIDDEN_AREA = (
-    0.6  # of the area of an object: more of its neighbour behind it, and it would be the neighbour's scene
-)
+MAX_HIDDEN_AREA = 0.6  # visible area of a background object, relative to the main object's
 
 
 def randomize_materials(rng: RandomNumbers, objects: Tensor, backgrounds: Tensor, chance: float) -> Tensor:
-    """Objects (n, 3, H, W), some of which are made of what stands behind the neighbours.
+    """Give some objects materials cut from the backgrounds of other scenes.
 
-    A drawn part has one material, a photographed one may look like anything. The neighbours' grounds (n, 3, H, W) are
-    moved, mirrored and recoloured, in up to three pieces with soft or hard borders, and keep the light and shade of
-    what was drawn.
+    A drawn part has one material, while a real object may have any texture. Up to three pieces of other scenes'
+    backgrounds, moved, mirrored and recoloured, are blended over the object; its shading is kept.
+
+    Args:
+        rng: Random numbers of the n scenes.
+        objects: Colours (n, 3, H, W).
+        backgrounds: (n, 3, H, W).
+        chance: Probability for each object.
+
+    Returns:
+        Colours (n, 3, H, W).
     """
     height, width = objects.shape[-2:]
     made = rng.coin(chance)[:, None]  # (n, 1, 1, 1)
@@ -28,27 +34,37 @@ def randomize_materials(rng: RandomNumbers, objects: Tensor, backgrounds: Tensor
     tone = (tone / (tone.mean((2, 3), keepdim=True) + 1e-3)).clamp(0.5, 1.5)
     pieces, scores = [], []
     for k in range(PIECES):
-        stuff = backgrounds.roll((-1 - k, rng.integer(0, height - 1), rng.integer(0, width - 1)), (0, 2, 3))
-        stuff = stuff.flip(3) if rng.flag(0.5) else stuff
-        stuff = stuff[:, torch.randperm(3, generator=rng.generator, device=rng.device)]
-        middle = stuff.mean((2, 3), keepdim=True)
-        drawn = objects.roll(-1 - k, 0).mean((2, 3), keepdim=True)  # a colour from the drawn ones' range
-        stuff = (stuff - middle) * rng.uniform(0.6, 1.8)[:, None] + torch.lerp(
+        material = backgrounds.roll((-1 - k, rng.integer(0, height - 1), rng.integer(0, width - 1)), (0, 2, 3))
+        material = material.flip(3) if rng.flag(0.5) else material
+        material = material[:, torch.randperm(3, generator=rng.generator, device=rng.device)]
+        middle = material.mean((2, 3), keepdim=True)
+        drawn = objects.roll(-1 - k, 0).mean((2, 3), keepdim=True)  # a colour as drawn objects have
+        material = (material - middle) * rng.uniform(0.6, 1.8)[:, None] + torch.lerp(
             middle, drawn, rng.uniform(0, 1)[:, None]
         )
-        pieces.append(stuff)
+        pieces.append(material)
         scores.append(spectral_noise(rng, (height, width), *NOISES["broad"]) - 1.5 * rng.coin(0.5))
     share = (torch.stack(scores, 1) * rng.uniform(2, 20)[:, None]).softmax(1)  # (n, pieces, H, W)
-    stuff = sum(share[:, k, None] * piece for k, piece in enumerate(pieces))
+    blended = torch.stack([share[:, k, None] * piece for k, piece in enumerate(pieces)]).sum(0)
     weight = made * rng.uniform(0.4, 1)[:, None]
-    return torch.lerp(objects, (stuff * tone).clamp(0, 1.5), weight)
+    return torch.lerp(objects, (blended * tone).clamp(0, 1.5), weight)
 
 
 def add_background_objects(
     rng: RandomNumbers, backgrounds: Tensor, objects: Tensor, masks: Tensor, chance: float
 ) -> Tensor:
-    """Grounds (n, 3, H, W), before some of which the neighbours' objects stand: near the rim and cut by it, or half
-    hidden by the main object, whose colours and covers are given as (n, 3, H, W) and (n, 1, H, W)."""
+    """Paste objects of other scenes into some backgrounds: near the border of the frame, or partly hidden.
+
+    Args:
+        rng: Random numbers of the n scenes.
+        backgrounds: (n, 3, H, W).
+        objects: Colours of the main objects, (n, 3, H, W).
+        masks: Their alpha mattes, (n, 1, H, W).
+        chance: Probability for each of two objects in each background.
+
+    Returns:
+        Backgrounds (n, 3, H, W).
+    """
     layers = torch.cat((objects, masks), 1)
     x, y = pixel_coordinates(layers)
     for k in range(2):
@@ -63,7 +79,7 @@ def add_background_objects(
 
 
 def add_uneven_light(rng: RandomNumbers, scenes: Tensor, chance: float) -> Tensor:
-    """Scenes (n, 3, H, W) under uneven light that falls on object and ground alike: shade of leaves, of a window."""
+    """Darken some scenes (n, 3, H, W) by a soft random pattern across object and background, as the shade of leaves."""
     height, width = scenes.shape[-2:]
     field = spectral_noise(rng, (height, width), *NOISES["broad"])
     shade = ((field - rng.uniform(-1, 1)) * rng.uniform(0.5, 6)).sigmoid()[:, None]  # (n, 1, H, W)
@@ -73,10 +89,10 @@ def add_uneven_light(rng: RandomNumbers, scenes: Tensor, chance: float) -> Tenso
 
 
 def apply_random_convolution(rng: RandomNumbers, scenes: Tensor, chance: float) -> Tensor:
-    """Scenes (n, 3, H, W), some seen through a random convolution: outlines stay, colours and fine texture do not.
+    """Filter some scenes (n, 3, H, W) with a random convolution, which keeps outlines but not colours and fine texture.
 
-    The kernel mixes the channels of 1, 3 or 5 pixels square; mean and spread of every channel are kept (random
-    convolution as augmentation: Xu et al., 2021, arXiv 2007.13003).
+    The kernel mixes the channels of 1, 3 or 5 pixels square; mean and standard deviation of each channel are kept
+    (Xu et al. 2021, arXiv 2007.13003).
     """
     n, channels, height = scenes.shape[:3]
     side = rng.pick((1, 3, 5))

@@ -1,4 +1,4 @@
-"""The families of shapes in the order of their class labels; new ones go to the end, so that no label changes."""
+"""The list of object families, in the order of their class labels. New ones go to the end, so that no label changes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,14 @@ from birefnet_lite.synthetic.canvas import Canvas
 
 @dataclass(frozen=True)
 class Family:
-    """How to draw one family. `level`: the difficulty from which it is common; `weight`: how common it then is."""
+    """A family of objects.
+
+    Attributes:
+        draw: Draws the family on a canvas.
+        level: The difficulty from which it is common.
+        weight: Its relative frequency there.
+        held_out: It is not used for training.
+    """
 
     draw: Callable[[Canvas], None]
     level: float = 0.0

@@ -1,4 +1,4 @@
-"""Shapes from the glyphs of fonts: some ten thousand characters of the fonts that matplotlib installs."""
+"""Shapes of characters: about ten thousand glyphs of the fonts that matplotlib installs, as signed distances."""
 
 from functools import cache, lru_cache
 from pathlib import Path
@@ -13,22 +13,22 @@ from torch import Tensor
 from birefnet_lite.synthetic.random_numbers import RandomNumbers
 
 FONTS = ("DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "STIXGeneralBol.ttf")
-LIKE_HELD_OUT = {0x2699, 0x26ED, 0x26EE}  # gears, a family that training must never see
-DRAWN, KEPT = 192, 64  # pixels: a character is drawn large and its distance kept small
-HALF_EXTENT = 0.8  # of the square that the longer side of a character fills
-MIN_INK = 0.1  # of that square: thinner ones are left out
+LIKE_HELD_OUT = {0x2699, 0x26ED, 0x26EE}  # gears, a held-out family
+DRAWN, KEPT = 192, 64  # pixels of the drawn character, and of its distance map
+HALF_EXTENT = 0.8  # of the square that a character's longer side fills
+MIN_INK = 0.1  # least part of that square that is inside: thinner characters are skipped
 
 
 @cache
 def characters(font: str) -> tuple[int, ...]:
-    """The code points that a font of matplotlib's draws, in their order."""
+    """The code points in a font of matplotlib, in ascending order."""
     from matplotlib.ft2font import FT2Font
 
     return tuple(sorted(set(FT2Font(str(path_of(font))).get_charmap()) - LIKE_HELD_OUT))
 
 
 def path_of(font: str) -> Path:
-    """Where matplotlib keeps a font."""
+    """The file of a font of matplotlib."""
     import matplotlib
 
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / font
@@ -36,9 +36,9 @@ def path_of(font: str) -> Path:
 
 @lru_cache(maxsize=2048)
 def character_distance(font: str, code: int) -> Tensor | None:
-    """Signed distance to one character's outline over the square from -1 to 1, (KEPT, KEPT), negative inside.
+    """Signed distance to a character's outline over the square from -1 to 1, (KEPT, KEPT), negative inside.
 
-    The character is centred, its longer side 2 * HALF_EXTENT. None for one that is blank or thin.
+    The character is centred, and its longer side is 2 * HALF_EXTENT. None for one that is blank or thin.
     """
     pen = ImageFont.truetype(path_of(font), DRAWN, layout_engine=ImageFont.Layout.BASIC)
     left, top, right, bottom = (round(side) for side in pen.getbbox(chr(code)))
@@ -61,8 +61,8 @@ def character_distance(font: str, code: int) -> Tensor | None:
 
 
 def glyph(rng: RandomNumbers, x: Tensor, y: Tensor) -> Tensor:
-    """Signed distance (n, H, W) to characters, one drawn for each scene; x, y (n, H, W)."""
-    chosen = []
+    """Signed distance (n, H, W) to a random character for each scene, at coordinates x, y (n, H, W)."""
+    chosen: list[Tensor] = []
     while len(chosen) < rng.n:
         font = rng.pick(FONTS)
         distance = character_distance(font, rng.pick(characters(font)))

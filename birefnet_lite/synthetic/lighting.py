@@ -1,4 +1,4 @@
-"""Lighting: one light source for all parts of a scene."""
+"""Lighting: one directional light and ambient light for all parts of a scene."""
 
 import math
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from birefnet_lite.synthetic.random_numbers import RandomNumbers
 
-GRID = 32  # cells over the shorter side: shading varies slowly, and creases of a distance are smoothed away
-TOO_THIN = 0.045  # parts with a smaller radius show one tone
+GRID = 32  # cells over the shorter side: shading is computed on a coarse grid, which smooths creases of the distance
+TOO_THIN = 0.045  # parts with a smaller radius get one brightness
 
 
 class Light:
-    """A direction, mostly from above, and how much light comes from everywhere else; another one per scene."""
+    """A light direction, mostly from above, and the share of ambient light; random for each scene."""
 
     def __init__(self, rng: RandomNumbers):
         direction = rng.normal(-math.pi / 2, 0.7)  # y points down
@@ -24,9 +24,16 @@ class Light:
     def shade(
         self, distance: Tensor, roundness: Tensor | float, pixel: Tensor | float, shiny: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """How bright a body with this signed distance (n, H, W) is, and where it shines if it is shiny.
+        """Brightness and highlights of a rounded body.
 
-        The body bulges over `roundness` from its edge, where it is upright. Both results broadcast to (n, H, W).
+        Args:
+            distance: Signed distance to the body's outline, (n, H, W).
+            roundness: Width of the rounded edge; the surface is steep at the outline and flat behind this width.
+            pixel: Size of a pixel in the units of the distance.
+            shiny: Whether there are highlights.
+
+        Returns:
+            Brightness and highlights, or None; both broadcast to (n, H, W).
         """
         reach = 1.25 - self.ambient
         if isinstance(roundness, float) and roundness < TOO_THIN:
@@ -40,7 +47,7 @@ class Light:
         step = 2 * cell * pixel
         gx = F.pad(small[:, :, 2:] - small[:, :, :-2], (1, 1)) / step
         gy = F.pad(small[:, 2:] - small[:, :-2], (0, 0, 1, 1)) / step
-        steep = (gx * gx + gy * gy + 1.0).sqrt() * 0.71  # about 1 on a true distance, and never small
+        steep = (gx * gx + gy * gy + 1.0).sqrt() * 0.71  # about 1 for an exact distance, and never small
         rim = (1 + small / roundness).clamp(0, 1) / steep
         up = (1 - rim * rim).clamp(min=0).sqrt()
         facing = ((gx * self.x + gy * self.y) * rim + up * self.z).clamp(min=0)

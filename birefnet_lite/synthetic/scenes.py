@@ -1,4 +1,4 @@
-"""Endless scenes with one main object: image, soft mask, class label, in batches."""
+"""`SyntheticScenes`: batches of drawn scenes with one main object each, its alpha matte and its class label."""
 
 import math
 from collections.abc import Iterable
@@ -23,16 +23,20 @@ from birefnet_lite.synthetic.shape_changes import change_shapes
 
 EVALUATION_SEED, EVALUATION_DIFFICULTY = 271828, 0.5
 MIN_AREA, MAX_AREA, ATTEMPTS = 0.015, 0.85, 3
-# Scenes of one family drawn together share what is drawn per group, such as the number of spokes. Few stay in a
-# processor's cache; a GPU takes as long for one as for many.
+# Scenes of one family that are drawn together, and share numbers such as that of the spokes. On a CPU a small group
+# stays in the cache; a GPU draws many in the time of one.
 GROUP, GROUP_ON_GPU = 4, 16
 
 
 class Batch(NamedTuple):
     """A batch of scenes.
 
-    images (n, 3, H, W) in [0, 1]; masks (n, 1, H, W) in [0, 1], soft at edges; labels (n,) int64, indices into
-    `family_names()`; families and backgrounds, n names each.
+    Attributes:
+        images: (n, 3, H, W) in [0, 1].
+        masks: Alpha mattes (n, 1, H, W) in [0, 1].
+        labels: (n,) int64, indices into `family_names()`.
+        families: n names.
+        backgrounds: n names.
     """
 
     images: Tensor
@@ -43,17 +47,17 @@ class Batch(NamedTuple):
 
 
 def family_names() -> tuple[str, ...]:
-    """Names of all families of shapes; a class label is an index into it."""
+    """Names of all object families; a class label is an index into them."""
     return tuple(family.name for family in FAMILIES)
 
 
 def background_names() -> tuple[str, ...]:
-    """Names of all families of backgrounds."""
+    """Names of all backgrounds."""
     return tuple(background.name for background in BACKGROUNDS)
 
 
 def select_indices(wanted: str | Iterable[str], table: tuple, what: str) -> list[int]:
-    """Indices into a table of families for "train", "held_out", "all" or names."""
+    """Indices into a table of families or backgrounds for `"train"`, `"held_out"`, `"all"` or names."""
     if isinstance(wanted, str) and wanted in ("train", "held_out", "all"):
         return [i for i, entry in enumerate(table) if wanted == "all" or entry.held_out == (wanted == "held_out")]
     names = [entry.name for entry in table]
@@ -68,19 +72,26 @@ def select_indices(wanted: str | Iterable[str], table: tuple, what: str) -> list
 
 
 class SyntheticScenes:
-    """An endless source of synthetic photographs with the mask of their main object.
+    """An endless source of synthetic scenes with the alpha matte of their main object.
 
-    size: (height, width) in pixels, at least 32 each. seed: any whole number; `batch` depends on it, on the step and on
-    nothing that went before. difficulty: from 0 (few families, strong contrast, plain ground) to 1 (all of them,
-    camouflage, thin parts, distractors, damage). families, backgrounds: "train" (all but the two held-out families of
-    each), "held_out", "all", or names. device: where everything is computed. variety: the chance that an object is made
-    of materials drawn for grounds, that uneven light falls on a whole scene, that others' objects stand behind the main
-    one, and, a little rarer, that its colours are mixed anew. reshaping: the chance that an object is pierced, half of
-    it that of each other change of its shape (bent, mirrored, joined with another), a quarter that it moves away. With
-    both, what else is drawn stays the same. The numbers of one seed are the same on every machine with the same kind of
-    device and versions of PyTorch and Pillow.
+    A batch depends on the seed and the step alone. It is the same on every machine with the same kind of device and the
+    same versions of PyTorch and Pillow.
 
-    Raises ValueError for a size, difficulty, variety, reshaping or name that is out of range.
+    Args:
+        size: (height, width) in pixels, at least 32 each.
+        seed: Any integer.
+        difficulty: From 0 (few families, strong contrast, plain backgrounds) to 1 (all of them, camouflage, thin parts,
+            distractors, noise).
+        families: `"train"` (all but the two held-out ones), `"held_out"`, `"all"`, or names.
+        backgrounds: As `families`.
+        device: Where everything is computed.
+        variety: Domain randomization: the probability of each of random materials, uneven lighting and objects in the
+            background, and a little more than half the probability of colour mixing.
+        reshaping: The probability of holes in an object; that of each other change of shape (warp, kaleidoscope, pasted
+            neighbour) is half of it, that of a smaller object a quarter.
+
+    Raises:
+        ValueError: A size, difficulty, variety, reshaping or name is out of range.
     """
 
     def __init__(
@@ -103,15 +114,15 @@ class SyntheticScenes:
             if not 0 <= chance <= 1:
                 raise ValueError(f"{name} {chance} given; wanted a chance from 0 to 1")
         self.variety, self.reshaping = variety, reshaping
-        self.family_indices = select_indices(families, FAMILIES, "family of shapes")
-        self.background_indices = select_indices(backgrounds, BACKGROUNDS, "family of backgrounds")
+        self.family_indices = select_indices(families, FAMILIES, "object family")
+        self.background_indices = select_indices(backgrounds, BACKGROUNDS, "background")
         self.device = torch.device(device)
         self.group = GROUP if self.device.type == "cpu" else GROUP_ON_GPU
         self.num_classes = len(FAMILIES)
 
     @torch.no_grad()
     def batch(self, n: int, step: int, difficulty: float | None = None) -> Batch:
-        """The batch of n scenes at this step; a difficulty given here replaces the one of the source."""
+        """The batch of n scenes at a step; `difficulty` overrides that of the source."""
         if n < 1:
             raise ValueError(f"a batch of {n} scenes was asked for; wanted at least 1")
         hardness = self.difficulty if difficulty is None else check_difficulty(difficulty)
@@ -151,7 +162,7 @@ class SyntheticScenes:
         )
 
     def draw_backgrounds(self, kinds: list[int], step: int, hardness: float) -> Tensor:
-        """Backgrounds (n, 3, H, W); those of one kind are drawn together."""
+        """Backgrounds (n, 3, H, W) of the given kinds; those of one kind are drawn together."""
         background = torch.empty(len(kinds), 3, *self.size, device=self.device)
         for kind, rows in self.group_by_kind(kinds, range(len(kinds))):
             canvas = Canvas(
@@ -162,7 +173,7 @@ class SyntheticScenes:
         return background.clamp(0, 1.5)
 
     def draw_objects(self, kinds: list[int], step: int, hardness: float, background: Tensor) -> tuple[Tensor, Tensor]:
-        """Colours (n, 3, H, W) and covers (n, H, W) of objects; what came out too small or large is drawn anew."""
+        """Colours (n, 3, H, W) and alpha mattes (n, H, W) of objects; those too small or too large are drawn again."""
         colours, masks = torch.empty_like(background), torch.empty_like(background[:, 0])
         background_colour = background.mean((2, 3), keepdim=True)
         waiting = list(range(len(kinds)))
@@ -171,7 +182,7 @@ class SyntheticScenes:
                 rng = RandomNumbers(len(rows), (self.seed, step, "object", rows, attempt), self.device)
                 canvas = Canvas(rng, self.size, hardness, background_colour[rows])
                 zoom = rng.pick((1.0, rng.structure.uniform(1.2, 1.8), rng.structure.uniform(0.4, 0.75)), (7, 1.3, 1.7))
-                if zoom != 1:  # nearer, so that the frame cuts what else would be whole, or farther away
+                if zoom != 1:  # closer, so that the frame may cut the object, or farther away
                     canvas.within = (rng.structure.uniform(-0.45, 0.45), rng.structure.uniform(-0.35, 0.35), zoom)
                 FAMILIES[kind].draw(canvas)
                 colours[rows], masks[rows] = canvas.colour, canvas.alpha
@@ -182,7 +193,7 @@ class SyntheticScenes:
         return colours.clamp(0, 1.5), masks.clamp(0, 1)
 
     def group_by_kind(self, kinds: list[int], rows: Iterable[int]) -> list[tuple[int, list[int]]]:
-        """(kind, rows of that kind), at most `group` rows each."""
+        """Pairs of a kind and the rows of that kind, at most `group` rows each."""
         by_kind: dict[int, list[int]] = {}
         for i in rows:
             by_kind.setdefault(kinds[i], []).append(i)
@@ -192,18 +203,18 @@ class SyntheticScenes:
 
 
 def held_out_scenes(size: tuple[int, int] = (256, 256), device: torch.device | str = "cpu") -> SyntheticScenes:
-    """The scenes that scores are given for: held-out shapes on held-out backgrounds, seed and difficulty fixed."""
+    """The scenes for evaluation: held-out families on held-out backgrounds, with a fixed seed and difficulty."""
     return SyntheticScenes(size, EVALUATION_SEED, EVALUATION_DIFFICULTY, "held_out", "held_out", device)
 
 
 def check_difficulty(difficulty: float) -> float:
-    """The difficulty, or ValueError."""
+    """Return the difficulty as a float; `ValueError` unless it is from 0 to 1."""
     if not 0 <= difficulty <= 1:
         raise ValueError(f"difficulty {difficulty} given; wanted a number from 0 (easy) to 1 (hard)")
     return float(difficulty)
 
 
 def pick_many(rng: RandomNumbers, indices: list[int], table: tuple, n: int, hardness: float) -> list[int]:
-    """n indices; entries whose level lies above the difficulty are rare, though never quite absent."""
+    """n random indices; entries whose level is above the difficulty are rare but possible."""
     weights = [table[i].weight * (0.01 + 1 / (1 + math.exp((table[i].level - hardness - 0.1) / 0.05))) for i in indices]
     return rng.structure.choices(indices, weights, k=n)

@@ -1,7 +1,7 @@
-"""Changes of shapes: parts of drawn objects bent, mirrored, joined and pierced by one another.
+"""Random changes of object shapes: smooth warps, kaleidoscopes, pasted neighbours, holes, smaller objects.
 
-A network that only ever sees the families learns their names; what it is to learn is to tell an object, whatever it is,
-from its ground.
+With them a network sees more shapes than the families have, so that it learns to find objects rather than to recognise
+families.
 """
 
 import math
@@ -16,16 +16,23 @@ from birefnet_lite.synthetic.canvas import NOISES
 from birefnet_lite.synthetic.random_numbers import RandomNumbers
 from birefnet_lite.synthetic.textures import spectral_noise
 
-MIN_KEPT_AREA = 0.3  # of the area before: less was not changed but lost
-MIN_SCALE = 0.3  # of an object that moves away
+MIN_KEPT_AREA = 0.3  # a change that leaves less of the object's area is not made
+MIN_SCALE = 0.3  # of an object that is made smaller
 
 
 def change_shapes(rng: RandomNumbers, objects: Tensor, masks: Tensor, chance: float) -> tuple[Tensor, Tensor]:
-    """Colours (n, 3, H, W) and covers (n, H, W) of objects, some of them changed in shape.
+    """Change the shapes of some objects, by each of `CHANGES` in turn, and make some smaller.
 
-    Each change happens with half of `chance`, one after the other: a smooth bend, a kaleidoscope of 1 to 9 wedges about
-    the middle, a neighbour's object joined on, holes of a neighbour's shape (with `chance` itself: holes are what is
-    missed most). What would lose most of its area stays.
+    Holes are the most probable change, as networks miss them most.
+
+    Args:
+        rng: Random numbers of the n scenes.
+        objects: Colours (n, 3, H, W).
+        masks: Alpha mattes (n, H, W).
+        chance: Probability of holes; those of the other changes are parts of it.
+
+    Returns:
+        Colours and alpha mattes.
     """
     layers = torch.cat((objects, masks[:, None]), 1)  # (n, 4, H, W)
     for change, key, share in CHANGES:
@@ -45,7 +52,7 @@ def change_shapes(rng: RandomNumbers, objects: Tensor, masks: Tensor, chance: fl
 
 
 def warp_smoothly(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tensor:
-    """Pull layers (n, 4, H, W) smoothly out of shape."""
+    """Warp layers (n, 4, H, W) by a smooth random field."""
     size = (layers.shape[-2], layers.shape[-1])
     x, y = pixel_coordinates(layers)
     reach = rng.uniform(0.03, 0.12)
@@ -54,7 +61,7 @@ def warp_smoothly(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tensor:
 
 
 def kaleidoscope(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tensor:
-    """Mirror one wedge of each layer (n, 4, H, W) about the middle of its object: one gives a face, more a star."""
+    """Mirror one wedge of each layer (n, 4, H, W) around the centre of its object: 1 to 9 mirror axes."""
     x, y = pixel_coordinates(layers)
     middle_x, middle_y = centre_of_mass(layers[:, 3], x, y)
     wedge = math.pi / rng.integer(1, 9)
@@ -66,7 +73,7 @@ def kaleidoscope(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tensor:
 
 
 def paste_neighbour(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tensor:
-    """Layers (n, 4, H, W) with the neighbour's object, smaller and turned, before or behind them."""
+    """Paste the object of another scene, smaller and rotated, in front of or behind the own: layers (n, 4, H, W)."""
     part = sample_layers(others, *paste_coordinates(rng, layers, others, rng.uniform(0.35, 0.85), rng.uniform(0, 0.8)))
     front, back = (part, layers) if rng.flag(0.5) else (layers, part)
     cover = front[:, 3:]
@@ -74,7 +81,7 @@ def paste_neighbour(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tenso
 
 
 def cut_holes(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tensor:
-    """Layers (n, 4, H, W) with up to six holes, of the neighbour's shape or round, in a ring or anywhere."""
+    """Cut up to six holes, round or of another object's shape, in a ring or anywhere: layers (n, 4, H, W)."""
     count, ring, round_ = rng.integer(1, 6), rng.flag(0.5), rng.flag(0.5)
     if round_:
         x, y = pixel_coordinates(layers)
@@ -91,7 +98,7 @@ def cut_holes(rng: RandomNumbers, layers: Tensor, others: Tensor) -> Tensor:
 
 
 def shrink(rng: RandomNumbers, layers: Tensor) -> Tensor:
-    """Layers (n, 4, H, W) smaller, about the middle of their objects; what the frame cuts stays as it is."""
+    """Shrink the objects of layers (n, 4, H, W) around their centres, except those that the frame cuts."""
     x, y = pixel_coordinates(layers)
     middle_x, middle_y = centre_of_mass(layers[:, 3], x, y)
     scale = rng.uniform(MIN_SCALE, 1)
@@ -104,8 +111,19 @@ def shrink(rng: RandomNumbers, layers: Tensor) -> Tensor:
 def paste_coordinates(
     rng: RandomNumbers, layers: Tensor, others: Tensor, scale: Tensor, away: Tensor, direction: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Where to look the others' objects up, so that they come out scaled, turned, and `away` (in parts of its extent)
-    from the middle of the layers' own: x, y (n, H, W)."""
+    """Sampling coordinates for pasting objects of other scenes.
+
+    Args:
+        rng: Random numbers of the n scenes.
+        layers: The own objects, (n, 4, H, W).
+        others: The objects to paste, (n, 4, H, W).
+        scale: Their scale, (n, 1, 1).
+        away: Distance from the own object's centre, relative to its extent.
+        direction: Direction of the distance, in radians; random if None.
+
+    Returns:
+        x and y (n, H, W) at which to sample `others`.
+    """
     x, y = pixel_coordinates(layers)
     middle_x, middle_y = centre_of_mass(layers[:, 3], x, y)
     weight = layers[:, 3] / (layers[:, 3].sum((1, 2), keepdim=True) + 1e-6)
@@ -118,7 +136,7 @@ def paste_coordinates(
 
 
 def pixel_coordinates(layers: Tensor) -> tuple[Tensor, Tensor]:
-    """x (1, 1, W) and y (1, H, 1) of the pixels of (n, C, H, W), -1 to 1 over the frame."""
+    """Coordinates x (1, 1, W) and y (1, H, 1) of the pixels of (n, C, H, W), -1 to 1 over the frame."""
     height, width = layers.shape[-2:]
     x = (torch.arange(width, device=layers.device) + 0.5) * 2 / width - 1
     y = (torch.arange(height, device=layers.device) + 0.5) * 2 / height - 1
@@ -126,15 +144,15 @@ def pixel_coordinates(layers: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def centre_of_mass(masks: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Centres of mass (n, 1, 1) of masks (n, H, W); 0 where there is nothing."""
+    """Centres of mass (n, 1, 1) of masks (n, H, W); 0 for empty ones."""
     total = masks.sum((1, 2), keepdim=True) + 1e-6
     return (masks * x).sum((1, 2), keepdim=True) / total, (masks * y).sum((1, 2), keepdim=True) / total
 
 
 def sample_layers(layers: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Layers (n, 4, H, W) as they are at x, y, which broadcast to (n, H, W).
+    """Sample layers (n, 4, H, W) bilinearly at x, y, which broadcast to (n, H, W).
 
-    Outside the frame is no object, and no other colour.
+    Outside the frame alpha is 0, and colours are those of the border.
     """
     grid = torch.stack(torch.broadcast_tensors(x, y), -1)
     colours = F.grid_sample(layers[:, :3], grid, padding_mode="border", align_corners=False)

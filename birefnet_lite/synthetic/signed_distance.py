@@ -1,8 +1,8 @@
-"""Signed distances: negative inside a shape, positive outside, about one per unit of length.
+"""Signed distance functions of shapes: negative inside, positive outside.
 
-Every function takes coordinates x, y of shape (n, H, W), x to the right and y downwards, and numbers that broadcast
-with them, (n, 1, 1) or plain floats. It returns (n, H, W). Some are exact, some only close to exact near the outline,
-which is where a soft edge and the shading look.
+Each function takes coordinates x, y of shape (n, H, W), x to the right and y downwards, and numbers that broadcast with
+them, (n, 1, 1) or floats. It returns (n, H, W). Some are exact, the others are close to exact near the outline, where
+soft edges and shading need them.
 """
 
 import math
@@ -12,40 +12,40 @@ import torch
 from torch import Tensor
 
 Number = Tensor | float
-MAX_ELEMENTS = 1 << 18  # strokes are evaluated together up to this many numbers, so that a group stays in the cache
+MAX_ELEMENTS = 1 << 18  # in one tensor of many strokes, so that it stays in the cache
 
 
 def rotate(x: Tensor, y: Tensor, angle: Number) -> tuple[Tensor, Tensor]:
-    """Coordinates in a frame turned by `angle` radians."""
+    """Coordinates in a frame rotated by `angle` radians."""
     angle = torch.as_tensor(angle, device=x.device)
     c, s = angle.cos(), angle.sin()
     return x * c + y * s, y * c - x * s
 
 
 def length(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean length, away from zero so that it can divide."""
+    """Euclidean length, never zero."""
     return (x * x + y * y + 1e-12).sqrt()
 
 
 def union(first: Tensor, *others: Tensor) -> Tensor:
-    """Inside where any shape is."""
+    """The union of shapes."""
     for other in others:
         first = torch.minimum(first, other)
     return first
 
 
 def intersection(a: Tensor, b: Tensor) -> Tensor:
-    """Inside where both shapes are."""
+    """The intersection of two shapes."""
     return torch.maximum(a, b)
 
 
 def difference(a: Tensor, b: Tensor) -> Tensor:
-    """The first shape with the second cut out."""
+    """The first shape without the second."""
     return torch.maximum(a, -b)
 
 
 def smooth_union(a: Tensor, b: Tensor, width: Number) -> Tensor:
-    """Union with a rounded joint of this width, as flesh has."""
+    """Union with a rounded joint of this width, as of limbs."""
     h = (0.5 + 0.5 * (b - a) / width).clamp(0, 1)
     return torch.lerp(b, a, h) - width * h * (1 - h)
 
@@ -55,21 +55,21 @@ def circle(x: Tensor, y: Tensor, radius: Number) -> Tensor:
 
 
 def ellipse(x: Tensor, y: Tensor, rx: Number, ry: Number) -> Tensor:
-    """First-order distance: value over the length of its gradient."""
+    """First-order approximation: the function's value over the length of its gradient."""
     u, v = x / rx, y / ry
     k = length(u, v)
     return k * (k - 1) / length(u / rx, v / ry)
 
 
 def superellipse(x: Tensor, y: Tensor, rx: Number, ry: Number, power: Number) -> Tensor:
-    """|x/rx|^p + |y/ry|^p = 1: a diamond at p = 1, an ellipse at 2, nearly a box at 8."""
+    """The superellipse |x/rx|^p + |y/ry|^p = 1: a diamond for p = 1, an ellipse for 2, almost a box for 8."""
     u, v = (x / rx).abs() + 1e-6, (y / ry).abs() + 1e-6
     k = (u**power + v**power) ** (1 / power)
     return (k - 1) * length(x, y) / k
 
 
 def box(x: Tensor, y: Tensor, half_width: Number, half_height: Number, corner: Number = 0.0) -> Tensor:
-    """Exact rectangle with rounded corners."""
+    """Rectangle with rounded corners; exact."""
     u, v = x.abs() - (half_width - corner), y.abs() - (half_height - corner)
     return length(u.clamp(min=0), v.clamp(min=0)) + torch.maximum(u, v).clamp(max=0) - corner
 
@@ -77,7 +77,7 @@ def box(x: Tensor, y: Tensor, half_width: Number, half_height: Number, corner: N
 def capsule(
     x: Tensor, y: Tensor, a: Sequence[Number], b: Sequence[Number], ra: Number, rb: Number | None = None
 ) -> Tensor:
-    """A limb: a segment from point a to point b whose radius goes from ra to rb."""
+    """Segment from point a to point b whose radius goes from ra to rb."""
     rb = ra if rb is None else rb
     dx, dy = b[0] - a[0], b[1] - a[1]
     px, py = x - a[0], y - a[1]
@@ -86,7 +86,7 @@ def capsule(
 
 
 def polyline(x: Tensor, y: Tensor, points: Sequence[Sequence[Number]], widths: Sequence[Number]) -> Tensor:
-    """Limbs through the points, with a radius at each."""
+    """Connected segments through the points, with a radius at each."""
     pairs = zip(points, points[1:], widths, widths[1:], strict=False)
     return union(*[capsule(x, y, a, b, ra, rb) for a, b, ra, rb in pairs])
 
@@ -102,7 +102,7 @@ def strokes(
     rb: Tensor,
     bend: Tensor | None = None,
 ) -> Tensor:
-    """Union of many bent, tapered strokes; parameters are (n, P, 1, 1), bend is the sagitta over the length."""
+    """Union of P bent, tapered strokes from a to b; parameters are (n, P, 1, 1), `bend` is sagitta over length."""
     count = ax.shape[1]
     px, py = x[:, None], y[:, None]
     step = max(1, MAX_ELEMENTS // x.numel())
@@ -126,7 +126,7 @@ def strokes(
 
 
 def leaves(x: Tensor, y: Tensor, cx: Tensor, cy: Tensor, angle: Tensor, long: Tensor, wide: Tensor) -> Tensor:
-    """Union of many pointed leaves, each what two circles share; parameters are (n, P, 1, 1), `wide` at most `long`."""
+    """Union of P pointed leaves, each the intersection of two circles; parameters are (n, P, 1, 1), wide <= long."""
     count = cx.shape[1]
     radius = (long * long + wide * wide) / (2 * wide)
     aside = radius - wide
@@ -145,7 +145,7 @@ def leaves(x: Tensor, y: Tensor, cx: Tensor, cy: Tensor, angle: Tensor, long: Te
 
 
 def convex(x: Tensor, y: Tensor, points: Sequence[Sequence[Number]], corner: Number = 0.0) -> Tensor:
-    """A convex polygon from its corners in order, either way round."""
+    """Convex polygon with these corners, clockwise or anticlockwise."""
     corners = [[torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in point] for point in points]
     edges = list(zip(corners, [*corners[1:], corners[0]], strict=True))
     turning = sum(ax * by - bx * ay for (ax, ay), (bx, by) in edges).sign()
@@ -159,16 +159,16 @@ def convex(x: Tensor, y: Tensor, points: Sequence[Sequence[Number]], corner: Num
 
 
 def radial(x: Tensor, y: Tensor, harmonics: Sequence[tuple[int, Number, Number]], radius: Number = 1.0) -> Tensor:
-    """A closed outline around the centre: radius times 1 + the sum of amplitude · cos(k θ + phase)."""
+    """Closed outline around the centre: radius times 1 + the sum of amplitude · cos(k θ + phase)."""
     theta = torch.atan2(y, x)
     outline = 1.0
     for k, amplitude, phase in harmonics:
         outline = outline + amplitude * (k * theta + phase).cos()
-    return (length(x, y) - radius * outline) * 0.85  # the outline is slanted, so the true distance is shorter
+    return (length(x, y) - radius * outline) * 0.85  # a correction, as the outline is not perpendicular to the radius
 
 
 def sector(x: Tensor, y: Tensor, count: Number) -> tuple[Tensor, Tensor]:
-    """Fold the plane into one of `count` equal sectors around the x axis: draw one spoke, get them all."""
+    """Coordinates in one of `count` equal sectors: one spoke drawn along the x axis appears in all of them."""
     theta = torch.atan2(y, x)
     step = 2 * math.pi / count
     theta = torch.remainder(theta + step / 2, step) - step / 2
@@ -177,5 +177,5 @@ def sector(x: Tensor, y: Tensor, count: Number) -> tuple[Tensor, Tensor]:
 
 
 def bars(x: Tensor, spacing: Number, half_width: Number) -> Tensor:
-    """Endless parallel bars across x, one at every multiple of the spacing."""
+    """Infinitely many parallel bars, one at every multiple of the spacing in x."""
     return (torch.remainder(x + spacing / 2, spacing) - spacing / 2).abs() - half_width

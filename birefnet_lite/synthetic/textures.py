@@ -1,4 +1,4 @@
-"""Textures: coloured noise by its spectrum, and the three surfaces that scikit-image installs."""
+"""Textures: noise with a given spectrum, the three surface photos that scikit-image installs, and a fast blur."""
 
 import math
 from functools import cache
@@ -17,7 +17,7 @@ SURFACES = ("grass", "gravel", "brick")
 def spectrum(
     size: tuple[int, int], low: float, high: float, slope: float, angle: float, stretch: float, device: torch.device
 ) -> Tensor:
-    """(H, W/2+1) amplitudes that give noise of spread 1."""
+    """Amplitudes (H, W/2+1) that give noise of standard deviation 1."""
     height, width = size
     short = min(height, width)
     fy = torch.fft.fftfreq(height, device=device)[:, None] * short
@@ -27,7 +27,7 @@ def spectrum(
     square = along * along * stretch**2 + across * across / stretch
     amplitude = (square + 1e-6) ** (-slope / 2) * torch.exp(-square / high**2) * (1 - torch.exp(-square / low**2))
     amplitude[0, 0] = 0
-    # Every column but the first and, at even widths, the last stands for two frequencies.
+    # Each column but the first (and the last, if the width is even) stands for two frequencies.
     power = 2 * amplitude.square().sum() - amplitude[:, 0].square().sum()
     return amplitude / (2 * power).sqrt() * (height * width)
 
@@ -41,10 +41,18 @@ def spectral_noise(
     angle: float = 0.0,
     stretch: float = 1.0,
 ) -> Tensor:
-    """Noise (n, H, W) of mean 0 and spread about 1 whose amplitude falls as frequency^-slope between low and high.
+    """Noise (n, H, W), mean 0, standard deviation about 1, whose amplitude falls as frequency^-slope between low and high.
 
-    Frequencies are in cycles over the shorter side. `stretch` > 1 draws the texture out along `angle` (radians), as in
-    wood and fur. The field wraps around, so that it may be rolled. Photographs have a slope near 1.
+    Args:
+        rng: Random numbers of the n fields.
+        size: (H, W).
+        low: Lowest frequency, in cycles over the shorter side.
+        high: Highest frequency.
+        slope: How fast the amplitude falls; photos have a slope near 1.
+        angle: Direction of the stretch, in radians.
+        stretch: Above 1, the texture is elongated along `angle`, as in wood and fur.
+
+    The field is periodic, so that it can be rolled.
     """
     amplitude = spectrum(size, low, high, slope, angle, stretch, rng.device)
     waves = torch.view_as_complex(rng.field(size[0], size[1] // 2 + 1, 2)) * amplitude
@@ -53,7 +61,7 @@ def spectral_noise(
 
 @cache
 def surface_image(name: str) -> Tensor:
-    """One of scikit-image's plain surfaces as (1, 1, 256, 256) in [0, 1]; no object is in any of them."""
+    """One of scikit-image's surface photos, which show no object: (1, 1, 256, 256) in [0, 1]."""
     from skimage import data
 
     pixels = np.asarray(getattr(data, name)(), dtype=np.float32) / 255
@@ -61,7 +69,7 @@ def surface_image(name: str) -> Tensor:
 
 
 def surface(rng: RandomNumbers, x: Tensor, y: Tensor, name: str) -> Tensor:
-    """A surface sampled at coordinates (n, H, W), -1 to 1 being one tile, mirrored beyond; (n, H, W) in [0, 1]."""
+    """A surface photo sampled at coordinates (n, H, W), mirrored outside -1 to 1: (n, H, W) in [0, 1]."""
     image = surface_image(name).to(rng.device)
     grid = torch.stack((x, y), -1)  # (n, H, W, 2)
     picture = image.expand(x.shape[0], -1, -1, -1)
@@ -69,9 +77,12 @@ def surface(rng: RandomNumbers, x: Tensor, y: Tensor, name: str) -> Tensor:
 
 
 def blur(image: Tensor, amount: Tensor | float, levels: int = 4) -> Tensor:
-    """Blur (n, C, H, W) by an amount per picture in pixels (n, 1, 1, 1), between the levels of a pyramid.
+    """Blur pictures by interpolating between the levels of an image pyramid, much faster than with a wide kernel.
 
-    A pyramid costs a fraction of a wide kernel, and the eye does not tell the difference in a background out of focus.
+    Args:
+        image: (n, C, H, W).
+        amount: Width of the blur in pixels, (n, 1, 1, 1) or one number.
+        levels: Levels of the pyramid.
     """
     level = torch.log2(torch.as_tensor(amount, dtype=image.dtype, device=image.device).clamp(min=0) + 1)
     pyramid = [image]
