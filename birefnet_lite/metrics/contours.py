@@ -54,8 +54,9 @@ def find_borders(mask: np.ndarray) -> list[np.ndarray]:
         else:
             continue
         neighbour = numbered[last]
-        border = _Border(is_hole, neighbour.parent if neighbour.is_hole == is_hole else neighbour)
-        border.parent.children.append(border)
+        parent = neighbour.parent if neighbour.is_hole == is_hole and neighbour.parent else neighbour
+        border = _Border(is_hole, parent)
+        parent.children.append(border)
         border.pixels = _follow(label, pixel, outside, len(numbered), steps)
         numbered.append(border)
 

@@ -27,7 +27,7 @@ PATTERN_WEIGHTS = (6, 3, 2, 1, 1.5, 0.7, 2, 2)
 
 @dataclass
 class Material:
-    """The look of a part: two colours (n, 3, 1, 1), the pattern that mixes them, grain, gloss and the pattern's scale."""
+    """The look of a part: two colours (n, 3, 1, 1), the pattern that mixes them and its scale, grain and gloss."""
 
     base: Tensor
     other: Tensor
@@ -38,11 +38,21 @@ class Material:
 
 
 class Canvas:
-    """Pictures (n, 3, H, W) and the cover of what was painted (n, H, W), built part by part.
+    """Pictures of n scenes and the alpha matte of their object, painted part by part.
 
-    x, y (n, H, W) are the coordinates to draw in; `place` moves, turns and scales them. Before it the shorter
-    side of the frame spans -1 to 1. `pixel` is the size of a pixel in these coordinates. `hardness` from 0 to 1 lets
-    colours come close to `backdrop` (n, 3, 1, 1), the mean colour behind.
+    Attributes:
+        colour: The pictures, (n, 3, H, W).
+        alpha: The alpha matte of what was painted, (n, H, W).
+        x, y: Coordinates to draw in, (n, H, W). The shorter side of the frame spans -1 to 1, until `place` moves,
+            rotates and scales them.
+        pixel: Size of a pixel in these coordinates, (n, 1, 1).
+        within: Centre and zoom of the part of the frame in which `place` puts the object.
+
+    Args:
+        rng: Random numbers of the n scenes.
+        size: (H, W).
+        hardness: From 0 to 1; colours may be closer to the background's at 1.
+        background_colour: Mean colour of the backgrounds, (n, 3, 1, 1), or None.
     """
 
     def __init__(
@@ -55,7 +65,7 @@ class Canvas:
         columns = (torch.arange(width, device=rng.device) + 0.5 - width / 2) / half
         self.x = self.frame_x = columns.expand(rng.n, height, width)
         self.y = self.frame_y = rows[:, None].expand(rng.n, height, width)
-        self.within: tuple[float, float, float] = (0.0, 0.0, 1.0)  # centre and zoom of the part of the frame to draw in
+        self.within: tuple[float, float, float] = (0.0, 0.0, 1.0)
         self.frame = (width / min(size), height / min(size))  # half extents
         self.pixel = torch.full((rng.n, 1, 1), 1 / half, device=rng.device)
         self.colour = torch.full((rng.n, 3, height, width), 0.5, device=rng.device)
@@ -63,7 +73,7 @@ class Canvas:
         self.light = Light(rng)
         self.noises: dict[str, Tensor] = {}
 
-    # -- coordinates -----------------------------------------------------------------------------------------------------
+    # -- coordinates ---------------------------------------------------------------------------------------------------
     def place(
         self,
         reach: tuple[float, float] = (0.45, 0.95),
@@ -106,13 +116,13 @@ class Canvas:
         self.pixel = 2 / min(self.size) / scale
 
     def noise(self, name: str) -> Tensor:
-        """Noise (n, H, W) of one of `NOISES`, standard deviation 1; one field, rolled to a random height in each call."""
+        """Noise (n, H, W) of one of `NOISES`, standard deviation 1; the same field each time, randomly rolled."""
         if name not in self.noises:
             self.noises[name] = spectral_noise(self.rng, self.size, *NOISES[name])
         field, k = self.noises[name], self.rng.integer(0, self.size[0] - 1)
         return torch.cat((field[:, k:], field[:, :k]), 1)
 
-    # -- materials ------------------------------------------------------------------------------------------------------
+    # -- materials -----------------------------------------------------------------------------------------------------
     def colour_of(self, tone: str | None = None, free: bool = False) -> Tensor:
         """Colours (n, 3, 1, 1) of a palette; unless `free`, they differ from the background's mean colour."""
         colour = random_colours(self.rng, tone)
@@ -143,11 +153,9 @@ class Canvas:
         gloss = d.pick((0.0, 0.0, 0.15, 0.4)) if gloss is None else gloss
         return Material(base, second, pattern, grain, gloss, d.pick((0.5, 0.8, 1.0, 1.6)))
 
-    def mixing(self, material: Material) -> Tensor | None:
-        """Weights of the material's pattern, (n, H, W) from 0 (`base`) to 1 (`other`), or None for one colour."""
+    def pattern_weights(self, material: Material) -> Tensor:
+        """Weights of a pattern that is not plain, (n, H, W) from 0 (`base`) to 1 (`other`)."""
         d, kind, scale = self.rng, material.pattern, material.scale
-        if kind == "plain":
-            return None
         if kind == "mottled":
             return (self.noise("mottle") * 0.3 + 0.4).clamp(0, 1)
         if kind == "patches":
@@ -175,11 +183,10 @@ class Canvas:
     # -- painting ------------------------------------------------------------------------------------------------------
     def surface(self, material: Material, distance: Tensor | None = None, roundness: Tensor | float = 0.3) -> Tensor:
         """Colours (n, 3, H, W) of a material; with a signed distance they are lit as a rounded body."""
-        mix = self.mixing(material)
         colour = material.base
-        if mix is not None:
-            colour = colour + (material.other - colour) * mix[:, None]
-        tone = None
+        if material.pattern != "plain":
+            colour = colour + (material.other - colour) * self.pattern_weights(material)[:, None]
+        tone: Tensor | None = None
         if material.grain:
             tone = 1 + material.grain * self.noise(self.rng.pick(("rough", "rough", "grain", "cloud")))
         shine = None

@@ -1,4 +1,4 @@
-"""Close-ups, cut by the frame: heads and shoulders, faces, machines."""
+"""Object families of close-ups, cut by the frame: portraits, animal faces, machines, blossoms."""
 
 import math
 
@@ -113,7 +113,7 @@ def portrait(c: Canvas) -> None:
             m,
             roundness=0.06,
         )
-    if d.flag(0.3):  # something held before the body
+    if d.flag(0.3):  # an object in the hands
         x, y = c.x - d.uniform(-0.6, 0.6), c.y - d.uniform(0.55, 0.95)
         thing = (
             sd.radial(x, y, [(2, d.uniform(0, 0.2), d.uniform(0, 6))], d.uniform(0.2, 0.42))
@@ -140,7 +140,7 @@ def features(c: Canvas, head: tuple, face: tuple) -> None:
 
 
 def animal_face(c: Canvas) -> None:
-    """The head of a cat, dog, bear, cow or owl before its body; it fills the frame."""
+    """The head of a cat, dog, bear, cow or owl in front of its body, filling the frame."""
     c.place((0.8, 1.5), turn=0.3, at=(0.0, 0.08), spread=0.3, squash=0.15, slant=0.06)
     d = c.rng
     fur = c.material("fur", d.pick(("streaks", "stripes", "mottled", "plain", "patches")), 0.15, 0.0, "fur")
@@ -200,13 +200,13 @@ def animal_face(c: Canvas) -> None:
 
 
 def big_machine(c: Canvas) -> None:
-    """A large object of many parts, so near that the frame cuts it."""
+    """A large object of many parts, so close that the frame cuts it."""
     c.place((1.1, 1.9), turn=math.pi, spread=0.55, squash=0.3)
     build(c, c.rng.integer(6, 12))
 
 
 def big_body(c: Canvas) -> None:
-    """A large soft body that enters from the frame's edge: an arm, a trunk, a shoulder, a dune of cloth."""
+    """A large soft body that reaches in from the border: an arm, a trunk, a shoulder, folded cloth."""
     d = c.rng
     c.place((1.0, 1.6), turn=math.pi, at=(0.0, 0.0), spread=0.2, squash=0.3)
     tip = (d.uniform(-0.2, 0.2), d.uniform(-0.5, 0.0))
@@ -239,7 +239,7 @@ def big_body(c: Canvas) -> None:
 
 
 def blossom(c: Canvas) -> None:
-    """A flower head from near: rings of many petals, a heart, perhaps a stalk."""
+    """A flower head: rings of many petals, a centre, perhaps a stalk."""
     c.place((0.5, 1.25), turn=math.pi, squash=0.25, spread=0.25)
     d = c.rng
     tone = d.pick(("food", "paint", "light", "cloth", None))

@@ -1,4 +1,4 @@
-"""Backgrounds with depth: rooms, landscapes, streets, heaps. Each function fills the picture of a canvas."""
+"""Backgrounds with depth: rooms, landscapes, streets, clutter. Each function fills the picture of a canvas."""
 
 import math
 
@@ -11,7 +11,7 @@ from birefnet_lite.synthetic.textures import surface
 
 
 def draw_distant_objects(c: Canvas, count: int, low: float, high: float, tones: tuple) -> None:
-    """Boxes and lumps standing between two heights: furniture, sheds, cars, bushes."""
+    """Paint boxes and ellipses that stand between two heights: furniture, sheds, cars, bushes."""
     d = c.rng
     for _ in range(count):
         x, foot = c.x - d.uniform(-1.2, 1.2), d.uniform(low, high)
@@ -33,7 +33,7 @@ def indoor(c: Canvas) -> None:
     c.fill(c.colour_of(d.pick(("wall", "wall", "cloth", "wood"))))
     paper = d.pick(("plain", "plain", "stripes", "checks"))
     if paper != "plain":
-        c.fill(c.colour_of("wall"), c.mixing(c.material("wall", paper, free=True)) * d.uniform(0.1, 0.5))
+        c.fill(c.colour_of("wall"), c.pattern_weights(c.material("wall", paper, free=True)) * d.uniform(0.1, 0.5))
     corner = c.x - d.uniform(-1.2, 1.2) - 0.1 * c.y
     shade = 1 - d.uniform(0, 0.3) * soft_inside(corner, c.pixel)
     c.colour = c.colour * shade[:, None]
@@ -70,7 +70,7 @@ def indoor(c: Canvas) -> None:
 
 
 def outdoor(c: Canvas) -> None:
-    """Sky, hills or trees far away, ground that gets finer towards the horizon."""
+    """A landscape: sky, distant hills or trees, ground whose texture gets finer towards the horizon."""
     d = c.rng
     horizon = d.uniform(-0.5, 0.7)
     tall = (c.y + 1) / 2
@@ -102,7 +102,7 @@ def outdoor(c: Canvas) -> None:
 
 
 def street(c: Canvas) -> None:
-    """Houses with rows of windows, a pavement, a strip of sky."""
+    """A street: houses with rows of windows, a pavement, a strip of sky."""
     d = c.rng
     outdoor(c)
     foot = d.uniform(0.1, 0.7)
@@ -123,7 +123,7 @@ def street(c: Canvas) -> None:
 
 
 def foliage(c: Canvas) -> None:
-    """Leaves and grass of all sizes, from dark depth to lit front."""
+    """Leaves and grass of all sizes, dark behind and bright in front."""
     d = c.rng
     c.fill(c.colour_of("plant") * 0.4)
     c.colour = c.colour * (1 + 0.3 * c.noise("mottle"))[:, None]
@@ -141,13 +141,13 @@ def foliage(c: Canvas) -> None:
 
 
 def clutter(c: Canvas) -> None:
-    """Dead leaves: overlapping things of all sizes, as the world has; none of them is whole or in front."""
+    """Overlapping shapes of all sizes that cut one another, as in the dead leaves model."""
     d = c.rng
     fractal(c)
     tone = d.pick((None, None, "stone", "cloth", "wood", "plant"))
     boxes = d.pick((0.2, 0.5, 0.9))
     for k in range(d.integer(10, 28)):
-        size = 0.9 / (1 + 0.35 * k)  # large ones first, small ones over them
+        size = 0.9 / (1 + 0.35 * k)  # large shapes first, small ones over them
         x, y = sd.rotate(c.x - d.uniform(-1.2, 1.2), c.y - d.uniform(-1.2, 1.2), d.uniform(0, math.pi))
         wide, tall = size * d.uniform(0.3, 1.1), size * d.uniform(0.3, 1.1)
         shape = sd.box(x, y, wide, tall, 0.02) if d.flag(boxes) else sd.ellipse(x, y, wide, tall)
@@ -159,21 +159,21 @@ def clutter(c: Canvas) -> None:
 
 
 def shelves(c: Canvas) -> None:
-    """Racks full of small things, a workshop's wall, a bookcase: as much detail behind an object as in it."""
+    """Shelves, a workshop wall or a bookcase: as much detail in the background as in the object."""
     d = c.rng
     x, y = sd.rotate(c.x, c.y, d.uniform(-0.1, 0.1))
     depth = 1 + d.uniform(-0.4, 0.4) * x
     board = d.uniform(0.02, 0.12)
     v = y / depth * d.uniform(1.2, 3.5) + 8
-    row, above = v.floor(), 1 - torch.remainder(v, 1)  # above: height over the board, 0 to 1
+    row, above = v.floor(), 1 - torch.remainder(v, 1)  # above: height over the shelf board, 0 to 1
     u = x / depth * d.uniform(3, 9) + 16 + 7 * row
-    u = u + d.uniform(0, 0.3) * (u * d.uniform(0.8, 2.5)).sin()  # things of unequal width
+    u = u + d.uniform(0, 0.3) * (u * d.uniform(0.8, 2.5)).sin()  # items of unequal width
     tone = d.pick((None, None, "cloth", "paint", "wood"))
     pick, tall = random_cells(c, u, row), random_cells(c, u, row) * d.uniform(0.3, 0.8) + d.uniform(0.1, 0.5)
     colour = torch.lerp(c.colour_of(tone), c.colour_of(tone), pick[:, None])
     colour = torch.where((pick > 0.66)[:, None], c.colour_of(tone), colour)
     inside = torch.remainder(u, 1)
-    colour = colour * (1.15 - d.uniform(0, 1.2) * (inside - 0.5).abs())[:, None]  # round, or flat in front
+    colour = colour * (1.15 - d.uniform(0, 1.2) * (inside - 0.5).abs())[:, None]  # round or flat items
     label = sd.intersection((inside - 0.5).abs() - 0.3, (above - 0.35).abs() - d.uniform(0.05, 0.15))
     label = soft_inside(label, 0.05) * d.uniform(0, 0.9)
     colour = torch.lerp(colour, c.colour_of().expand_as(colour), label[:, None])
@@ -182,7 +182,7 @@ def shelves(c: Canvas) -> None:
     c.colour = torch.lerp(c.colour, colour, soft_inside(thing, 0.02)[:, None])
     c.fill(c.colour_of(d.pick(("wood", "metal", "light"))), soft_inside(above - board, 0.02))
     c.colour = c.colour * (1 + d.uniform(0, 0.15) * c.noise("rough"))[:, None]
-    if d.flag(0.6):  # a floor before it
+    if d.flag(0.6):  # a floor in front
         below = c.y - d.uniform(0.0, 0.8) - d.uniform(-0.1, 0.1) * c.x
         floor = c.colour_of(d.pick(("stone", "wood", "wall"))) * (1 + d.uniform(0, 0.2) * c.noise("cloud"))[:, None]
         c.colour = torch.lerp(c.colour, floor, soft_inside(-below, c.pixel, 2.0)[:, None])
@@ -190,10 +190,10 @@ def shelves(c: Canvas) -> None:
 
 
 def masts(c: Canvas) -> None:
-    """A yard, a harbour, a launch pad by day or at dusk: poles, lattice masts, wires and lamps behind."""
+    """A yard, harbour or launch pad by day or at dusk: poles, lattice masts, wires and lamps."""
     d = c.rng
     outdoor(c)
-    if d.flag(0.5):  # a sky that darkens upwards, with nothing in it
+    if d.flag(0.5):  # an empty sky that darkens upwards
         c.fill(c.colour_of(d.pick(("sky", "dark"))))
         c.fill(c.colour_of(d.pick(("sky", "dark"))) * 0.4, ((1 - c.y) / 2).clamp(0, 1))
     foot = d.uniform(0.4, 1.3)

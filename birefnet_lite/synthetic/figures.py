@@ -1,4 +1,4 @@
-"""Articulated figures: people and animals with limbs. Each function draws one family on a canvas."""
+"""Object families of people and animals with limbs. Each function draws one family on a canvas."""
 
 import math
 
@@ -210,7 +210,7 @@ def fish(c: Canvas) -> None:
 
 
 def creature(c: Canvas) -> None:
-    """Something alive nobody has seen: a random body with mirrored limbs of its own."""
+    """An imaginary animal: a random body with mirrored limbs."""
     c.place((0.55, 1.0), turn=0.6, squash=0.3)
     d = c.rng
     skin, second = c.material(d.pick(("fur", "skin", "plant", None))), c.material()
@@ -236,5 +236,5 @@ def creature(c: Canvas) -> None:
     if d.flag(0.6):
         c.mark(sd.ellipse(c.x, c.y - 0.05, body_size[0] * 0.6, body_size[1] * 0.7), second)
     dark = c.material("dark", "plain", 0.0, 0.3, free=True)
-    for side in (-1, 1):
-        c.mark(sd.circle(c.x - side * 0.08, c.y + body_size[1] + 0.08, 0.035), dark)
+    for x in (-0.08, 0.08):
+        c.mark(sd.circle(c.x - x, c.y + body_size[1] + 0.08, 0.035), dark)

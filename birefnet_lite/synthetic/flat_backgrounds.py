@@ -11,12 +11,12 @@ from birefnet_lite.synthetic.textures import SURFACES, blur, surface
 
 
 def soft_inside(distance: Tensor, pixel: Tensor | float, soft: float = 1.0) -> Tensor:
-    """1 inside, 0 outside, over `soft` pixels."""
+    """1 inside a signed distance, 0 outside, with an edge of `soft` pixels."""
     return (0.5 - distance / (pixel * soft)).clamp(0, 1)
 
 
 def vary_lighting(c: Canvas, amount: float = 0.35) -> None:
-    """Uneven light: a slope and a pool."""
+    """Multiply the picture by uneven light: a gradient and a bright spot."""
     d = c.rng
     u, _ = sd.rotate(c.x, c.y, d.uniform(0, 2 * math.pi))
     pool = torch.exp(-sd.length(c.x - d.uniform(-1, 1), c.y - d.uniform(-1, 1)).square() * d.uniform(0.3, 1.5))
@@ -34,7 +34,7 @@ def plain(c: Canvas) -> None:
 
 
 def gradient(c: Canvas) -> None:
-    """Two or three colours that run into each other, straight or round."""
+    """A linear or radial gradient of two or three colours."""
     d = c.rng
     first, second, third = c.colour_of(), c.colour_of(), c.colour_of()
     u, v = sd.rotate(c.x, c.y, d.uniform(0, 2 * math.pi))
@@ -63,7 +63,7 @@ def fractal(c: Canvas) -> None:
 
 
 def bokeh(c: Canvas) -> None:
-    """Lights and things far out of focus."""
+    """Bokeh: lights and shapes far out of focus."""
     d = c.rng
     gradient(c)
     c.colour = c.colour * d.uniform(0.4, 1.0)[:, None]
@@ -91,7 +91,7 @@ def stripes(c: Canvas) -> None:
 
 
 def random_cells(c: Canvas, u: Tensor, v: Tensor) -> Tensor:
-    """(n, H, W): one random number from 0 to 1 for every unit square of (u, v)."""
+    """One random number from 0 to 1 for every unit square of (u, v): (n, H, W)."""
     d = c.rng
     table = torch.rand(d.n, 32 * 32, generator=d.generator, device=d.device)
     index = torch.remainder(u.floor(), 32) * 32 + torch.remainder(v.floor(), 32)  # (n, H, W)
@@ -99,7 +99,7 @@ def random_cells(c: Canvas, u: Tensor, v: Tensor) -> Tensor:
 
 
 def tile_pattern(c: Canvas, u: Tensor, v: Tensor, tone: str | None, offset: bool, joint: float = 0.05) -> Tensor:
-    """(n, 3, H, W): bricks, tiles or planks of one unit each, every one a little different."""
+    """Bricks, tiles or planks of unit size in slightly different colours: (n, 3, H, W)."""
     d = c.rng
     if offset:
         u = u + 0.5 * torch.remainder(v.floor(), 2)
@@ -142,7 +142,7 @@ def wooden(c: Canvas) -> None:
 
 
 def ground(c: Canvas) -> None:
-    """A real surface: grass, gravel or brick, tinted, near or far, flat or in perspective."""
+    """A surface photo (grass, gravel or brick), tinted, at any scale, flat or in perspective."""
     d = c.rng
     x, y = sd.rotate(c.x, c.y, d.uniform(0, 2 * math.pi) if d.flag(0.5) else d.uniform(-0.1, 0.1))
     depth = 1 + d.uniform(-0.5, 0.5) * y
@@ -163,13 +163,15 @@ def drapery(c: Canvas) -> None:
     folds = (u * d.uniform(3, 14) + d.uniform(0.5, 2.5) * c.noise("broad")).sin() * 0.6 + 0.4 * c.noise("broad")
     c.fill(c.colour_of("cloth"))
     if d.flag(0.4):
-        c.fill(c.colour_of("cloth"), c.mixing(c.material("cloth", d.pick(("stripes", "checks", "spots")), free=True)))
+        colour = c.colour_of("cloth")
+        pattern = c.material("cloth", d.pick(("stripes", "checks", "spots")), free=True)
+        c.fill(colour, c.pattern_weights(pattern))
     c.colour = c.colour * (1 + d.uniform(0.1, 0.45) * folds + 0.04 * c.noise("grain"))[:, None]
     vary_lighting(c)
 
 
 def marble(c: Canvas) -> None:
-    """Polished stone: thin veins where bent waves cross zero."""
+    """Polished stone: thin veins at the zeros of distorted waves."""
     d = c.rng
     u, _ = sd.rotate(c.x, c.y, d.uniform(0, math.pi))
     wave = (u * d.uniform(3, 8) + d.uniform(1, 2.5) * c.noise("cloud")).sin()
@@ -181,7 +183,7 @@ def marble(c: Canvas) -> None:
 
 
 def checker(c: Canvas) -> None:
-    """A chequered floor or cloth, flat or running into depth."""
+    """A chequered floor or cloth, flat or in perspective."""
     d = c.rng
     x, y = sd.rotate(c.x, c.y, d.uniform(-0.8, 0.8))
     depth = 1 + d.uniform(-0.45, 0.45) * y

@@ -1,4 +1,4 @@
-"""Household objects of several parts and materials. Each function draws one family on a canvas."""
+"""Object families of household things: plants, bags, lamps, sofas. Each function draws one family on a canvas."""
 
 import math
 
@@ -137,7 +137,7 @@ def sofa(c: Canvas) -> None:
 
 
 def glasses(c: Canvas) -> None:
-    """Spectacles, goggles or scissors: two rings and what joins them."""
+    """Spectacles, goggles or scissors: two connected rings."""
     c.place((0.6, 1.0), turn=0.8, squash=0.35, slant=0.2)
     d = c.rng
     m = c.material(d.pick(("dark", "metal", "paint", None)))

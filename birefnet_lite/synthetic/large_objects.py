@@ -1,4 +1,6 @@
-"""Large standing objects, and groups of objects. Each function draws one family on a canvas."""
+"""Object families of buildings, trees and groups of objects. Each function draws one family on a canvas."""
+
+from functools import reduce
 
 import torch
 
@@ -14,7 +16,8 @@ def building(c: Canvas) -> None:
     wall = c.material(d.pick(("wall", "stone", "wood", "paint")))
     roof = c.material(d.pick(("stone", "wood", "paint", "dark")))
     dark = c.material(d.pick(("dark", "dark", "sky")), "plain", free=True)
-    wide, foot = d.uniform(0.4, 0.85), 0.9
+    wide = d.uniform(0.4, 0.85)
+    foot: sd.Number = 0.9
     storeys = d.integer(1, 4)
     tall = 1.4 / storeys
     eaves = d.uniform(0.0, 0.25)
@@ -44,17 +47,17 @@ def building(c: Canvas) -> None:
 
 
 def tree(c: Canvas) -> None:
-    """A tree with a crown of lumps, a bush, a mushroom cloud of leaves on a trunk."""
+    """A tree or bush: a trunk and a crown of several ellipses."""
     c.place((0.65, 1.1), turn=0.12, squash=0.3)
     d = c.rng
     trunk = sd.capsule(c.x, c.y, (0.0, 0.0), (d.uniform(-0.1, 0.1), 0.98), d.uniform(0.03, 0.1), d.uniform(0.06, 0.16))
     c.paint(trunk, c.material("wood", "streaks"), roundness=0.1)
     m = c.material(d.pick(("plant", "plant", "food")), d.pick(("mottled", "spots", "plain")), 0.2)
-    crown = None
+    lumps = []
     for _ in range(d.integer(2, 6)):
         x, y = c.x - d.uniform(-0.45, 0.45), c.y + d.uniform(0.05, 0.6)
-        lump = sd.ellipse(x, y, d.uniform(0.22, 0.5), d.uniform(0.2, 0.4))
-        crown = lump if crown is None else sd.smooth_union(crown, lump, 0.05)
+        lumps.append(sd.ellipse(x, y, d.uniform(0.22, 0.5), d.uniform(0.2, 0.4)))
+    crown = reduce(lambda a, b: sd.smooth_union(a, b, 0.05), lumps)
     c.paint(crown, m, roundness=0.4, fuzz=d.pick((0.02, 0.06, 0.1)))
 
 
@@ -72,11 +75,11 @@ MEMBERS = {
     solid.fruit: 0.5,
     solid.blob: 0.5,
 }
-"""What may stand in a group, and how often."""
+"""The families that a group is made of, with their relative frequency."""
 
 
 def group(c: Canvas) -> None:
-    """Two or three things side by side that belong together: a man with his camera, two horses, cups and a jug."""
+    """Two or three objects side by side: a man with a camera, two horses, cups and a jug."""
     d = c.rng
     members, weights = tuple(MEMBERS), tuple(MEMBERS.values())
     first = d.pick(members, weights)

@@ -1,4 +1,4 @@
-"""Tools and invented machines. Each function draws one family on a canvas."""
+"""Object families of tools and imaginary machines. Each function draws one family on a canvas."""
 
 import math
 
@@ -49,13 +49,13 @@ def tool(c: Canvas) -> None:
 
 
 def assembly(c: Canvas) -> None:
-    """A machine nobody has seen: many parts of many materials, often mirrored, all touching."""
+    """An imaginary machine: many connected parts of many materials, often mirrored."""
     c.place((0.55, 1.05), turn=math.pi, squash=0.3)
     build(c, c.rng.integer(3, 9))
 
 
 def build(c: Canvas, count: int) -> None:
-    """Grow an object: each part is put on the rim of an earlier one, so that all hang together."""
+    """Paint an object of random parts, each on the outline of an earlier one, so that all are connected."""
     d = c.rng
     mirrored = d.flag(0.5)
     materials = [c.material() for _ in range(d.integer(2, 4))]

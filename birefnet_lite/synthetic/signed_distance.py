@@ -7,11 +7,14 @@ soft edges and shading need them.
 
 import math
 from collections.abc import Sequence
+from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
 
 Number = Tensor | float
+Points = Sequence[Sequence[Any]]  # of numbers; mypy infers `object` for lists that mix tensors and floats
 MAX_ELEMENTS = 1 << 18  # in one tensor of many strokes, so that it stays in the cache
 
 
@@ -85,7 +88,7 @@ def capsule(
     return length(px - h * dx, py - h * dy) - (ra + (rb - ra) * h)
 
 
-def polyline(x: Tensor, y: Tensor, points: Sequence[Sequence[Number]], widths: Sequence[Number]) -> Tensor:
+def polyline(x: Tensor, y: Tensor, points: Points, widths: Sequence[Number]) -> Tensor:
     """Connected segments through the points, with a radius at each."""
     pairs = zip(points, points[1:], widths, widths[1:], strict=False)
     return union(*[capsule(x, y, a, b, ra, rb) for a, b, ra, rb in pairs])
@@ -106,7 +109,7 @@ def strokes(
     count = ax.shape[1]
     px, py = x[:, None], y[:, None]
     step = max(1, MAX_ELEMENTS // x.numel())
-    best = None
+    best: Tensor | None = None
     for start in range(0, count, step):
         part = slice(start, start + step)
         dx, dy = bx[:, part] - ax[:, part], by[:, part] - ay[:, part]
@@ -122,6 +125,7 @@ def strokes(
         reach = length(along - held, across) - (ra[:, part] + (rb[:, part] - ra[:, part]) * share)
         nearest = reach.amin(1)  # (n, H, W)
         best = nearest if best is None else torch.minimum(best, nearest)
+    assert best is not None, "at least one is drawn"
     return best
 
 
@@ -133,7 +137,7 @@ def leaves(x: Tensor, y: Tensor, cx: Tensor, cy: Tensor, angle: Tensor, long: Te
     c, s = angle.cos(), angle.sin()
     px, py = x[:, None], y[:, None]
     step = max(1, MAX_ELEMENTS // x.numel())
-    best = None
+    best: Tensor | None = None
     for start in range(0, count, step):
         part = slice(start, start + step)
         qx, qy = px - cx[:, part], py - cy[:, part]
@@ -141,27 +145,27 @@ def leaves(x: Tensor, y: Tensor, cx: Tensor, cy: Tensor, angle: Tensor, long: Te
         v = (qy * c[:, part] - qx * s[:, part]).abs_().add_(aside[:, part])
         nearest = (u.mul_(u).add_(v.mul_(v)).sqrt_() - radius[:, part]).amin(1)  # (n, H, W)
         best = nearest if best is None else torch.minimum(best, nearest)
+    assert best is not None, "at least one is drawn"
     return best
 
 
-def convex(x: Tensor, y: Tensor, points: Sequence[Sequence[Number]], corner: Number = 0.0) -> Tensor:
+def convex(x: Tensor, y: Tensor, points: Points, corner: Number = 0.0) -> Tensor:
     """Convex polygon with these corners, clockwise or anticlockwise."""
     corners = [[torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in point] for point in points]
     edges = list(zip(corners, [*corners[1:], corners[0]], strict=True))
-    turning = sum(ax * by - bx * ay for (ax, ay), (bx, by) in edges).sign()
-    worst = None
+    turning = sum((ax * by - bx * ay for (ax, ay), (bx, by) in edges), x.new_zeros(())).sign()
+    sides = []
     for (ax, ay), (bx, by) in edges:
         dx, dy = bx - ax, by - ay
         size = turning / (dx * dx + dy * dy + 1e-12).sqrt()
-        side = (x - ax) * (dy * size) - (y - ay) * (dx * size)
-        worst = side if worst is None else torch.maximum(worst, side)
-    return worst - corner
+        sides.append((x - ax) * (dy * size) - (y - ay) * (dx * size))
+    return reduce(torch.maximum, sides) - corner
 
 
 def radial(x: Tensor, y: Tensor, harmonics: Sequence[tuple[int, Number, Number]], radius: Number = 1.0) -> Tensor:
     """Closed outline around the centre: radius times 1 + the sum of amplitude · cos(k θ + phase)."""
     theta = torch.atan2(y, x)
-    outline = 1.0
+    outline: Number = 1.0
     for k, amplitude, phase in harmonics:
         outline = outline + amplitude * (k * theta + phase).cos()
     return (length(x, y) - radius * outline) * 0.85  # a correction, as the outline is not perpendicular to the radius

@@ -1,4 +1,4 @@
-"""Solid shapes, with and without holes, single and in groups. Each function draws one family on a canvas."""
+"""Object families of solid shapes, with and without holes. Each function draws one family on a canvas."""
 
 import math
 
@@ -10,13 +10,13 @@ from birefnet_lite.synthetic.glyphs import glyph
 
 
 def random_harmonics(c: Canvas, size: float, most: int = 5) -> list:
-    """Random harmonics for an outline around a centre."""
+    """Random harmonics for `signed_distance.radial`."""
     d = c.rng
     return [(k, d.normal(0, size / k), d.uniform(0, 2 * math.pi)) for k in range(2, most + 1)]
 
 
 def decorate(c: Canvas, body: torch.Tensor, most: int = 4) -> None:
-    """Marks, bands and patches on a body, so that it has strong edges inside."""
+    """Paint marks, bands and patches on a body, which give strong edges inside it."""
     d = c.rng
     for _ in range(d.integer(0, most)):
         x, y = sd.rotate(c.x - d.uniform(-0.6, 0.6), c.y - d.uniform(-0.6, 0.6), d.uniform(0, math.pi))
@@ -42,7 +42,7 @@ def blob(c: Canvas) -> None:
 
 
 def polygon(c: Canvas) -> None:
-    """A flat or bevelled piece with corners: a sign, a tile, a box lid; more often the shape of a character."""
+    """A flat or bevelled polygon, or (more often) the shape of a character."""
     c.place((0.4, 0.95), turn=math.pi, squash=0.4, slant=0.3)
     d = c.rng
     if d.flag(0.75):
@@ -59,7 +59,7 @@ def polygon(c: Canvas) -> None:
 
 
 def star(c: Canvas) -> None:
-    """Stars and flowers: pointed or rounded rays, sometimes with a heart."""
+    """Stars and flowers: pointed or rounded rays, sometimes with a disc in the centre."""
     c.place((0.4, 0.95), turn=math.pi, squash=0.25)
     d = c.rng
     rays = d.integer(4, 12)
@@ -72,12 +72,12 @@ def star(c: Canvas) -> None:
         wide = d.uniform(0.1, 0.3)
         petal = sd.ellipse(u - 0.5, v, 0.45, wide)
         c.paint(petal, c.material(), roundness=0.2)
-    heart = c.rng.uniform(0.1, 0.35)
-    c.paint(sd.circle(c.x, c.y, heart), c.material(), roundness=0.2, visible=d.coin(0.6))
+    centre = c.rng.uniform(0.1, 0.35)
+    c.paint(sd.circle(c.x, c.y, centre), c.material(), roundness=0.2, visible=d.coin(0.6))
 
 
 def slab(c: Canvas) -> None:
-    """Superellipses: from a diamond over a disc to a box; phones, plates, pillows, books."""
+    """Superellipses, from a diamond to a box: phones, plates, pillows, books."""
     c.place((0.35, 0.95), turn=math.pi, squash=0.5, slant=0.25)
     d = c.rng
     half = (d.uniform(0.4, 0.95), d.uniform(0.4, 0.95))
@@ -137,7 +137,7 @@ def gear(c: Canvas) -> None:
 
 
 def coins(c: Canvas) -> None:
-    """Many of the same: coins, buttons, biscuits, pills, strewn or in rows."""
+    """Many equal things, scattered or in rows: coins, buttons, biscuits, pills."""
     c.place((0.75, 1.1), turn=0.4, spread=0.1, wobble=0.01)
     d = c.rng
     rows, columns = d.integer(2, 5), d.integer(2, 6)
@@ -163,7 +163,7 @@ def coins(c: Canvas) -> None:
 
 
 def fruit(c: Canvas) -> None:
-    """A heap of rounded things, with stems and leaves."""
+    """A heap of fruit with stems and leaves."""
     c.place((0.5, 0.95), turn=0.5)
     d = c.rng
     tone = d.pick(("food", "food", None))
@@ -202,7 +202,7 @@ def crate(c: Canvas) -> None:
         ([a, back, b, front], d.uniform(0.9, 1.4)),
     ]
     whole = sd.union(*[sd.convex(c.x, c.y, points) for points, _ in faces])
-    c.paint(whole - 0.5 * c.pixel, m, shaded=False)  # one body, or the joints of the faces would be seen in the mask
+    c.paint(whole - 0.5 * c.pixel, m, shaded=False)  # one body, as the joints of the faces would show in the mask
     for points, light in faces:
         face = sd.convex(c.x, c.y, points)
         side = c.material(free=True) if d.flag(0.15) else m

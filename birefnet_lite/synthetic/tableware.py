@@ -1,4 +1,4 @@
-"""Tableware: vessels, plates and trays, and one upon the other. Each function draws one family."""
+"""Object families of tableware: cups, bowls, plates, trays and stacks of them. Each function draws one family."""
 
 import math
 
@@ -31,7 +31,7 @@ def cup(c: Canvas) -> None:
     rim = sd.ellipse(c.x, c.y + high, top, tilt * top)
     c.paint(rim, m, roundness=0.03)
     c.mark(rim + 0.05, c.material(d.pick(("food", "dark", "wood")), "gradient", free=True))
-    if d.flag(0.3):  # something stands in it
+    if d.flag(0.3):  # a spoon or straw in it
         for _ in range(d.integer(1, 5)):
             tip = (d.uniform(-0.6, 0.6), -high - d.uniform(0.3, 0.6))
             c.paint(sd.capsule(c.x, c.y, (d.uniform(-0.2, 0.2), -high), tip, 0.03, d.uniform(0.02, 0.1)), c.material())
@@ -76,9 +76,9 @@ def tableware(c: Canvas) -> None:
 
 
 def vessel(c: Canvas, x: Tensor, y: Tensor, size: Tensor, material: Material) -> None:
-    """A round vessel whose mouth of this radius is seen from above; x, y are coordinates on the table's plane."""
+    """Paint a round vessel seen from above, with this radius of its opening; x, y are coordinates on the table."""
     d = c.rng
-    lift = size * d.uniform(0.1, 1.6)  # how far the mouth is moved by the vessel's height
+    lift = size * d.uniform(0.1, 1.6)  # how far the vessel's height moves its opening in the picture
     foot = size * d.uniform(0.5, 1.0)
     u, v = sd.rotate(x, y + 0.5 * lift, d.uniform(-math.pi, math.pi))
     grip = d.uniform(0.12, 0.3) * size

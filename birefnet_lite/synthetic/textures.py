@@ -41,7 +41,7 @@ def spectral_noise(
     angle: float = 0.0,
     stretch: float = 1.0,
 ) -> Tensor:
-    """Noise (n, H, W), mean 0, standard deviation about 1, whose amplitude falls as frequency^-slope between low and high.
+    """Noise (n, H, W), mean 0, standard deviation about 1, with amplitudes falling as frequency^-slope.
 
     Args:
         rng: Random numbers of the n fields.

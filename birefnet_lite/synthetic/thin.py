@@ -1,4 +1,4 @@
-"""Thin structures: wires, spokes, hair, lattices, branches. Each function draws one family on a canvas."""
+"""Object families of thin structures: wires, spokes, hair, branches. Each function draws one family on a canvas."""
 
 import math
 
@@ -9,7 +9,7 @@ from birefnet_lite.synthetic.canvas import Canvas
 
 
 def thin_width(c: Canvas, low: float, high: float):
-    """A half width that gets thinner as the scenes get harder."""
+    """Random half width of a thin part, (n, 1, 1), smaller for harder scenes."""
     return c.rng.uniform(low, high) * (1.7 - c.hardness)
 
 
@@ -22,7 +22,7 @@ def wire(c: Canvas) -> None:
         count = 26
         ends = torch.linspace(0, 2 * math.pi if closed else d.structure.uniform(2, 5), count + 1, device=d.device)
         t = ends.view(1, -1, 1, 1)
-        px, py = 0.0, 0.0
+        px = py = torch.zeros((), device=d.device)
         for k in (1, 2, 3):
             size = 0.75 / k**1.3
             px = px + d.normal(0, size)[:, None] * (k * t + d.uniform(0, 6.3)[:, None]).sin()
@@ -87,7 +87,7 @@ def ladder(c: Canvas) -> None:
 
 
 def lattice(c: Canvas) -> None:
-    """A grille: crossing bars in a frame, sometimes on feet."""
+    """A grille: crossing bars in a frame, sometimes on legs."""
     c.place((0.6, 1.0), turn=0.3, squash=0.3, slant=0.25)
     d = c.rng
     half = (d.uniform(0.6, 0.95), d.uniform(0.5, 0.8))
@@ -116,7 +116,8 @@ def branch(c: Canvas) -> None:
     heading = d.many(1, -0.25, 0.25)
     size, width = d.many(1, 0.7, 0.95), (thin_width(c, 0.03, 0.08))[:, None]
     m = c.material(d.pick(("wood", "plant")))
-    sticks, tips = [], None
+    sticks = []
+    tips = (ax, ay, heading)
     for level in range(d.integer(2, 3) + 1):
         bx, by = ax + size * heading.sin(), ay - size * heading.cos()
         sticks.append((ax, ay, bx, by, width, width * 0.65, torch.zeros_like(ax)))
@@ -150,7 +151,7 @@ def branch(c: Canvas) -> None:
 
 
 def net(c: Canvas) -> None:
-    """A bent mesh, as of a racket, a hammock or a fishing net."""
+    """A curved mesh, as of a racket, hammock or fishing net."""
     c.place((0.6, 1.0), turn=math.pi, squash=0.3)
     d = c.rng
     outline = sd.radial(

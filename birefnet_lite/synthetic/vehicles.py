@@ -1,4 +1,4 @@
-"""Vehicles, by land, water and air. Each function draws one family on a canvas."""
+"""Object families of vehicles. Each function draws one family on a canvas."""
 
 from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.canvas import Canvas
@@ -209,7 +209,7 @@ def boat(c: Canvas) -> None:
 
 
 def rocket(c: Canvas) -> None:
-    """A tall vehicle or tower on its legs: body, nose, bands, boosters, fins, trusses."""
+    """A rocket: body, nose, bands, boosters, fins, trusses."""
     c.place((0.7, 1.1), turn=0.12, squash=0.3, spread=0.3)
     d = c.rng
     wide = d.uniform(0.08, 0.2)
