@@ -1,4 +1,4 @@
-"""The whole way once: a notebook in JupyterLab, a kernel, a model, a view that moves."""
+"""Views in JupyterLab: what the page shows, what the kernel knows, and errors of either."""
 
 from labserver import ask, wait_until
 

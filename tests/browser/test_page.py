@@ -81,7 +81,7 @@ def test_pixels_are_those_of_the_python_renderer(viewer, opened):
     np.testing.assert_array_equal(pixels(page, 'canvas[data-panel="focus"]'), focus)
 
 
-def test_over_the_photo_only_the_photo_was_compressed(viewer, opened):
+def test_blend_with_the_photo_is_near_the_python_renderer(viewer, opened):
     viewer.opacity = 0.4
     page = opened(viewer)
     focus = paint_focus(viewer.source, viewer.look, viewer.layer, viewer.channel).astype(int)
@@ -228,7 +228,7 @@ def test_nan_and_infinities_are_seen_and_counted(opened):
     ],
     ids=["nan", "constant", "one-cell", "two-thousand-channels", "huge"],
 )
-def test_odd_layers_draw(maps, opened, watched):
+def test_layers_of_unusual_values_and_sizes_are_drawn(maps, opened, watched):
     page = opened(Viewer(scene_of(odd=maps)))
     hover(page, 0.5, 0.5)
     page.wait_for_selector("output[data-probe] strong")
@@ -236,7 +236,7 @@ def test_odd_layers_draw(maps, opened, watched):
     assert page.locator('[role="alert"]:visible').count() == 0
 
 
-def test_two_thousand_channels_come_a_page_at_a_time(opened):
+def test_channels_are_listed_48_at_a_time(opened):
     page = opened(Viewer(scene_of(many=np.random.default_rng(0).normal(size=(2000, 2, 2)))))
     assert page.locator('[role="option"]').count() == 48
     page.get_by_role("button", name="Show more").click()
@@ -244,7 +244,7 @@ def test_two_thousand_channels_come_a_page_at_a_time(opened):
 
 
 @pytest.mark.parametrize("size", [(10, 90), (90, 10), (1, 1)])
-def test_photos_of_any_shape(size, opened, watched):
+def test_photo_keeps_its_proportions(size, opened, watched):
     page = opened(Viewer(scene_of(*size, a=random_maps(2, 3, 3))))
     box = page.locator(".bv-stage").bounding_box()
     assert box["width"] / box["height"] == pytest.approx(size[1] / size[0], rel=0.1)
@@ -254,7 +254,7 @@ def test_photos_of_any_shape(size, opened, watched):
 NASTY = '<img src=x onerror="window.harm = 1">'
 
 
-def test_names_with_html_stay_text(opened, watched):
+def test_html_in_names_is_shown_as_text(opened, watched):
     scene = scene_of(**{NASTY: random_maps(2, 3, 3)})
     scene.title = scene.question = NASTY
     scene.facts = [NASTY]
@@ -272,14 +272,14 @@ def test_nothing_is_asked_of_the_network(viewer, opened, watched):
     assert watched.errors == []
 
 
-def test_a_failure_is_painted_into_the_cell(viewer, opened):
+def test_failure_to_decode_shows_an_alert(viewer, opened):
     broken = "window.createImageBitmap = async () => { throw new Error('no decoder here'); };"
     page = opened(viewer, wait=False, before=broken)
     page.wait_for_selector('[role="alert"]:has-text("no decoder here")')
     assert page.locator('canvas[data-panel="grid"][data-state="drawn"]').count() == 3
 
 
-def test_data_cut_short_is_told(viewer, watched, tmp_path):
+def test_truncated_data_shows_an_alert(viewer, watched, tmp_path):
     state = viewer.state()
     state["blob"] = state["blob"][: len(state["blob"]) // 8 * 4]
     from widgets.html_page import write_page
@@ -348,7 +348,7 @@ def test_a_region_is_drawn_with_shift(watched, tmp_path):
     assert page.locator('.bv[data-pinned="true"]').count() == 0
 
 
-def test_without_a_kernel_a_pin_that_needs_one_rests(opened):
+def test_pin_that_needs_a_kernel_stays_where_it_is_without_one(opened):
     scene = scene_of(a=random_maps(1, 20, 30))
     scene.extra = {"reacts": True}
     viewer = Viewer(scene)
@@ -390,7 +390,7 @@ def contrast(first, second):
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_groups_stand_side_by_side(opened):
+def test_layers_of_a_group_are_shown_side_by_side(opened):
     scene = scene_of()
     group = ["a", "b"]
     for name in group:
