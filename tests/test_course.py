@@ -15,7 +15,7 @@ from birefnet_lite import BiRefNet, BiRefNetConfig, course
 from birefnet_lite.course import check_environment, course_model, network_map, part_table, side_by_side
 from birefnet_lite.course import environment as environment_module
 from birefnet_lite.course import models as models_module
-from birefnet_lite.course.drawing import COLOURS, toy_photo
+from birefnet_lite.course.canvas import COLOURS, toy_photo
 from birefnet_lite.course.picture import CARD, INK, QUIET, TIMES, Picture
 
 

@@ -1,6 +1,6 @@
 """Figure of the whole network, with the notebook that builds each part."""
 
-from birefnet_lite.course.drawing import Canvas, toy_photo
+from birefnet_lite.course.canvas import Canvas, toy_photo
 from birefnet_lite.course.picture import CARD, INK, TIMES, Picture, card
 
 __all__ = ["network_map"]

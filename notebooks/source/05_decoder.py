@@ -174,7 +174,7 @@ tuple(end.shape)
 
 # %%
 from birefnet_lite.course import Picture
-from birefnet_lite.course.drawing import Canvas
+from birefnet_lite.course.canvas import Canvas
 from birefnet_lite.course.picture import card
 
 figure = card(9.6, 2.6)

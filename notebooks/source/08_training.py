@@ -160,7 +160,7 @@ for z in (-4.0, -200.0):
 
 # %%
 from birefnet_lite.course import side_by_side
-from birefnet_lite.course.drawing import toy_photo
+from birefnet_lite.course.canvas import toy_photo
 
 toy, exact = toy_photo(128)  # a mug and its mask
 truth = torch.from_numpy(exact).float()[None, None]  # (1, 1, 128, 128)

@@ -9,16 +9,16 @@ from birefnet_lite.course.checks.capstone import my_block, my_decoder, my_encode
 from birefnet_lite.course.checks.decoder import decode, run_stage, step_up
 from birefnet_lite.course.checks.deformable import bilinear_sample, deform_conv
 from birefnet_lite.course.checks.explanation import chain_field, integrated_gradients, without_part
-from birefnet_lite.course.checks.lateral import lateral_apart, lateral_conv, resize_matrix
+from birefnet_lite.course.checks.gradient_targets import gradient_target, laplacian, masked_gradient_target
+from birefnet_lite.course.checks.in_use import composite, f_measure, to_network
+from birefnet_lite.course.checks.lateral_blocks import lateral_apart, lateral_conv, resize_matrix
 from birefnet_lite.course.checks.losses import gradient_loss, iou_loss, supervise
 from birefnet_lite.course.checks.refinement import image_to_tiles, inward_reference, outward_reference
 from birefnet_lite.course.checks.result import Result
 from birefnet_lite.course.checks.skeleton import encoder_shapes, wire
 from birefnet_lite.course.checks.speed import compose_convolutions, convolve_first, fold_batch_norm
 from birefnet_lite.course.checks.squeeze import deformable_aspp, squeeze_module
-from birefnet_lite.course.checks.steps import train_step
-from birefnet_lite.course.checks.targets import gradient_target, laplacian, masked_gradient_target
-from birefnet_lite.course.checks.use import composite, f_measure, to_network
+from birefnet_lite.course.checks.training_step import train_step
 
 __all__ = ["Result", "encoder_shapes", "fuse_context", "fuse_scales", "window_partition", "wire"]
 __all__ += ["bilinear_sample", "deform_conv", "deformable_aspp", "squeeze_module"]

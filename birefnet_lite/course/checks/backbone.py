@@ -133,7 +133,7 @@ def fuse_context(answer: Callable[[tuple[Tensor, ...]], Any]) -> None:
             "x1 is missing in the context.": (*shrunk[1:], deepest),
             "x3 is missing in the context.": (*shrunk[:2], deepest),
             "The finer maps are pooled. BiRefNet samples them bilinearly, which skips pixels.": (
-                *(F.adaptive_avg_pool2d(x, size) for x in finer),
+                *(F.adaptive_avg_pool2d(x, (size[0], size[1])) for x in finer),
                 deepest,
             ),
         }

@@ -14,6 +14,7 @@ from birefnet_lite.course.checks.decoder import decode, run_stage
 from birefnet_lite.course.checks.judge import SEVERAL, check
 from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.course.checks.weights import compare_in_training, randomise, take_weights
+from birefnet_lite.network.backbone.base import Backbone
 from birefnet_lite.network.encoder import Encoder
 from birefnet_lite.network.refinement import OutwardReference, image_to_tiles
 from birefnet_lite.network.resize import resize
@@ -21,10 +22,11 @@ from birefnet_lite.network.resize import resize
 __all__ = ["my_block", "my_decoder", "my_encoder", "my_outward", "my_stage", "my_tiles"]
 
 
-class _Backbone(nn.Module):
+class _Backbone(Backbone):
     """Four narrow maps, each with a convolution of its own, at strides 4 to 32."""
 
     channels = (2, 3, 4, 5)
+    min_size = 32
 
     def __init__(self) -> None:
         super().__init__()
