@@ -15,7 +15,7 @@
 #
 # You have written every part of BiRefNet. Now they meet. You put them into one network, it takes the trained weights
 # by name, and gives the same mask as the package. Then you get a network that somebody else has put together, and in
-# which something is wrong.
+# which something is wrong; and four more.
 #
 # **After this notebook you can**
 # - assemble a whole network out of parts, so that weights of others fit,
@@ -698,6 +698,123 @@ print("every part agrees:", all(row.status == "OK" for row in rows))
 # %% [markdown]
 # This mistake was not made up. In November 2024 the original changed the order of its tiles, and its code loads weights
 # from before without a word. `birefnet_lite.load` knows which published file needs which order.
+
+# %% [markdown]
+# ## 10 · Four hunts without a guide
+#
+# Four more networks, from easy to hard. Each has the right weights and one thing that is computed wrongly. Nothing is
+# printed here that tells where, so run the cells: the debugger opens at the first part that differs.
+#
+# For each, answer three questions *before* you unfold the answer. Which part is the first to differ? Is that part wrong
+# itself, or is it *given* something wrong? What might somebody have written?
+
+# %% tags=["machine"]
+from birefnet_lite.course.capstone import hidden_bug
+
+compare(hidden_bug(reference, 1), reference, prepared.tensor)
+
+# %% [markdown]
+# <details><summary>Answer to the first</summary>
+#
+# `decoder.stage3.reconstruction.norm_in`, and it is wrong itself: `conv_in`, which feeds it, is OK. Its weights and
+# statistics are right, so it is the one number that no checkpoint holds: `eps` is 0.5 and not 1e-5.
+#
+# </details>
+#
+# In the second, mind which of the two runs of a part is meant.
+
+# %% tags=["machine"]
+compare(hidden_bug(reference, 2), reference, prepared.tensor)
+
+# %% [markdown]
+# <details><summary>Answer to the second</summary>
+#
+# The first convolution of the backbone, in its *second* run, *(2)*: the one on the half-size image. The first run is
+# OK, so the part is right and was given something wrong. Red and blue have changed places in the half-size image.
+#
+# </details>
+#
+# The third is inside a block.
+
+# %% tags=["machine"]
+compare(hidden_bug(reference, 3), reference, prepared.tensor)
+
+# %% [markdown]
+# <details><summary>Answer to the third</summary>
+#
+# `decoder.stage2.reconstruction.aspp.project`, while all five branches are OK. So between them and `project` something
+# goes wrong, and there is only the concatenation: the pooled view comes first and not last.
+#
+# </details>
+#
+# The fourth: here is a square image, on which every part agrees. The friend swears that masks of *photos* are wrong.
+
+# %% tags=["machine"]
+square = prepare(reference, data.coffee(), size=(192, 192)).tensor
+compare(hidden_bug(reference, 4), reference, square)
+
+# %% [markdown]
+# <details><summary>Answer to the fourth</summary>
+#
+# Run it with `prepared.tensor`, 192 × 288: the first that differs is `decoder.stage2.lateral`, whose weights are
+# right. It is given x1, moved by one cell to the right, and only where height and width differ. A mistake that depends
+# on the shape is why every equality in this course is tried at several shapes, squares and others.
+#
+# </details>
+
+# %% [markdown]
+# ## 11 · Into the world
+#
+# Your network, a photo, a cut-out. The astronaut on blue, by the classes that you have assembled; set `portrait` to a
+# photo of your own.
+
+# %%
+import numpy as np
+from PIL import Image
+
+from birefnet_lite import cut_out
+from birefnet_lite.photos import load_photo
+
+portrait, _, _ = load_photo("astronaut")
+with torch.inference_mode():
+    soft = mine(prepare(reference, portrait, size=(256, 256)).tensor)[-1].sigmoid()
+    soft = resize(soft, portrait.shape[:2])[0, 0].numpy()
+cut = cut_out(portrait, soft)
+blue = Image.new("RGBA", cut.size, (150, 190, 235, 255))
+on_blue = np.array(Image.alpha_composite(blue, cut).convert("RGB"))
+side_by_side(
+    {"photo": portrait, "mask": soft, "cut out, on blue": on_blue},
+    alt="A portrait; its mask; the person cut out on blue.",
+)
+
+# %% [markdown]
+# ### A published checkpoint in your classes
+#
+# Checkpoints of the original have other names. `official_state_dict` makes such a file of `nano`, so that no download
+# is needed; the way back is `load_official_state_dict`, and from there the weights fit your classes by name.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+from birefnet_lite import BiRefNet
+from birefnet_lite.checkpoints import load_official_state_dict, official_state_dict
+
+original = official_state_dict(reference)
+print(*list(original)[-3:], sep="\n")
+twin = BiRefNet(config).eval()
+load_official_state_dict(twin, original, patch_order="new")
+mine.load_state_dict(twin.state_dict())
+with torch.inference_mode():
+    print("the same mask:", torch.allclose(mine(prepared.tensor)[-1], reference(prepared.tensor)[-1], atol=1e-4))
+
+# %% [markdown]
+# A published file takes the same way. This line loads one from the Hugging Face hub, 180 MB; it is not run here:
+#
+# ```python
+# model = birefnet_lite.load("ZhengPeng7/BiRefNet_lite")
+# ```
+#
+# **Where to go next.** Fine-tune on eight photos of your own (notebook 08, section 11). Measure your masks on photos
+# with hand-made ones (notebook 09). Train without a part, to convergence, and find out what nobody here has measured
+# (06, 08, 10). Or add a backbone: CONTRIBUTING.md says how.
 
 # %% [markdown]
 # ## What to remember
