@@ -26,6 +26,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = (5, 6, 7, 8)
 _COLOUR_MODES = ("LA", "RGB", "RGBA", "RGBX")
 # Pillow refuses profiles of more than 1 MiB, since a few bytes can inflate to any size. The largest that
 # are in use have a few MiB.
@@ -81,7 +82,7 @@ def read_header_size(path: str | os.PathLike[str], max_pixels: int) -> tuple[int
             with _open(file, str(path), max_pixels) as image:
                 width, height = image.size
                 # Pillow gives the size of a TIFF as it will be when it is upright.
-                turned = image.format != "TIFF" and _read_header_orientation(image, file) >= 5
+                turned = image.format != "TIFF" and _read_header_orientation(image, file) in _SIDEWAYS
                 return (width, height) if turned else (height, width)
         except (ImageFileError, MemoryError):
             raise
