@@ -41,14 +41,16 @@ def find_photos(arguments: list[str]) -> tuple[list[Path], int]:
 def _expand(argument: str) -> tuple[list[Path], list[Path], str]:
     """Photos, own outputs, and what is wrong if there are no photos; `OSError` for what cannot be looked at."""
     try:
-        is_folder = stat.S_ISDIR(os.stat(argument).st_mode)
+        mode = os.stat(argument).st_mode
     except (FileNotFoundError, NotADirectoryError):
         if not glob.has_magic(argument):
             return [], [], "no such file or folder"
         found = [Path(name) for name in sorted(glob.glob(argument, recursive=True)) if not os.path.isdir(name)]
         problem = "no file fits this pattern"
     else:
-        if is_folder:
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):  # a reader could wait for a pipe without end
+            return [], [], "neither a file nor a folder"
+        if stat.S_ISDIR(mode):
             listing = list_photos(Path(argument))
             return listing.photos, listing.outputs, "the folder holds no photos"
         found, problem = [Path(argument)], "it is an output of this program"

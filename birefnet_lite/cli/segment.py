@@ -24,8 +24,9 @@ from birefnet_lite.inference.tiled import segment_tiled
 from birefnet_lite.output import check_target, replace_atomically
 
 T = TypeVar("T")
-# zlib's level 1 is several times as fast as Pillow's 6, for files that are a little larger.
-PNG = {"format": "PNG", "compress_level": 1}
+MASK_PNG = {"format": "PNG"}
+# Three to four times as fast as zlib's usual level 6, for files that are 1.1 to 1.2 times as large.
+CUT_OUT_PNG = {"format": "PNG", "compress_level": 2}
 WEBP = {"format": "WEBP", "quality": 90, "alpha_quality": 100, "method": 2}
 WEBP_SIDE = 16383
 GPU_BATCH = 4
@@ -169,13 +170,13 @@ def _write(job: Job, read: tuple[Origin, Photo], mask: NDArray[np.float32]) -> N
         raise ValueError(f"a WebP file has at most {WEBP_SIDE} pixels on each side; leave out --webp")
     result = cut_out(photo, mask) if job.cut_out is not None else None
     grey = Image.fromarray(np.rint(mask * 255).astype(np.uint8))
-    _save(grey, job.mask, pnginfo=Mark(MASK, origin).to_png_info(), **PNG)
+    _save(grey, job.mask, pnginfo=Mark(MASK, origin).to_png_info(), **MASK_PNG)
     if result is not None and job.cut_out is not None:
         mark = Mark(CUT_OUT, origin)
         if job.cut_out.suffix == ".webp":
             _save(result, job.cut_out, exif=mark.to_exif().tobytes(), **WEBP)
         else:
-            _save(result, job.cut_out, pnginfo=mark.to_png_info(), **PNG)
+            _save(result, job.cut_out, pnginfo=mark.to_png_info(), **CUT_OUT_PNG)
 
 
 def _save(image: Image.Image, path: Path, **options: Any) -> None:
