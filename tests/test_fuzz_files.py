@@ -27,7 +27,7 @@ from birefnet_lite.inference.images import read_mask, read_photo, read_size
 from birefnet_lite.inference.marks import is_own_output
 from birefnet_lite.network.birefnet import BiRefNet
 
-EXAMPLES = 200
+EXAMPLES = 400
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 FORMATS = {"png": "PNG", "tif": "TIFF", "jpg": "JPEG", "webp": "WEBP", "bmp": "BMP", "gif": "GIF", "avif": "AVIF"}
 EXACT = ("png", "tif", "bmp", "gif")
