@@ -6,8 +6,10 @@ from widgets.views.ablation import ablation
 from widgets.views.architecture import architecture
 from widgets.views.attribution import attribution
 from widgets.views.compare import compare
+from widgets.views.computation import computation
 from widgets.views.feature_pyramid import feature_pyramid
 from widgets.views.gradient_targets import gradient_targets
+from widgets.views.paired import paired
 from widgets.views.prediction_ladder import prediction_ladder
 from widgets.views.receptive_field import receptive_field
 from widgets.views.reference_tiles import reference_tiles
@@ -20,8 +22,10 @@ __all__ = [
     "architecture",
     "attribution",
     "compare",
+    "computation",
     "feature_pyramid",
     "gradient_targets",
+    "paired",
     "prediction_ladder",
     "receptive_field",
     "reference_tiles",

@@ -61,7 +61,7 @@ def paint_focus(scene: Scene, look: Look, name: str, channel: int) -> NDArray[np
     """One map over the photo, (H, W, 3), as in the large picture of a view."""
     layer, plane = scene.layers[name], scene.plane(name, channel)
     limits = limits_for(scene, look, layer, plane)
-    return overlay(plane, limits, colours_for(look, layer), scene.photo, look.opacity)
+    return overlay(plane, limits, colours_for(look, layer), scene.photos.get(layer.photo, scene.photo), look.opacity)
 
 
 def draw(

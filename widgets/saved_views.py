@@ -60,7 +60,11 @@ def scene_from_state(state: dict[str, Any]) -> Scene:
     for part in state["parts"]:
         raw = blob[part["offset"] : part["offset"] + part["length"]]
         if part["kind"] == "photo":
-            scene.photo = np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))
+            photo = np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))
+            if part.get("name"):
+                scene.photos[part["name"]] = photo
+            else:
+                scene.photo = photo
         elif part["kind"] == "statistics":
             rows = np.frombuffer(raw, np.float32).reshape(-1, channels[part["layer"]])
             missing = len(STATISTICS) - len(rows)  # an older view has fewer: its channels stay in order

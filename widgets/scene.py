@@ -46,6 +46,8 @@ class Layer:
     """The layer whose channels this one sums up."""
     labels: list[str] = field(default_factory=list)
     """What each channel of a summary shows."""
+    photo: str = ""
+    """Which of the scene's other photos lies under its maps; empty for the scene's own."""
     planes: dict[int, Plane] = field(default_factory=dict)
 
     @property
@@ -74,6 +76,7 @@ class Layer:
             **({"group": self.group} if self.group else {}),
             **({"limits": list(self.limits)} if self.limits else {}),
             **({"shares": self.shares} if self.shares else {}),
+            **({"photo": self.photo} if self.photo else {}),
             **({"base": self.base, "labels": self.labels} if self.base else {}),
         }
 
@@ -99,6 +102,8 @@ class Scene:
     agreement: str = ""
     what: str = "photo"
     extra: dict[str, Any] = field(default_factory=dict)
+    photos: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """Other photos of the same shape, by name, for layers that say so."""
     layers: dict[str, Layer] = field(default_factory=dict)
     recompute: Callable[[str], NDArray[np.floating]] | None = None
 
@@ -169,6 +174,7 @@ class Scene:
         if described.get("limits"):
             layer.limits = (described["limits"][0], described["limits"][1])
         layer.shares = described.get("shares", [])
+        layer.photo = described.get("photo", "")
         layer.base, layer.labels = described.get("base", ""), described.get("labels", [])
 
     def plane(self, name: str, channel: int) -> Plane:
@@ -225,6 +231,8 @@ class Scene:
         """
         packer = Packer()
         packer.add({"kind": "photo", "type": "image/jpeg"}, encode_photo(self.photo))
+        for name, photo in self.photos.items():
+            packer.add({"kind": "photo", "type": "image/jpeg", "name": name}, encode_photo(photo))
         counts = share({layer.name: layer.shape for layer in self.layers.values()}, budget)
         for layer in self.layers.values():
             packer.add({"kind": "statistics", "layer": layer.name}, layer.statistics.tobytes())

@@ -554,14 +554,14 @@ def test_rows_without_maps_do_not_look_as_if_they_had_some(opened):
 
 def test_text_is_twelve_pixels_or_more(viewer, opened):
     page = opened(viewer)
-    small = page.eval_on_selector_all(
+    narrow = page.eval_on_selector_all(
         ".bv *",
         """(all) => all
             .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
             .filter((e) => parseFloat(getComputedStyle(e).fontSize) < 12)
             .map((e) => e.className)""",
     )
-    assert small == []
+    assert narrow == []
 
 
 # ---- the map of the network ----

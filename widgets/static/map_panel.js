@@ -71,7 +71,8 @@ export class MapPanel {
     canvas.dataset.channel = channel;
     const alike = this.backdrop && store.alike ? store.similarityOf(this.layer) : null;
     const plane = alike ?? store.plane(this.layer, channel);
-    if (!plane || (this.backdrop && !store.photo)) {
+    const photo = this.info.photo ? store.photos.get(this.info.photo) : store.photo;
+    if (!plane || (this.backdrop && !photo)) {
       canvas.dataset.state = plane || !store.missing(this.layer, channel) ? "waiting" : "missing";
       return undefined;
     }
@@ -79,12 +80,12 @@ export class MapPanel {
     const limits = limitsFor(scene, look, plane, store.statistics);
     const colours = alike && look.colormap === "auto" ? "RdBu" : coloursFor(scene, look, this.layer);
     const opacity = this.backdrop ? look.opacity : 1;
-    const [width, height] = this.backdrop ? this.pixelsOver(store.photo) : [plane.width, plane.height];
+    const [width, height] = this.backdrop ? this.pixelsOver(photo) : [plane.width, plane.height];
     const state = `${channel} ${limits} ${colours} ${opacity} ${width}`;
     if (this.drawn === state && this.plane === plane) return plane;
     this.prepare(width, height);
     colourTable(plane, limits, store.colours.get(colours), PANEL_TABLE);
-    if (this.backdrop) overlay(plane, PANEL_TABLE, this.photoAt(store.photo, width, height), width, height, opacity, this.pixels);
+    if (this.backdrop) overlay(plane, PANEL_TABLE, this.photoAt(photo, width, height), width, height, opacity, this.pixels);
     else paint(plane, PANEL_TABLE, this.pixels);
     this.context.putImageData(this.image, 0, 0);
     this.plane = plane;

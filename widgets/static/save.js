@@ -197,7 +197,7 @@ export function stateOf(store) {
     offset += padded.length;
   };
   const bytesOf = (array) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-  if (store.photoPart) add({ kind: "photo", type: store.photoPart.type }, store.photoPart.bytes);
+  for (const [name, { type, bytes }] of store.photoParts) add({ kind: "photo", type, ...(name ? { name } : {}) }, bytes);
   for (const [layer, values] of store.statistics) add({ kind: "statistics", layer }, bytesOf(values));
   for (const { codes, layer, channel, lo, hi, width, height } of store.cache.planes.values()) {
     add({ kind: "plane", layer, channel, lo, hi, width, height }, bytesOf(codes));

@@ -29,7 +29,8 @@ class Store {
     this.colours = new Map(Object.keys(COLOUR_MAPS).map((name) => [name, colourMap(name)]));
     this.colours.set("picture", pictureTable());
     this.photo = null;
-    this.photoPart = null;
+    this.photos = new Map();
+    this.photoParts = new Map();
     this.hover = null;
     this.problem = "";
     this.broken = "";
@@ -114,7 +115,7 @@ class Store {
         this.statistics.set(part.layer, part.values);
         this.orders.delete(part.layer);
       } else if (part.kind === "photo") {
-        this.photoPart = part;
+        this.photoParts.set(part.name ?? "", part);
         this.decode(part);
       }
     }
@@ -133,7 +134,9 @@ class Store {
       const context = canvas.getContext("2d", { willReadFrequently: true });
       context.drawImage(bitmap, 0, 0);
       const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
-      this.photo = { width: bitmap.width, height: bitmap.height, rgba: data, pixels: new Uint32Array(data.buffer) };
+      const photo = { width: bitmap.width, height: bitmap.height, rgba: data, pixels: new Uint32Array(data.buffer) };
+      if (part.name) this.photos.set(part.name, photo);
+      else this.photo = photo;
       bitmap.close();
       this.tell("data");
     } catch (error) {

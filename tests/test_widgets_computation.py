@@ -1,0 +1,71 @@
+"""Views of sums and of pairs: terms that add up, differences that are differences."""
+
+import numpy as np
+import pytest
+import torch
+from small_network import small
+
+import widgets
+from birefnet_lite.analysis import capture
+from birefnet_lite.analysis.cka import linear_cka
+from birefnet_lite.analysis.computation import head_terms, stage_terms
+
+
+def values(viewer, name, channel):
+    return viewer.source.plane(name, channel).values()
+
+
+@pytest.mark.parametrize("changes", [{}, {"outward_reference": False}, {"inward_reference": False}])
+def test_terms_add_up_to_the_tensors_of_the_pass(photo, changes):
+    model = small(**changes)
+    maps = capture(model, photo)
+    for stage in (4, 3, 2):
+        terms = stage_terms(maps, stage)
+        torch.testing.assert_close(terms.raised + terms.lateral, maps[f"decoder.stage{stage}.out"], atol=1e-4, rtol=0)
+    head = head_terms(model, maps)
+    torch.testing.assert_close(head.features + head.image + head.bias, maps["logits"], atol=1e-4, rtol=0)
+
+
+def test_the_picture_equation_adds_up(model, photo):
+    viewer = widgets.computation(model, photo)
+    for stage in (4, 3, 2):
+        channel = next(iter(viewer.source.layers[f"stage {stage}.out"].planes))
+        terms = [values(viewer, f"stage {stage}.{name}", channel) for name in ("raised", "lateral", "out")]
+        np.testing.assert_allclose(terms[0] + terms[1], terms[2], atol=1e-3)
+    assert viewer.source.layers["stage 3.out"].group == ["stage 3.raised", "stage 3.lateral", "stage 3.out"]
+    assert viewer.picture().ndim == 3
+
+
+def test_two_photos_under_one_cursor(model, photo):
+    other = photo[::-1, :50].copy()
+    viewer = widgets.paired(model, photo, other)
+    channel = next(iter(viewer.source.layers["squeeze · first"].planes))
+    expected = capture(model, other)["squeeze"][channel] - capture(model, photo)["squeeze"][channel]
+    np.testing.assert_allclose(values(viewer, "squeeze · difference", channel), expected.numpy(), atol=1e-3)
+    assert viewer.source.layers["squeeze · second"].photo == "second"
+    assert viewer.source.photos["second"].shape == viewer.source.photo.shape
+    again = widgets.show(viewer.state())
+    assert again.source.layers["squeeze · second"].photo == "second"
+    assert "second" in again.source.photos
+    with pytest.raises(ValueError, match="photo2 or model2"):
+        widgets.paired(model, photo)
+
+
+def test_two_networks_are_compared_layer_by_layer(model, photo):
+    tuned = small()
+    with torch.no_grad():
+        torch.nn.init.normal_(tuned.decoder.stage3.lateral.conv.weight, std=3)
+    viewer = widgets.paired(model, photo, model2=tuned)
+    found = {row["layer"]: float(row["cells"][1]) for row in viewer.table["rows"]}
+    assert found["squeeze · difference"] == pytest.approx(1, abs=1e-3)
+    assert found["decoder.stage3.out · difference"] < 0.999
+    assert "1 photo" in viewer.table["caption"]
+
+
+def test_alignment_ignores_rotation_and_scale():
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(200, 6))
+    rotation, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+    assert linear_cka(first, 3 * first @ rotation + 1) == pytest.approx(1)
+    assert linear_cka(first, rng.normal(size=(200, 6))) < 0.2
+    assert linear_cka(first, np.ones((200, 2))) == 0
