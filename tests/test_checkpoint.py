@@ -14,6 +14,7 @@ import birefnet_lite
 from birefnet_lite import BiRefNet, BiRefNetConfig, CheckpointError, load
 from birefnet_lite.checkpoints import files, load_official_state_dict, official_state_dict, save
 from birefnet_lite.checkpoints.infer_config import infer_config
+from birefnet_lite.network import precision
 
 SMALL = BiRefNetConfig(backbone="pvt_v2_b0", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(64, 96))
 # The same network in a form that the original could have, so that a file in its format can be recognised.
@@ -314,6 +315,20 @@ def test_damaged_foreign_and_hostile_files_are_refused(tmp_path, capsys):
 def test_names_without_weights_say_which_there_are(name, word):
     with pytest.raises(CheckpointError, match=word):
         load(name)
+
+
+def test_automatic_dtype_is_bfloat16_for_wide_networks_on_fast_processors(tmp_path, monkeypatch):
+    wide = SMALL.replace(backbone="swin_v1_t", inter_channels=64, aspp_channels=64)
+    save(BiRefNet(wide), tmp_path / "wide.safetensors")
+
+    def find_dtype(name):
+        return next(load(name, device="cpu", dtype="auto").parameters()).dtype
+
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: True)
+    assert find_dtype(tmp_path / "wide.safetensors") == torch.bfloat16
+    assert find_dtype("nano") == torch.float32
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: False)
+    assert find_dtype(tmp_path / "wide.safetensors") == torch.float32
 
 
 def test_the_public_names():

@@ -10,6 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from birefnet_lite import BiRefNet, BiRefNetConfig, load
 from birefnet_lite.inference.predict import segment
+from birefnet_lite.network import precision
+from birefnet_lite.optimization import birefnet as optimized_birefnet
 from birefnet_lite.optimization import optimize
 from birefnet_lite.optimization import swin as rewritten_swin
 from birefnet_lite.photos import PHOTOS, load_photo
@@ -264,6 +266,78 @@ def test_few_masks_are_kept(tiny_swin):
         for side in (32, 64, 96, 128, 160, 192, 224):
             optimized(torch.randn(1, 3, side, 64))
     assert len(optimized.encoder.backbone.layers[0]._known) == 4
+
+
+# ---- precision="auto" ----
+
+
+def set_processor(monkeypatch, fast: bool) -> None:
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: fast)
+
+
+@pytest.mark.parametrize(
+    ("fields", "encoder", "decoder"),
+    [
+        ({"backbone": "swin_v1_t"}, torch.bfloat16, torch.bfloat16),
+        ({"backbone": "convnet_n"}, torch.float32, torch.bfloat16),
+        ({"backbone": "swin_v1_t", "aspp_channels": 32}, torch.bfloat16, torch.float32),
+        ({"backbone": "timm:test_convnext"}, torch.float32, torch.bfloat16),
+    ],
+)
+def test_narrow_parts_stay_in_float32(fields, encoder, decoder, monkeypatch):
+    config = BiRefNetConfig(**fields)
+    cpu = torch.device("cpu")
+    set_processor(monkeypatch, True)
+    assert precision.choose_dtypes(config, cpu) == (encoder, decoder)
+    assert precision.choose_dtypes(config, torch.device("cuda")) == (torch.float32, torch.float32)
+    set_processor(monkeypatch, False)
+    assert precision.choose_dtypes(config, cpu) == (torch.float32, torch.float32)
+
+
+@pytest.mark.parametrize("dtypes", [(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16)])
+@pytest.mark.parametrize("backbone", ["convnet_n", "dino_v3_s"])
+def test_halves_of_different_precision_give_nearly_the_same(dtypes, backbone, monkeypatch):
+    monkeypatch.setattr(optimized_birefnet, "choose_dtypes", lambda *args: precision.PartDtypes(*dtypes))
+    model, x = small(backbone=backbone), torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        wanted, got = model(x).logits, optimize(model, precision="auto")(x).logits
+    assert got.dtype == torch.float32
+    assert 0 < (got.sigmoid() - wanted.sigmoid()).abs().mean() < 0.02
+
+
+def test_auto_precision_is_exact_on_a_processor_without_bfloat16(monkeypatch):
+    set_processor(monkeypatch, False)
+    model, x = BiRefNet(BiRefNetConfig.preset("lite")).eval(), torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(optimize(model, precision="auto")(x).logits, optimize(model)(x).logits)
+
+
+def test_auto_precision_keeps_a_wide_networks_logits(monkeypatch):
+    """`lite` with moved taps: within 1 % of the range of its logits."""
+    set_processor(monkeypatch, True)
+    torch.manual_seed(0)
+    model, x = BiRefNet(BiRefNetConfig.preset("lite")), torch.randn(1, 3, 256, 256)
+    for name, parameter in model.named_parameters():
+        if "offset_conv.weight" in name:
+            nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+    with torch.inference_mode():
+        wanted, got = (optimize(model.eval(), kind)(x).logits for kind in (None, "auto"))
+    assert got.dtype == torch.float32
+    assert 0 < (got - wanted).abs().max() < 0.01 * (wanted.max() - wanted.min())
+
+
+def test_unknown_precisions_are_refused():
+    with pytest.raises(ValueError, match="'fast'; it can be 'auto' or None"):
+        optimize(small(), precision="fast")
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_auto_precision_keeps_the_trained_mask(name, monkeypatch):
+    set_processor(monkeypatch, True)
+    model, photo = load("nano", device="cpu"), load_photo(name)[0]
+    apart = 255 * abs(segment(optimize(model, precision="auto"), photo) - segment(model, photo))
+    assert (apart <= 1).mean() > 0.999
+    assert apart.max() <= 3
 
 
 @pytest.mark.parametrize("name", PHOTOS)

@@ -5,6 +5,7 @@ import os
 import warnings
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import save_file
@@ -17,6 +18,7 @@ from birefnet_lite.checkpoints.published import PUBLISHED, PatchOrder, download,
 from birefnet_lite.checkpoints.read_weights import OWN_ANCHOR, read_weights, strip_prefixes
 from birefnet_lite.config import PRESETS, BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
+from birefnet_lite.network.precision import choose_dtypes
 from birefnet_lite.output import replace_atomically
 
 __all__ = ["best_device", "load", "save"]
@@ -34,7 +36,7 @@ def best_device() -> torch.device:
 def load(
     name_or_path: str | os.PathLike,
     device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | Literal["auto"] | None = None,
     *,
     patch_order: PatchOrder | None = None,
     config: BiRefNetConfig | None = None,
@@ -46,7 +48,8 @@ def load(
             (`"nano"`), or a published checkpoint (`PUBLISHED`, with or without the owner's name; downloaded once). A
             file in the working directory takes precedence over a name, a folder does not.
         device: Where the model goes; None is `best_device()`.
-        dtype: What its numbers are converted to; None is float32.
+        dtype: What its numbers are converted to; None is float32. `"auto"` is bfloat16 on a CPU with instructions for
+            it, if all parts of the network are wide enough for it (see `network/precision.py`), and float32 otherwise.
         patch_order: Order of the image tiles, which a file by the original's names does not say: `"old"` before
             November 2024, else `"new"`.
         config: The configuration of such a file; None infers it from the shapes.
@@ -71,6 +74,9 @@ def load(
     else:
         raise CheckpointError(_explain_missing(name))
     device = best_device() if device is None else device
+    if dtype == "auto":
+        dtypes = choose_dtypes(model.config, torch.device(device))
+        dtype = torch.bfloat16 if set(dtypes) == {torch.bfloat16} else torch.float32
     model = model.to(device=device, dtype=dtype).eval()
     if dtype == torch.float16 and (beyond := not_finite(model.state_dict())):
         raise ValueError(

@@ -1,7 +1,7 @@
 """`optimize`: rewrites a whole network for inference."""
 
 from copy import deepcopy
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,25 +10,34 @@ from birefnet_lite.network.backbone.convnets import ConvNet
 from birefnet_lite.network.birefnet import BiRefNet, BiRefNetOutput
 from birefnet_lite.network.blocks import BasicBlock
 from birefnet_lite.network.check_image import check_image
+from birefnet_lite.network.precision import PartDtypes, choose_dtypes
 from birefnet_lite.network.squeeze import SqueezeModule
 from birefnet_lite.optimization.aspp import rewrite_aspp
-from birefnet_lite.optimization.decoder import Block, OptimizedDecoder
+from birefnet_lite.optimization.decoder import Block, Level, OptimizedDecoder
 from birefnet_lite.optimization.encoder import OptimizedEncoder
 from birefnet_lite.optimization.resize import resize
 
 __all__ = ["OptimizedBiRefNet", "optimize"]
 
 
-def optimize(model: BiRefNet) -> "OptimizedBiRefNet":
+def optimize(model: BiRefNet, precision: Literal["auto"] | None = None) -> "OptimizedBiRefNet":
     """Copy a model into a form for inference that computes the same numbers, up to rounding, in less time and memory.
 
     The model itself is not changed, and later changes of its weights do not reach the copy. For half precision,
     `optimize(model).half()` is more exact than `optimize(model.half())`, since weights are combined in float64.
 
+    Args:
+        model: A BiRefNet in evaluation mode.
+        precision: None computes in the model's dtype. `"auto"` computes in bfloat16 those parts of a float32 model that
+            can be rounded with little effect on the mask, if the processor has instructions for it (see
+            `network/precision.py`), and everything else in float32. Images and logits stay float32.
+
     Raises:
         TypeError: The model is not a `BiRefNet`, or is optimized already.
-        ValueError: The model is in training mode.
+        ValueError: The model is in training mode, or the precision is not known.
     """
+    if precision not in (None, "auto"):
+        raise ValueError(f"precision is {precision!r}; it can be 'auto' or None.")
     if isinstance(model, OptimizedBiRefNet):
         raise TypeError("The model is optimized already.")
     if not isinstance(model, BiRefNet):
@@ -39,7 +48,11 @@ def optimize(model: BiRefNet) -> "OptimizedBiRefNet":
             f"optimize rewrites a network in evaluation mode, and {training} is in training mode, where dropout and "
             "batch norms depend on the batch. Call model.eval() first."
         )
-    return OptimizedBiRefNet(model)
+    optimized = OptimizedBiRefNet(model)
+    parameter = next(model.parameters())
+    if precision == "auto" and parameter.dtype == torch.float32:
+        optimized.lower_precision(choose_dtypes(model.config, parameter.device))
+    return optimized
 
 
 class OptimizedBiRefNet(nn.Module):
@@ -57,20 +70,37 @@ class OptimizedBiRefNet(nn.Module):
         projections = None if model.neck is None else cast("list[nn.Conv2d]", list(model.neck.projections))
         self.deepest = None if projections is None else deepcopy(projections[3])
         self.decoder = OptimizedDecoder(deepcopy(model.decoder), self.encoder.scales, projections)
+        self.output_dtype: torch.dtype | None = None
         self.eval().requires_grad_(False)
+
+    def lower_precision(self, dtypes: PartDtypes) -> None:
+        """Convert the encoder, and the squeeze module with the decoder, to these dtypes; logits stay float32."""
+        self.encoder.to(dtypes.encoder)
+        for part in (self.squeeze, self.deepest, self.decoder):
+            if part is not None:
+                part.to(dtypes.decoder)
+        self.output_dtype = torch.float32
 
     def forward(self, image: Tensor) -> BiRefNetOutput:
         dtype = next(self.decoder.parameters()).dtype
-        check_image(image, self.config, self.min_size, (dtype, torch.float32))
-        if not isinstance(self.encoder.backbone, ConvNet):
-            image = image.to(dtype)  # a `ConvNet` reads the image in float32 (see `ImageConv2d`)
-        levels, x = self.encoder(image)
+        encoder_dtype = list(self.encoder.parameters())[-1].dtype
+        check_image(image, self.config, self.min_size, (encoder_dtype, dtype, torch.float32))
+        # A `ConvNet` reads the image in float32 (see `ImageConv2d`).
+        levels, x = self.encoder(image if isinstance(self.encoder.backbone, ConvNet) else image.to(encoder_dtype))
+        if encoder_dtype != dtype:
+            x = x.to(dtype)
+            first, second, third = (
+                Level(level.full.to(dtype), None if level.half is None else level.half.to(dtype), level.size)
+                for level in levels
+            )
+            levels = (first, second, third)
         if self.squeeze is not None:
             x = self.squeeze(x)
         if self.deepest is not None:
             height, width = image.shape[-2:]
             x = self.deepest(resize(x, (height // 32, width // 32)))
-        return BiRefNetOutput(None, (), (), (), self.decoder(image.to(dtype), levels, x))
+        logits = self.decoder(image.to(dtype), levels, x)
+        return BiRefNetOutput(None, (), (), (), logits.to(self.output_dtype or logits.dtype))
 
     def train(self, mode: bool = True) -> "OptimizedBiRefNet":
         """Do nothing for evaluation mode, the only one there is; `ValueError` for training mode."""
