@@ -151,6 +151,7 @@ export class NetworkMap {
     return undefined;
   }
   stop() {
+    if (!this.play) return; // without a map, nothing was built
     clearInterval(this.timer);
     this.timer = null;
     this.play.textContent = "Play";
