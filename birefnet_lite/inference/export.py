@@ -185,7 +185,8 @@ def _in_grid_sample(input, offset, mask, weight, bias, stride, padding, dilation
         tap = np.indices((kh, kw))[axis].reshape(-1, 1, 1, 1) * dilation[axis]
         start = pixel.reshape((-1, 1) if axis == 0 else (1, -1)) + tap  # (kh * kw, 1, H' or 1, W' or 1)
         # Pixel i of n reaches from -1 + 2 i / n to -1 + 2 (i + 1) / n, and is meant at its middle.
-        start = op.Constant(value=ir.tensor(((2 * start + 1) / length - 1).astype(np.float32)))
+        first = ir.tensor(((2 * start + 1) / length - 1).astype(np.float32))
+        start = op.Constant(value=first)  # type: ignore[arg-type]  # it takes the tensors of onnx_ir, too
         moved = op.Slice(offset, (zero, one)[axis], (one, two)[axis], two)  # (B * G, kh * kw, 1, H', W')
         places.append(op.Add(op.Mul(moved, op.Constant(value_float=2 / length)), start))
     grid = op.Transpose(op.Concat(*places[::-1], axis=2), perm=[0, 1, 3, 4, 2])  # (B * G, kh * kw, H', W', 2), x first
