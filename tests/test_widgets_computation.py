@@ -9,6 +9,7 @@ import widgets
 from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.cka import linear_cka
 from birefnet_lite.analysis.computation import head_terms, stage_terms
+from birefnet_lite.training.recorder import Recorder
 
 
 def values(viewer, name, channel):
@@ -69,3 +70,35 @@ def test_alignment_ignores_rotation_and_scale():
     assert linear_cka(first, 3 * first @ rotation + 1) == pytest.approx(1)
     assert linear_cka(first, rng.normal(size=(200, 6))) < 0.2
     assert linear_cka(first, np.ones((200, 2))) == 0
+
+
+def recording_of(photo, tmp_path):
+    model = small()
+    recorder = Recorder(photo, every=2, mask=np.zeros((64, 96), bool), channels=2)
+    for step in range(7):
+        with torch.no_grad():
+            model.decoder.head.bias.add_(0.5)
+        recorder.record(model, step, {"loss": 1 / (step + 1)})
+    recorder.save(tmp_path / "run.recording")
+    return recorder
+
+
+def test_a_film_shows_each_recorded_step(photo, tmp_path):
+    recorder = recording_of(photo, tmp_path)
+    recording = recorder.recording
+    viewer = widgets.training_film(tmp_path / "run.recording")
+    assert viewer.channel == len(recording.steps) - 1 == 3
+    for frame in range(4):
+        np.testing.assert_allclose(values(viewer, "mask", frame), recording.masks[frame] / 255, atol=1e-4)
+    assert viewer.source.layers["mask"].labels == ["step 0", "step 2", "step 4", "step 6"]
+    assert [row["cells"] for row in viewer.table["rows"]] == [
+        ["0", "1.0000"],
+        ["2", "0.3333"],
+        ["4", "0.2000"],
+        ["6", "0.1429"],
+    ]
+    name = next(name for name in viewer.source.layers if name.startswith("decoder.stage4.out #"))
+    assert viewer.source.layers[name].limits == viewer.source.layers[f"{name} · last"].limits
+    assert viewer.picture().ndim == 3
+    assert widgets.training_film(recorder).source.layers.keys() == viewer.source.layers.keys()
+    assert widgets.show(viewer.state()).source.layers["mask"].labels == viewer.source.layers["mask"].labels

@@ -14,6 +14,7 @@ from widgets.views.prediction_ladder import prediction_ladder
 from widgets.views.receptive_field import receptive_field
 from widgets.views.reference_tiles import reference_tiles
 from widgets.views.sampling_points import sampling_points
+from widgets.views.training_film import training_film
 from widgets.views.window_attention import window_attention
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "sampling_points",
     "show",
     "static",
+    "training_film",
     "window_attention",
 ]

@@ -198,6 +198,8 @@ def _draw_cell(sheet: Sheet, scene: Scene, look: Look, name: str, box: tuple[flo
         sheet.paste(scene.photo, *box)
         return
     channel = look.channel if name == look.layer else look.channels.get(name, 0)
+    if scene.extra.get("linked"):
+        channel = min(look.channel, scene.layers[name].shape[0] - 1)
     sheet.paste(paint_map(scene, look, name, channel), *box)
     layer = scene.layers[name]
     if name == look.layer:

@@ -77,7 +77,8 @@ class Layer:
             **({"limits": list(self.limits)} if self.limits else {}),
             **({"shares": self.shares} if self.shares else {}),
             **({"photo": self.photo} if self.photo else {}),
-            **({"base": self.base, "labels": self.labels} if self.base else {}),
+            **({"base": self.base} if self.base else {}),
+            **({"labels": self.labels} if self.labels else {}),
         }
 
 

@@ -613,3 +613,17 @@ def test_channels_are_seen_together_and_cells_like_the_pinned_one(opened, watche
     page.wait_for_selector('.bv-layer-note:has-text("Cosine similarity")')
     assert float(page.locator("output[data-probe] strong").inner_text()) == pytest.approx(1, abs=1e-3)
     assert watched.errors == []
+
+
+def test_a_film_plays_and_its_rows_choose_the_step(opened, watched):
+    scene = scene_of(a=random_maps(4, 8, 12), b=random_maps(4, 8, 12))
+    scene.extra = {"linked": True}
+    rows = [{"cells": [str(i), "0.5"], "channel": i} for i in range(4)]
+    page = opened(Viewer(scene, table={"columns": ["Step", "loss"], "rows": rows}))
+    page.locator("tbody tr").nth(2).click()
+    page.wait_for_selector('canvas[data-panel="grid"][data-layer="b"][data-channel="2"]')
+    page.wait_for_selector('tbody tr[data-channel="2"][aria-selected="true"]')
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_selector('canvas[data-panel="focus"][data-channel="3"]')
+    page.wait_for_selector('button:text-is("Play")')
+    assert watched.errors == []

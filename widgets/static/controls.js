@@ -4,6 +4,7 @@ import { countMarks, formatValue, LEVELS, MARKS } from "./core.js";
 import { coloursFor, layerOf } from "./look.js";
 import { h } from "./dom.js";
 
+const FRAME_MS = 300;
 const RANGE_NAMES = { map: "this map", layer: "this layer", all: "all layers", own: "my limits" };
 const SORT_NAMES = { detail: "detail", variance: "variance", mean: "mean", max: "maximum", agreement: "agreement with the mask", index: "number" };
 
@@ -31,7 +32,8 @@ export class Controls {
       },
     });
     this.place = h("span", { class: "bv-muted" });
-    this.channelRow = h("div", { class: "bv-channel-row" }, field("Channel", this.number), this.slider, this.place);
+    this.play = h("button", { class: "bv-button", type: "button", hidden: !store.scene.linked, on: { click: () => this.toggle() } }, "Play");
+    this.channelRow = h("div", { class: "bv-channel-row" }, this.play, field("Channel", this.number), this.slider, this.place);
 
     this.colormap = select("colormap", [["auto", "automatic"], ...store.scene.colormaps.map((name) => [name, name])]);
     this.range = select("range", Object.entries(RANGE_NAMES));
@@ -62,6 +64,25 @@ export class Controls {
   setLimits() {
     const [low, high] = [Number(this.low.value), Number(this.high.value)];
     if (this.low.value !== "" && this.high.value !== "") this.store.act({ type: "limits", limits: [low, high] });
+  }
+
+  // Runs through the steps of a film, from the start when it stands at the end.
+  toggle() {
+    if (this.timer) return this.stop();
+    const { store } = this;
+    const last = () => layerOf(store.scene, store.look.layer).channels - 1;
+    this.play.textContent = "Stop";
+    if (store.look.channel >= last()) store.act({ type: "channel", channel: 0 });
+    this.timer = setInterval(() => {
+      store.act({ type: "channel", channel: store.look.channel + 1 });
+      if (store.look.channel >= last()) this.stop();
+    }, FRAME_MS);
+    return undefined;
+  }
+  stop() {
+    clearInterval(this.timer);
+    this.timer = null;
+    this.play.textContent = "Play";
   }
 
   // Limits that enclose nothing do not hold: the inputs show again what does.

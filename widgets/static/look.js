@@ -51,7 +51,8 @@ export function transition(scene, look, action) {
     case "layer": {
       const next = layerOf(scene, action.layer);
       if (!next) return look;
-      return { ...look, layer: next.name, channel: look.channels[next.name] ?? 0 };
+      const channel = scene.linked ? Math.min(look.channel, next.channels - 1) : (look.channels[next.name] ?? 0);
+      return { ...look, layer: next.name, channel, ...(scene.linked ? { channels: { ...look.channels, [next.name]: channel } } : {}) };
     }
     case "channel": {
       const channel = clamp(Math.round(action.channel), 0, layer.channels - 1);

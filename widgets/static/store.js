@@ -171,6 +171,8 @@ class Store {
   }
 
   channelOf(name) {
+    // In a film all maps show the same step.
+    if (this.scene.linked) return Math.min(this.look.channel, layerOf(this.scene, name).channels - 1);
     return name === this.look.layer ? this.look.channel : (this.look.channels[name] ?? 0);
   }
 

@@ -34,6 +34,7 @@ class View {
 
   close() {
     this.map?.stop();
+    this.controls?.stop();
     this.store.listeners.delete(this.listener);
     this.stopTheme();
     this.abort.abort();
@@ -49,6 +50,7 @@ class View {
     const button = (text, title, task) =>
       h("button", { class: "bv-button", type: "button", title, on: { click: () => this.try(task) } }, text);
     this.probe = h("output", { class: "bv-probe", dataset: { probe: "" }, "aria-live": "off" });
+    this.controls?.stop();
     this.controls = new Controls(store);
     this.atlas = new Atlas(store, this.controls.sort);
     this.choices = new Choices(store);

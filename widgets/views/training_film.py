@@ -1,0 +1,83 @@
+"""Training film view: how masks and maps form in training, step by step."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from birefnet_lite.analysis.parts import title_of
+from birefnet_lite.training.recorder import Recorder
+from birefnet_lite.training.recording import Recording
+from widgets.look import Look
+from widgets.scene import Scene
+from widgets.view_registry import register
+from widgets.view_setup import kind_of
+from widgets.viewer import Viewer
+
+__all__ = ["training_film"]
+
+#: Recorded channels of a layer that are shown.
+SHOWN = 2
+
+
+def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> Viewer:
+    """How did it learn? The mask and the maps of one photo at each recorded step of a training, with the losses.
+
+    The slider, Play, or a row of the table choose the step; beside it stands the last step, over the same range.
+
+    Args:
+        recording: A `Recorder`, its `recording`, or a file that it saved.
+    """
+    if isinstance(recording, Recorder):
+        recording = recording.recording
+    elif not isinstance(recording, Recording):
+        recording = Recording.load(recording)
+    steps = [f"step {step}" for step in recording.steps]
+    scene = Scene("training_film", "Training film", "How did it learn?", recording.photo)
+    scene.extra["linked"] = True
+    _add_film(scene, "mask", "Predicted mask", recording.masks / np.float32(255), "unit", steps)
+    for layer in recording.layers:
+        films = np.stack([recording.values(layer, frame) for frame in range(len(steps))])  # (frames, channels, h, w)
+        names = []
+        for i, channel in enumerate(recording.channels[layer][:SHOWN]):
+            name = f"{layer} #{channel}"
+            kind = kind_of(layer, films[:, i : i + 1].reshape(-1, *films.shape[2:]))
+            title = f"{title_of(layer)} · channel {channel}"
+            _add_film(scene, name, title, films[:, i], kind, steps)
+            names.append(name)
+        scene.rows.append((title_of(layer).replace(" · ", "\n"), [*names, *[None] * (SHOWN - len(names))]))
+    scene.columns = [f"Channel {i + 1}" for i in range(SHOWN)]
+    masks: list[str | None] = ["mask"]
+    if recording.truth is not None:
+        scene.add("truth", recording.truth[None] / np.float32(255), "unit", "True mask")
+        masks.append("truth")
+    scene.rows.insert(0, ("Mask, and\nthe true one", [*masks, *[None] * (SHOWN - len(masks))]))
+    scene.focus = "mask"
+    scene.facts = [f"{len(steps)} recorded steps, {recording.steps[0]} to {recording.steps[-1]}"]
+    last = len(steps) - 1
+    look = Look("mask", last, {name: min(last, layer.shape[0] - 1) for name, layer in scene.layers.items()})
+    viewer = Viewer(scene, Look(**{**look.to_dict(), "sort": "index"}), table=_loss_table(recording))
+    return register(viewer)
+
+
+def _add_film(scene: Scene, name: str, title: str, frames: Any, kind: str, steps: list[str]) -> None:
+    """One map over all steps (frames, h, w), its channels the steps, and the last step beside it."""
+    top = float(np.nanmax(np.abs(frames)))
+    ranges = {"unit": (0.0, 1.0), "signed": (-top, top), "positive": (0.0, top)}
+    group = [name, f"{name} · last"]
+    film = scene.add(name, frames, kind, title, limits=ranges[kind], group=group, channels=range(len(frames)))
+    film.labels = steps
+    scene.add(group[1], frames[-1:], kind, f"{title} · last step", limits=ranges[kind], group=group)
+
+
+def _loss_table(recording: Recording) -> dict[str, Any]:
+    known = [int(step) for step in recording.loss_steps]
+    rows = []
+    for frame, step in enumerate(recording.steps):
+        cells = [f"{step}"]
+        for values in recording.losses.values():
+            # The newest loss that was noted up to this step.
+            at = [i for i, noted in enumerate(known) if noted <= step and np.isfinite(values[i])]
+            cells.append(f"{values[at[-1]]:.4f}" if at else "")
+        rows.append({"cells": cells, "channel": frame})
+    return {"caption": "Losses", "columns": ["Step", *recording.losses], "rows": rows}
