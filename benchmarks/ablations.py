@@ -1,14 +1,12 @@
-"""Short equal training runs of `nano` with one part off at a time.
+"""Ablations: short training runs of `nano`, each with one part switched off.
 
     python benchmarks/ablations.py [--seeds 3] [--steps 300] [--side 96] [--jobs 2]
 
-The results that ship are those of `--seeds 3 --steps 160 --side 64 --batch 12`, on a CPU.
-A run that is in the results already is not run again; delete birefnet_lite/course/ablations.csv to begin anew. Each
-variant sees the same scenes in the same order as the full network with the same seed; only what the part changes, and
-the random weights that follow from it, differ. Scores are those of the averaged weights on 96 fixed scenes.
+The shipped results are from `--seeds 3 --steps 160 --side 64 --batch 12`, on a CPU. Runs that are in the results are
+skipped; delete birefnet_lite/course/ablations.csv to start again. With the same seed all variants see the same scenes
+in the same order. Scores are of the averaged weights on 96 fixed scenes.
 
-These runs are far too short to rank designs for use. They show what is seen at once and, beside the spread over the
-seeds, what is not.
+These runs are too short to rank designs: only differences above the spread over the seeds mean something.
 """
 
 import argparse
@@ -29,7 +27,7 @@ from birefnet_lite.training.settings import TrainSettings
 from birefnet_lite.training.training_loop import train
 from birefnet_lite.training.validation import mean_scores, predict_masks
 
-# What differs from the full network: fields of the configuration, and settings of the run.
+# Differences from the full network: fields of its configuration, and settings of the run.
 VARIANTS = {
     "full network": ({}, {}),
     "no inward reference": ({"inward_reference": False}, {}),
@@ -87,8 +85,8 @@ def run(variant: str, seed: int, steps: int, side: int, batch: int) -> dict:
     }
 
 
-def keep(row: dict) -> None:
-    """Add a finished run to the results."""
+def append_result(row: dict) -> None:
+    """Append a run to the results."""
     path = Path(str(RESULTS))
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
@@ -98,8 +96,8 @@ def keep(row: dict) -> None:
         writer.writerow(row)
 
 
-def done() -> set[tuple[str, int]]:
-    """Variants and seeds that are in the results."""
+def finished_runs() -> set[tuple[str, int]]:
+    """Variants and seeds in the results."""
     path = Path(str(RESULTS))
     if not path.exists():
         return set()
@@ -118,10 +116,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.one:
         torch.set_num_threads(1)
-        keep(run(args.one[0], int(args.one[1]), args.steps, args.side, args.batch))
+        append_result(run(args.one[0], int(args.one[1]), args.steps, args.side, args.batch))
         return
-    # All variants of one seed first, so that what is there when it stops can be compared.
-    wanted = [(name, seed) for seed in range(args.seeds) for name in VARIANTS if (name, seed) not in done()]
+    # All variants of one seed first, so that an interrupted benchmark has comparable results.
+    wanted = [(name, seed) for seed in range(args.seeds) for name in VARIANTS if (name, seed) not in finished_runs()]
     common = ["--steps", str(args.steps), "--side", str(args.side), "--batch", str(args.batch)]
     environment = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
 

@@ -2,9 +2,9 @@
 
     python benchmarks/nano.py [--model nano] [--sizes 128 192 256] [--pictures docs]
 
-Scores on the held-out scenes, by what the network sees; IoU on the photographs with hand-made masks, without the
-pixels that their masks leave open; pictures of the masks on photographs, of the twelve worst scenes, and of the
-validation scores in the course of the training (results/nano-validation.csv, from the log.jsonl of each part).
+Scores on the held-out scenes for several input sizes; IoU on the sample photos, without the pixels that their
+hand-made masks leave open; pictures of the masks of these photos, of the twelve worst scenes, and of the validation
+scores during training (results/nano-validation.csv, from the log.jsonl of each part).
 """
 
 import argparse
@@ -30,7 +30,7 @@ METRICS = ("s_measure", "weighted_f", "mae", "iou", "boundary_iou")
 
 
 def photo_scores(model: torch.nn.Module, size: int) -> dict[str, float]:
-    """IoU of the mask over 0.5 with the hand-made one, for each photograph."""
+    """IoU of the mask, cut at 0.5, with the hand-made one, for each sample photo."""
     scores = {}
     for name in PHOTOS:
         image, mask, ignore = load_photo(name)
@@ -41,7 +41,7 @@ def photo_scores(model: torch.nn.Module, size: int) -> dict[str, float]:
 
 
 def photo_sheet(model: torch.nn.Module, size: int) -> Image.Image:
-    """Photographs, hand-made masks and the model's, below each other."""
+    """Sample photos, hand-made masks and the model's masks, below each other."""
     columns = []
     for name in PHOTOS:
         image, mask, _ = load_photo(name)
@@ -55,7 +55,7 @@ def photo_sheet(model: torch.nn.Module, size: int) -> Image.Image:
 
 
 def plot_validation(path: Path) -> None:
-    """S-measure, weighted F and MAE over the images of all parts; what was validated on changed between the parts."""
+    """Plot S-measure, weighted F and MAE over the images of all parts; the validation scenes changed between the parts."""
     import matplotlib.pyplot as plt
 
     with VALIDATION.open() as file:
@@ -72,7 +72,7 @@ def plot_validation(path: Path) -> None:
             )
         for axis in axes:
             axis.axvline(before, color="0.85", zorder=0)
-            # In two rows, as some parts are narrower than their number.
+            # Numbers in two rows, as some parts are narrower than their number.
             middle, row = (before + images[-1]) / 2, -10 - 12 * (number % 2)
             axis.annotate(
                 str(number),

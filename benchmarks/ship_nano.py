@@ -1,9 +1,9 @@
-"""Makes birefnet_lite/weights/nano.safetensors from a trained checkpoint.
+"""Make birefnet_lite/weights/nano.safetensors from a trained checkpoint: float16 weights, rescaled batch norms.
 
     python benchmarks/ship_nano.py runs/nano-gpu/best.safetensors
 
-Batch norms first have their inputs scaled down where they vary more than float16 could hold: `model.half()` then works.
-The scales are powers of two, so that the network stays the same to the last digit but for the eps of the norms.
+The inputs of batch norms whose variance is too large for float16 are scaled down, so that `model.half()` works. The
+scales are powers of two, so that the results are the same except for the eps of the norms.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from torch import nn
 from birefnet_lite import BiRefNet, load, save
 
 WEIGHTS = Path(__file__).parents[1] / "birefnet_lite" / "weights" / "nano.safetensors"
-LARGEST, WANTED = 500, 64  # variances: above the first, they are brought near the second
+LARGEST, WANTED = 500, 64  # variances above the first are scaled to about the second
 
 
 @torch.no_grad()
 def scale_down(model: BiRefNet) -> None:
-    """Scale convolutions (with the statistics of the norms behind them) whose outputs vary widely."""
+    """Scale down convolutions whose outputs have a large variance, with the statistics of their norms."""
     for module in model.modules():
         for conv_name, norm_name in (("conv_in", "norm_in"), ("conv", "norm")):
             conv, norm = getattr(module, conv_name, None), getattr(module, norm_name, None)

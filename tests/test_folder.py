@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from birefnet_lite.inference.marks import MASK, Mark
 from birefnet_lite.synthetic.random_numbers import RandomNumbers
-from birefnet_lite.training.augment import Augment, recolour, reframe
+from birefnet_lite.training.augment import Augment, jitter_colours, transform_geometry
 from birefnet_lite.training.folder import NO_LABEL, FolderBatches, FolderDataset
 
 
@@ -193,7 +193,7 @@ def tensors(n=6):
 
 def test_image_and_mask_move_together():
     """Red is where the mask is, before and after."""
-    images, masks = reframe(*tensors(40), RandomNumbers(40, ("move",)), turn=60, crop=0.5)
+    images, masks = transform_geometry(*tensors(40), RandomNumbers(40, ("move",)), turn=60, crop=0.5)
     red = (images[:, 0] > images[:, 1]).float()
     assert ((red - masks[:, 0]).abs() > 0.6).float().mean() < 0.003
     assert masks.mean((1, 2, 3)).std() > 0.05
@@ -208,7 +208,7 @@ def test_no_change_asked_is_no_change():
 
 def test_flip_is_a_mirror_image():
     images, masks = tensors(3)
-    flipped, covers = reframe(images, masks, RandomNumbers(3, ("flip",)), flip=1, turn=0, crop=1)
+    flipped, covers = transform_geometry(images, masks, RandomNumbers(3, ("flip",)), flip=1, turn=0, crop=1)
     assert torch.allclose(flipped, images.flip(3), atol=1e-5)
     assert torch.allclose(covers, masks.flip(3), atol=1e-5)
 
@@ -218,7 +218,9 @@ def test_a_turn_keeps_right_angles_in_wide_pictures():
     height, width = 60, 120
     masks = torch.zeros(8, 1, height, width)
     masks[:, :, 20:40, 50:70] = 1
-    _, turned = reframe(masks.expand(-1, 3, -1, -1), masks, RandomNumbers(8, ("turn",)), flip=0, turn=45, crop=1)
+    _, turned = transform_geometry(
+        masks.expand(-1, 3, -1, -1), masks, RandomNumbers(8, ("turn",)), flip=0, turn=45, crop=1
+    )
     assert torch.allclose(turned.sum((1, 2, 3)), torch.full((8,), 400.0), rtol=0.02)
     high = (turned[:, 0].amax(2) > 0.5).sum(1)
     wide = (turned[:, 0].amax(1) > 0.5).sum(1)
@@ -228,13 +230,13 @@ def test_a_turn_keeps_right_angles_in_wide_pictures():
 
 def test_a_turn_leaves_no_black_corners():
     images, masks = torch.full((4, 3, 32, 32), 0.8), torch.zeros(4, 1, 32, 32)
-    turned, _ = reframe(images, masks, RandomNumbers(4, ("corners",)), turn=45, crop=1)
+    turned, _ = transform_geometry(images, masks, RandomNumbers(4, ("corners",)), turn=45, crop=1)
     assert turned.min() > 0.79
 
 
 def test_colours_change_without_leaving_the_range():
     images, _ = tensors(30)
-    changed = recolour(images, RandomNumbers(30, ("colour",)), strength=1.0, grey=0.5)
+    changed = jitter_colours(images, RandomNumbers(30, ("colour",)), strength=1.0, grey=0.5)
     assert changed.min() >= 0
     assert changed.max() <= 1
     assert changed.std(0).mean() > 0.05

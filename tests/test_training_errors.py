@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from training_case import settings, write_pairs
+from training_case import run_python, settings, write_pairs
 
 from birefnet_lite.__main__ import main
 from birefnet_lite.training.run_lock import LOCK_FILE, FolderInUse, lock_folder
@@ -122,3 +122,13 @@ def test_a_damaged_photo_stops_a_run_with_one_line(tmp_path, capfd, workers):
     state = load_state(tmp_path / "out" / "last.pt")
     assert f"after step {state['step']} is saved" in said[0]
     assert state["step"] >= 1
+
+
+def test_a_run_prints_on_a_terminal_without_unicode(tmp_path):
+    folder = tmp_path / "Läufe – 猫"
+    folder.mkdir()
+    config = write_config(tmp_path, output=folder, steps=1)
+    done = run_python("-m", "birefnet_lite", "train", config, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 steps" in done.stdout
+    assert "Traceback" not in done.stderr

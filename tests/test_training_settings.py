@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from birefnet_lite.training.schedules import difficulty_at, ema_decay_at, learning_rate_at, loss_weights_at
-from birefnet_lite.training.settings import TrainSettings, find_settings, read_settings, shipped
+from birefnet_lite.training.settings import TrainSettings, find_settings, read_settings, shipped_settings
 
 
 def written(tmp_path, text):
@@ -29,14 +29,14 @@ def test_a_file_fills_the_settings(tmp_path):
     assert TrainSettings(**settings.to_dict()) == settings
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_settings())
 def test_shipped_settings_are_valid(name):
     # finetune is about pictures of one's own, which it cannot name.
     assert read_settings(find_settings(name), **({"folder": "mine"} if name == "finetune" else {})).steps > 0
 
 
 def test_both_settings_that_the_readme_names_ship():
-    assert {"nano", "finetune"} <= set(shipped())
+    assert {"nano", "finetune"} <= set(shipped_settings())
 
 
 @pytest.mark.parametrize(

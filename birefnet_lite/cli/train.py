@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import warnings
 from pathlib import Path
 
 from birefnet_lite.cli import CommandError, report
@@ -36,11 +37,13 @@ def run(options: argparse.Namespace) -> int:
     changes = {name: value for name, value in changes.items() if value is not None}
     if options.folder is not None:
         changes["data"] = "folder"
+    if os.environ.get("RANK", "0") != "0":
+        warnings.simplefilter("ignore")  # of several processes, the first one reports
     try:
         settings = read_settings(find_settings(options.config), **changes)
         trainer = train(settings, fresh=options.fresh, changed=options.changed)
     except (ValueError, TypeError, OSError, CheckpointError, FolderInUse) as error:
-        if os.environ.get("RANK", "0") != "0":  # of several processes, the first one reports
+        if os.environ.get("RANK", "0") != "0":
             return 2
         raise CommandError(" ".join([str(error), *getattr(error, "__notes__", ())])) from error
     except Diverged as error:

@@ -1,11 +1,11 @@
 """Scores of a predicted mask: S-measure, E-measure, weighted F, MAE, boundary IoU and HCE, on any device.
 
-Traps that the published numbers contain, each an explicit choice here:
+Published numbers depend on these choices, each of which is an argument here:
 
-- predictions are min-max stretched, image by image (``stretch=True`` of :func:`prepare`);
-- masks are binarised, so that MAE and MSE on soft mattes are not the matte's error (``binarise=False``);
+- predictions are min-max stretched, image by image (`stretch=True` of `prepare`);
+- masks are binarised, so that MAE and MSE are not the errors of an alpha matte (`binarise=False`);
 - "max F" of a data set is the highest point of the *mean* curve, not the mean of the images' highest points
-  (``evaluate`` does it so);
+  (`evaluate` does it so);
 - weighted F, HCE and the widths of boundaries depend on the image's size in pixels.
 """
 
@@ -60,14 +60,14 @@ _SCALARS = {
     "hce": human_correction_effort,
 }
 CURVES = {"e": e_measure_curve, "f": f_measure_curve, "boundary_iou": boundary_iou_curve}
-"""The curves over 256 thresholds; each gives two metrics, ``NAME_mean`` and ``NAME_max``."""
+"""The curves over 256 thresholds; each gives two metrics, `NAME_mean` and `NAME_max`."""
 
 METRICS = (*_SCALARS, *(f"{curve}_{kind}" for curve in CURVES for kind in ("mean", "max")))
-"""Every metric's name, as :func:`measure` and ``evaluate`` take and give them."""
+"""Every metric's name, as `measure` and `evaluate` take and give them."""
 
 
 class Measurement(NamedTuple):
-    """One image's scores by name, and the curves (256,) that the ``_mean`` and ``_max`` scores are read from."""
+    """One image's scores by name, and the curves (256,) that the `_mean` and `_max` scores are read from."""
 
     values: dict[str, float]
     curves: dict[str, Tensor]
@@ -76,9 +76,9 @@ class Measurement(NamedTuple):
 def measure(
     prediction: Tensor | np.ndarray, mask: Tensor | np.ndarray, *, stretch: bool, names: tuple[str, ...] = METRICS
 ) -> Measurement:
-    """Score one prediction; see :func:`prepare` for what is taken and what ``stretch`` means.
+    """Score one prediction; see `prepare` for what is taken and what `stretch` means.
 
-    HCE takes seconds on a large image, so leave it out of ``names`` where it is not wanted.
+    HCE takes seconds on a large image, so leave it out of `names` where it is not wanted.
     Raises ValueError for an unknown name.
     """
     unknown = [name for name in names if name not in METRICS]

@@ -1,4 +1,4 @@
-"""Metrics of the outline only: boundary IoU and mean boundary accuracy (mBA)."""
+"""Metrics of the boundary: boundary IoU and mean boundary accuracy (mBA)."""
 
 from math import hypot, sqrt
 
@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.metrics.pairs import checked
+from birefnet_lite.metrics.pairs import check_pair
 from birefnet_lite.metrics.thresholds import counts_above, levels
 
 
 def boundary_of(image: Tensor, width_ratio: float = 0.02) -> Tensor:
-    """The inner rim of a mask or soft map (H, W): what an erosion takes away, outside the image counting as 0.
+    """The inner boundary region of a mask or soft map (H, W): the map minus its erosion, with 0 outside the image.
 
-    The rim is ``width_ratio`` times the diagonal wide, at least one pixel (Cheng et al. 2021).
+    The region is `width_ratio` times the diagonal wide, at least one pixel (Cheng et al. 2021).
     """
     radius = max(1, round(width_ratio * hypot(*image.shape)))
     padded = F.pad(image.float()[None, None], (radius,) * 4)  # (1, 1, H + 2r, W + 2r)
@@ -23,8 +23,8 @@ def boundary_of(image: Tensor, width_ratio: float = 0.02) -> Tensor:
 
 
 def boundary_iou(prediction: Tensor, mask: Tensor, *, threshold: float = 0.5, width_ratio: float = 0.02) -> Tensor:
-    """Boundary IoU as published, scalar: IoU of the rims of ``prediction > threshold`` and mask; 1 without any."""
-    prediction, mask = checked(prediction, mask)
+    """Boundary IoU as published: IoU of the boundary regions of `prediction > threshold` and mask; 1 if there is none."""
+    prediction, mask = check_pair(prediction, mask)
     ours, theirs = boundary_of(prediction > threshold, width_ratio) > 0, boundary_of(mask, width_ratio) > 0
     union = (ours | theirs).sum().double()
     return (ours & theirs).sum() / union if union else torch.ones_like(union)
@@ -33,10 +33,10 @@ def boundary_iou(prediction: Tensor, mask: Tensor, *, threshold: float = 0.5, wi
 def boundary_iou_curve(prediction: Tensor, mask: Tensor, *, width_ratio: float = 0.02) -> Tensor:
     """Boundary IoU at each of 256 thresholds, (256,), as the original evaluates it.
 
-    It takes the rim of the soft map and cuts that at the threshold, where :func:`boundary_iou` cuts first. A soft ramp
-    wider than the rim therefore has no boundary here. The two agree on a prediction of zeros and ones.
+    The boundary region of the soft map is cut at the threshold, while `boundary_iou` cuts first. So an edge that is
+    softer than the region is wide has no boundary here. Both are equal for a prediction of zeros and ones.
     """
-    prediction, mask = checked(prediction, mask)
+    prediction, mask = check_pair(prediction, mask)
     rim = boundary_of(levels(prediction), width_ratio).long()
     target = boundary_of(mask, width_ratio) > 0
     inside, outside = counts_above(rim, target)
@@ -44,19 +44,18 @@ def boundary_iou_curve(prediction: Tensor, mask: Tensor, *, width_ratio: float =
 
 
 def _disk(radius: int, device: torch.device) -> Tensor:
-    """The 'ellipse' of image libraries: in each row of the square, a run of rounded half-width; (1, 1, 2r+1, 2r+1)."""
+    """OpenCV's structuring element 'ellipse', (1, 1, 2r+1, 2r+1)."""
     half_widths = [round(sqrt(radius**2 - y**2)) for y in range(-radius, radius + 1)]
     offset = torch.arange(-radius, radius + 1, device=device).abs()
     return (offset[None, :] <= torch.tensor(half_widths, device=device)[:, None]).float()[None, None]
 
 
 def mean_boundary_accuracy(prediction: Tensor, mask: Tensor, *, threshold: float = 0.5) -> Tensor:
-    """mBA, scalar: the share of right pixels in a band around the outline, the mean over five widths of band.
+    """mBA, a scalar: accuracy in a band around the boundary, the mean over five widths of the band.
 
-    The band's radius goes from 1 pixel towards (H + W) / 300 (Cheng et al. 2020). NaN where the mask has no outline.
-    The original's own class for it is never called, and its check of sizes compares a height with a width.
+    The band's radius goes from 1 pixel towards (H + W) / 300 (Cheng et al. 2020). NaN if the mask has no boundary.
     """
-    prediction, mask = checked(prediction, mask)
+    prediction, mask = check_pair(prediction, mask)
     height, width = mask.shape
     right = (prediction > threshold) == mask
     sides = torch.stack([mask, ~mask]).float()[:, None]  # (2, 1, H, W)

@@ -1,4 +1,4 @@
-"""Outlines of a mask as ordered pixels, and the number of corners a polygon needs to follow a line."""
+"""Contours of a mask as ordered pixels, and the number of corners of a polygon that approximates a line."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,7 +12,7 @@ _RIGHT, _LEFT = 0, 4
 
 @dataclass
 class _Border:
-    """One border: does it enclose a hole, which borders lie directly inside it, which pixels does it pass."""
+    """One border: whether it is of a hole, its parent, the borders directly inside it, and its pixels."""
 
     is_hole: bool
     parent: "_Border | None" = None
@@ -23,19 +23,19 @@ class _Border:
 def find_borders(mask: np.ndarray) -> list[np.ndarray]:
     """Every outer and hole border of the 8-connected regions of a bool mask (H, W): arrays (n, 2) of row, column.
 
-    Border following after Suzuki and Abe (1985). All pixels are pixels of the region, listed in the order in which one
-    walks along the border, so a line one pixel thin is listed there and back. A border comes before those inside it;
-    of those directly inside the same one, the last found (the lowest on the screen) comes first.
+    Border following by Suzuki and Abe (1985). Pixels belong to the region and are in the order along the border, so
+    that a line of one pixel's width is listed there and back. A border comes before those inside it; of borders with
+    the same parent, the one found last (the lowest in the image) comes first.
     """
     padded = np.pad(mask.astype(bool), 1)
     stride = padded.shape[1]
     steps = [row * stride + column for row, column in _CLOCKWISE]
     left_is_empty, right_is_empty = ~np.roll(padded, 1, axis=1), ~np.roll(padded, -1, axis=1)
     edges = np.flatnonzero(padded & (left_is_empty | right_is_empty)).tolist()
-    # 0: background; 1: not seen yet; ±n: passed by border n, minus where the border has its outside on the right.
+    # 0: background; 1: not visited; ±n: on border n, negative if the outside is to the right.
     label = padded.astype(int).ravel().tolist()
     frame = _Border(is_hole=True)
-    numbered = [frame, frame]  # so that the first border found is number 2
+    numbered = [frame, frame]  # the first border found has number 2
 
     for pixel in edges:
         if label[pixel] == 1 and not label[pixel - 1]:
@@ -69,7 +69,7 @@ def find_borders(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def _follow(label: list[int], start: int, outside: int, number: int, steps: list[int]) -> list[int]:
-    """Walk once around the border that passes ``start`` and has its outside in direction ``outside``; mark it."""
+    """Follow the border through `start` that has its outside in direction `outside`, label it, return its pixels."""
     for turn in range(8):
         direction = (outside + turn) % 8
         if label[start + steps[direction]]:
@@ -77,7 +77,7 @@ def _follow(label: list[int], start: int, outside: int, number: int, steps: list
     else:  # a single pixel
         label[start] = -number
         return [start]
-    last = start + steps[direction]  # the walk ends with the step from here back to the start
+    last = start + steps[direction]  # the border ends with the step from here back to the start
     here, pixels = start, []
     while True:
         pixels.append(here)
@@ -93,15 +93,15 @@ def _follow(label: list[int], start: int, outside: int, number: int, steps: list
         there = here + steps[direction]
         if there == start and here == last:
             return pixels
-        here, direction = there, (direction + 4) % 8  # look on from where we came
+        here, direction = there, (direction + 4) % 8  # continue from the pixel before
 
 
 def count_corners(line: np.ndarray, tolerance: float, distance_to: Literal["chord", "line"] = "chord") -> int:
-    """How many points are left of an open line (n, 2) when no dropped one may be farther than ``tolerance`` from it.
+    """Number of corners of the polygon that approximates an open line (n, 2) to within `tolerance`.
 
-    Ramer, Douglas and Peucker's rule, then one pass that drops a corner where a slanting chord past it would be less
-    than tolerance / √2 off, as OpenCV does. OpenCV measures to the chord since 4.13, before that to the whole straight
-    line through its ends (``"line"``), which drops more where a path turns back.
+    The algorithm of Ramer, Douglas and Peucker, then one pass that drops corners less than tolerance / √2 away from a
+    slanted chord, as in OpenCV. Since version 4.13 OpenCV measures distances to the chord, before to the infinite line
+    through its ends (`"line"`), which drops more corners if a path turns back.
     """
     line = line.astype(np.int64)
     corners, waiting = [0], [(0, len(line) - 1)]

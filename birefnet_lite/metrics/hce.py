@@ -1,4 +1,4 @@
-"""Human correction effort: how many clicks would mend the mask (Qin et al. 2022)."""
+"""Human correction effort (HCE): the number of clicks to correct a mask (Qin et al. 2022)."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -11,9 +11,9 @@ from skimage.morphology import skeletonize
 from torch import Tensor
 
 from birefnet_lite.metrics.contours import count_corners, find_borders
-from birefnet_lite.metrics.pairs import checked
+from birefnet_lite.metrics.pairs import check_pair
 
-# SciPy's default neighbourhood, the cross of four neighbours and the pixel itself, is the one the metric is made with.
+# Erosion and dilation use SciPy's default structuring element, the cross of 3 x 3, as the reference does.
 
 
 def human_correction_effort(
@@ -25,25 +25,33 @@ def human_correction_effort(
     tolerance: float = 2.0,
     distance_to: Literal["chord", "line"] = "chord",
 ) -> Tensor:
-    """HCE, scalar, 0 or more: corners of polygons to draw + regions to click at, for all wrong pixels that matter.
+    """HCE, a scalar from 0 up: corners of polygons to draw + regions to click, for all errors that count.
 
-    Errors within ``relax`` pixels of a right outline are forgiven, except where the mask's skeleton is missed;
-    ``tolerance`` is the polygons', in pixels. Both are absolute, so the number depends on the image's size: compare at
-    the masks' full resolution, as the benchmark does. Computed on the CPU; seconds for a large and ragged mask.
+    The number depends on the image's size, so compare at the masks' full resolution, as the benchmark does. Computed on
+    the CPU, in seconds for a large mask with a complex outline.
 
-    The same number as the reference's on OpenCV 4.13 or later. Older published numbers were made with an earlier one,
-    whose polygons have fewer corners: ``distance_to="line"`` gives those (on 300 random pairs 18 % of the numbers
-    differ, their sum by 0.4 %). Raises ValueError for any other ``distance_to``.
+    Args:
+        prediction: (H, W) in [0, 1].
+        mask: bool (H, W).
+        threshold: Cuts the prediction.
+        relax: Errors within this many pixels of a correct outline do not count, except where the mask's skeleton is
+            missed.
+        tolerance: Of the polygons, in pixels.
+        distance_to: `"chord"` gives the reference's numbers with OpenCV 4.13 or later, `"line"` those with earlier
+            versions, whose polygons have fewer corners (of 300 random pairs 18 % differ, the sum by 0.4 %).
+
+    Raises:
+        ValueError: `distance_to` is neither.
     """
     if distance_to not in ("chord", "line"):
         raise ValueError(f"The distance is measured to {distance_to!r}; choose 'chord' or 'line'.")
-    prediction, mask = checked(prediction, mask)
+    prediction, mask = check_pair(prediction, mask)
     chosen, wanted = (prediction > threshold).cpu().numpy(), mask.cpu().numpy()
     hits, false_alarms, misses = chosen & wanted, chosen & ~wanted, wanted & ~chosen
     core = binary_erosion(chosen | wanted, iterations=relax, border_value=1)
 
     def thick(errors: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-        """The errors that reach into the core, grown back to what they were up to ``relax`` pixels out."""
+        """Errors that reach into the core, dilated back by `relax` pixels within `allowed`."""
         return errors & binary_dilation(errors & core, iterations=relax, mask=allowed)
 
     extra = thick(false_alarms, ~wanted)
@@ -56,7 +64,7 @@ def human_correction_effort(
 
 
 def _clicks(errors: np.ndarray, other_side: np.ndarray, corners_of: Callable[[np.ndarray], int]) -> int:
-    """Corners along the borders of ``errors`` that touch ``other_side`` + a click for each region that touches none."""
+    """Corners along the parts of borders that touch `other_side` + one click for each region that does not."""
     touches = binary_dilation(other_side)
     regions = label(errors)  # 8-connected, as the borders are
     needs_line = np.zeros(regions.max() + 1, dtype=bool)
@@ -78,9 +86,9 @@ def _first_visits(pixels: np.ndarray) -> np.ndarray:
 
 
 def _runs(border: np.ndarray, kept: np.ndarray) -> list[np.ndarray]:
-    """The unbroken runs of kept pixels (n, 2). Where the last run meets the first they become one.
+    """Consecutive runs of kept pixels (n, 2); the last run and the first are joined if they meet.
 
-    The first run is then appended back to front, as in the reference: an oddity that its published numbers contain.
+    The first run is then appended in reverse order, as in the reference, whose published numbers contain this.
     """
     bounds = np.flatnonzero(np.diff(np.concatenate([[False], kept, [False]]).astype(int))).reshape(-1, 2)
     runs = [border[start:stop] for start, stop in bounds]

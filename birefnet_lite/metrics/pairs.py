@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 EPS = float(np.spacing(1))
-"""The smallest step above 1 in float64: the ε of the reference implementations, too small to move a score."""
+"""The ε of the reference implementations: the spacing of float64 at 1."""
 
 
 def _as_image(values: Tensor | np.ndarray, what: str) -> Tensor:
@@ -28,7 +28,7 @@ def _double(image: Tensor) -> Tensor:
 def _as_fraction(image: Tensor, what: str) -> Tensor:
     if image.dtype == torch.uint8:
         image = _double(image)
-        return image / image.new_tensor(255)  # a GPU multiplies by 1/255 for a plain one, and levels fall below theirs
+        return image / image.new_tensor(255)  # for a Python number a GPU multiplies by 1/255, which rounds down
     if image.dtype == torch.bool:
         return _double(image)
     if not image.is_floating_point():
@@ -44,15 +44,23 @@ def _as_fraction(image: Tensor, what: str) -> Tensor:
 def prepare(
     prediction: Tensor | np.ndarray, mask: Tensor | np.ndarray, *, stretch: bool, binarise: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """One prediction and its mask, as the metrics want them: float64 (H, W) in [0, 1] and bool (H, W), on one device.
+    """Convert one prediction and its mask for the metrics.
 
-    ``prediction`` and ``mask``: H x W with any leading ones; uint8 (0 to 255), bool or floating (0 to 1).
-    ``stretch``: whether to spread the prediction linearly over the whole of [0, 1], from its minimum to its maximum.
-    The benchmarks do, so published numbers need ``True``; but then a model that is never sure is scored as if it were,
-    and faint noise on an empty image becomes a loud false alarm. A constant prediction stays as it is.
-    ``binarise``: the benchmarks score against ``mask > 128`` of 255, soft masks too: the exact soft matte gets an
-    error above 0. With ``False`` the mask comes back as float64 in [0, 1], for :func:`mae` and :func:`mse` only.
-    Raises ValueError for shapes that differ or values out of range, TypeError for other types.
+    Args:
+        prediction: H x W with any leading dimensions of 1; uint8 (0 to 255), bool or floating (0 to 1).
+        mask: As the prediction.
+        stretch: Stretch the prediction linearly from its minimum and maximum to 0 and 1, unless it is constant. The
+            benchmarks do, so published numbers need it. But it hides that a model is unsure, and faint noise on an
+            empty image becomes a strong false alarm.
+        binarise: Cut the mask at `> 128` of 255, as the benchmarks do also for soft masks; the exact alpha matte then
+            has an error above 0. With False the mask is returned as float64, for `mae` and `mse` only.
+
+    Returns:
+        The prediction as float64 (H, W) in [0, 1] and the mask as bool (H, W), on one device.
+
+    Raises:
+        ValueError: The shapes differ, or values are out of range.
+        TypeError: Another type.
     """
     prediction = _as_fraction(_as_image(prediction, "prediction"), "prediction")
     mask = _as_fraction(_as_image(mask, "mask"), "mask").to(prediction.device)
@@ -68,8 +76,8 @@ def prepare(
     return prediction, mask > 128.5 / 255 if binarise else mask
 
 
-def checked(prediction: Tensor, mask: Tensor, *, soft_mask: bool = False) -> tuple[Tensor, Tensor]:
-    """Hand a prepared pair through as float64 and bool; anything else raises an error that names :func:`prepare`."""
+def check_pair(prediction: Tensor, mask: Tensor, *, soft_mask: bool = False) -> tuple[Tensor, Tensor]:
+    """Return a pair from `prepare` as float64 and bool; `ValueError` for anything else."""
     known_mask = mask.dtype == torch.bool or (soft_mask and mask.is_floating_point())
     if prediction.shape != mask.shape or prediction.ndim != 2 or not prediction.is_floating_point() or not known_mask:
         raise ValueError(

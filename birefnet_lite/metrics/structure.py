@@ -1,44 +1,49 @@
-"""Metrics of the whole soft map: S-measure, weighted F-measure, mean absolute and squared error."""
+"""Metrics of soft maps without a threshold: S-measure, weighted F-measure, MAE and MSE."""
 
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from birefnet_lite.metrics.pairs import EPS, checked
+from birefnet_lite.metrics.pairs import EPS, check_pair
 
 
 def mae(prediction: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute error, scalar in [0, 1]. The mask may be a soft one: prepare it with ``binarise=False``."""
-    prediction, mask = checked(prediction, mask, soft_mask=True)
+    """Mean absolute error, scalar in [0, 1]. The mask may be a soft one: prepare it with `binarise=False`."""
+    prediction, mask = check_pair(prediction, mask, soft_mask=True)
     return (prediction - mask.double()).abs().mean()
 
 
 def mse(prediction: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error, scalar in [0, 1]. The mask may be a soft one: prepare it with ``binarise=False``."""
-    prediction, mask = checked(prediction, mask, soft_mask=True)
+    """Mean squared error, scalar in [0, 1]. The mask may be a soft one: prepare it with `binarise=False`."""
+    prediction, mask = check_pair(prediction, mask, soft_mask=True)
     return (prediction - mask.double()).square().mean()
 
 
 def s_measure(prediction: Tensor, mask: Tensor, *, alpha: float = 0.5) -> Tensor:
-    """S-measure, scalar in [0, 1]: is the structure alike, as an object and by region? (Fan et al. 2017.)
+    """S-measure (structural similarity of object and regions), a scalar in [0, 1] (Fan et al. 2017).
 
-    ``alpha`` is the object part's share. With an empty or a full mask it is 1 - mean error. One difference from the
-    reference: where the mask's centre is in the last row or column, a quarter has no pixels; the reference then gives
-    NaN, here that quarter counts nothing, as its weight of 0 says.
+    For an empty or full mask it is 1 - mean error. It differs from the reference if the mask's centre is in the last
+    row or column: a quarter then has no pixels, for which the reference returns NaN; here its weight is 0.
+
+    Args:
+        prediction: (H, W) in [0, 1].
+        mask: bool (H, W).
+        alpha: Weight of the object part.
     """
-    prediction, mask = checked(prediction, mask)
+    prediction, mask = check_pair(prediction, mask)
     coverage = mask.double().mean()
     if coverage == 0:
         return 1 - prediction.mean()
     if coverage == 1:
         return prediction.mean()
-    object_part = coverage * _alike(prediction[mask]) + (1 - coverage) * _alike(1 - prediction[~mask])
+    inside, outside = _object_similarity(prediction[mask]), _object_similarity(1 - prediction[~mask])
+    object_part = coverage * inside + (1 - coverage) * outside
     return (alpha * object_part + (1 - alpha) * _region_part(prediction, mask)).clamp(min=0)
 
 
-def _alike(values: Tensor) -> Tensor:
-    """How near to 1, and how even, the values (n,) of one side are."""
+def _object_similarity(values: Tensor) -> Tensor:
+    """Similarity of values (n,) to 1, lower for a large spread."""
     mean = values.mean()
     spread = values.std() if len(values) > 1 else torch.zeros_like(mean)
     return 2 * mean / (mean**2 + 1 + spread + EPS)
@@ -71,13 +76,13 @@ def _similarity(x: Tensor, y: Tensor) -> Tensor:
 
 
 def weighted_f_measure(prediction: Tensor, mask: Tensor, *, beta_squared: float = 1.0) -> Tensor:
-    """Weighted F-measure, scalar in [0, 1] (Margolin et al. 2014); 0 for an empty mask.
+    """Weighted F-measure, a scalar in [0, 1] (Margolin et al. 2014); 0 for an empty mask.
 
-    A miss costs less where the errors around it average out, a false alarm costs up to twice as much the farther it is
-    from the object (half of that at 5 pixels: so the score depends on the image's size). The distances, and the nearest
-    object pixel of each background pixel, come from SciPy on the CPU; the rest stays on the tensors' device.
+    Errors in the object are smoothed over their neighbours. False alarms weigh from 1 at the object to 2 far away, 1.5
+    at 5 pixels, so that the score depends on the image's size. Distances are computed by SciPy on the CPU, the rest on
+    the tensors' device.
     """
-    prediction, mask = checked(prediction, mask)
+    prediction, mask = check_pair(prediction, mask)
     if not mask.any():
         return prediction.new_zeros(())
     distance, nearest = distance_transform_edt(~mask.cpu().numpy(), return_indices=True)

@@ -1,13 +1,13 @@
-"""Metrics of a prediction cut at a threshold: F-measure, E-measure, IoU, at 256 thresholds at once or at one.
+"""Metrics of a prediction cut at thresholds: F-measure, E-measure and IoU, at one threshold or 256.
 
-A curve is (256,) float64; entry t is the score of the pixels whose level ⌊255·p⌋ is at least t. All 256 come from two
-histograms (levels in the mask, levels outside it) summed from the top, not from 256 passes over the image.
+A curve is (256,) float64; entry t is the score of the pixels with level ⌊255·p⌋ >= t. All 256 are computed from
+cumulative histograms of the levels inside and outside the mask, instead of 256 passes over the image.
 """
 
 import torch
 from torch import Tensor
 
-from birefnet_lite.metrics.pairs import EPS, checked
+from birefnet_lite.metrics.pairs import EPS, check_pair
 
 
 def levels(prediction: Tensor) -> Tensor:
@@ -16,14 +16,14 @@ def levels(prediction: Tensor) -> Tensor:
 
 
 def counts_above(level: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """How many pixels of ``level`` reach each threshold 0 to 255, in the mask and outside: (256,) float64 each."""
+    """Number of pixels with at least each level 0 to 255, inside and outside the mask: (256,) float64 each."""
     histogram = torch.bincount((level + 256 * mask).flatten(), minlength=512).view(2, 256).double()
     outside, inside = histogram.flip(1).cumsum(1).flip(1)
     return inside, outside
 
 
 def _adaptive_counts(prediction: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The same two counts at the adaptive threshold, twice the mean prediction (but at most 1)."""
+    """The same counts at the adaptive threshold, twice the mean prediction, at most 1."""
     chosen = prediction >= (2 * prediction.mean()).clamp(max=1)
     return (chosen & mask).sum().double(), (chosen & ~mask).sum().double()
 
@@ -31,25 +31,25 @@ def _adaptive_counts(prediction: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def _f_measure(hits: Tensor, false_alarms: Tensor, mask: Tensor, beta_squared: float) -> Tensor:
     precision = hits / (hits + false_alarms).clamp(min=1)
     recall = hits / mask.sum().clamp(min=1)
-    # Where nothing is hit both are 0, and so is the score: any denominator will do.
+    # Without hits both are 0, and so is the score, whatever the denominator.
     denominator = torch.where(hits > 0, beta_squared * precision + recall, 1.0)
     return (1 + beta_squared) * precision * recall / denominator
 
 
 def f_measure_curve(prediction: Tensor, mask: Tensor, *, beta_squared: float = 0.3) -> Tensor:
-    """F-measure at each threshold, (256,): precision counts more than recall with β² = 0.3 (Achanta et al. 2009)."""
-    prediction, mask = checked(prediction, mask)
+    """F-measure at each threshold, (256,); with β² = 0.3 precision weighs more than recall (Achanta et al. 2009)."""
+    prediction, mask = check_pair(prediction, mask)
     return _f_measure(*counts_above(levels(prediction), mask), mask, beta_squared)
 
 
 def f_measure_adaptive(prediction: Tensor, mask: Tensor, *, beta_squared: float = 0.3) -> Tensor:
-    """F-measure at twice the mean prediction, scalar."""
-    prediction, mask = checked(prediction, mask)
+    """F-measure at twice the mean prediction, a scalar."""
+    prediction, mask = check_pair(prediction, mask)
     return _f_measure(*_adaptive_counts(prediction, mask), mask, beta_squared)
 
 
 def _e_measure(hits: Tensor, false_alarms: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the enhanced alignment matrix. It has one value for each of the four cases of (chosen, in the mask)."""
+    """Mean of the enhanced alignment matrix, which has four different values: (not) chosen and (not) in the mask."""
     total, foreground = mask.numel(), mask.sum().double()
     chosen = hits + false_alarms
     if foreground == 0:
@@ -68,27 +68,27 @@ def _e_measure(hits: Tensor, false_alarms: Tensor, mask: Tensor) -> Tensor:
 
 
 def e_measure_curve(prediction: Tensor, mask: Tensor) -> Tensor:
-    """E-measure at each threshold, (256,): do prediction and mask differ from their means alike? (Fan et al. 2018.)
+    """E-measure (enhanced alignment) at each threshold, (256,) (Fan et al. 2018).
 
-    The sum is divided by one pixel less than there are, as in the reference, so that it can pass 1 by that much.
+    The sum is divided by the number of pixels minus one, as in the reference, so that it can be slightly above 1.
     """
-    prediction, mask = checked(prediction, mask)
+    prediction, mask = check_pair(prediction, mask)
     return _e_measure(*counts_above(levels(prediction), mask), mask)
 
 
 def e_measure_adaptive(prediction: Tensor, mask: Tensor) -> Tensor:
-    """E-measure at twice the mean prediction, scalar."""
-    prediction, mask = checked(prediction, mask)
+    """E-measure at twice the mean prediction, a scalar."""
+    prediction, mask = check_pair(prediction, mask)
     return _e_measure(*_adaptive_counts(prediction, mask), mask)
 
 
 def iou(prediction: Tensor, mask: Tensor, *, threshold: float = 0.5) -> Tensor:
-    """Intersection over union of ``prediction > threshold`` with the mask, scalar; 1 where both are empty.
+    """Intersection over union of `prediction > threshold` and the mask, a scalar; 1 if both are empty.
 
-    To leave disputed pixels out, hand over the others in one row: ``iou(prediction[keep][None], mask[keep][None])``.
-    The same goes for the mean errors, but for no metric that looks at neighbours.
+    To ignore pixels, pass the others as one row: `iou(prediction[keep][None], mask[keep][None])`. This works for MAE
+    and MSE too, but not for metrics that depend on neighbours.
     """
-    prediction, mask = checked(prediction, mask)
+    prediction, mask = check_pair(prediction, mask)
     chosen = prediction > threshold
     union = (chosen | mask).sum().double()
     return (chosen & mask).sum() / union if union else torch.ones_like(union)

@@ -1,4 +1,4 @@
-"""The whole training loss: pixel losses at every supervised stage, the gradient loss and the class loss."""
+"""The training loss of BiRefNet: pixel losses at all stages, auxiliary gradient supervision and class loss."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -7,22 +7,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from birefnet_lite.network.birefnet import BiRefNetOutput
 from birefnet_lite.training.pixel_losses import PIXEL_LOSSES
 
 GradientTarget = Literal["original", "masked"]
 
 
 class LossParts(NamedTuple):
-    """A loss to call ``backward`` on, and the detached parts it is made of, by name, for the log."""
+    """A loss for `backward`, and its detached parts by name for the log."""
 
     total: Tensor
     parts: dict[str, Tensor]
 
 
 def resize_to(logits: Tensor, target: Tensor) -> Tensor:
-    """Bilinear with aligned corners, as everywhere in the original: (B, C, h, w) -> (B, C, H, W) of ``target``.
+    """Resize logits (B, C, h, w) bilinearly to the size of `target`: (B, C, H, W).
 
-    Half-precision logits become float32 first, so that the resizing itself does not round.
+    Half-precision logits are converted to float32 first, so that the interpolation does not round.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.shape[-2:] == target.shape[-2:]:
@@ -31,11 +32,14 @@ def resize_to(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class PixelLoss(nn.Module):
-    """Weighted sum of pixel losses, summed again over the supervised maps (paper, section on the objective function).
+    """Weighted sum of pixel losses, summed over the supervised maps (paper: objective function).
 
-    ``weights`` maps names of :data:`PIXEL_LOSSES` to factors; a loss whose factor is 0 is not computed. The original's
-    recipe is ``{"bce": 30, "iou_sum": 0.5, "ssim": 10}``.
-    Raises ValueError for an unknown name, a negative or infinite factor, or factors that are all 0.
+    Args:
+        weights: Factors by names of `PIXEL_LOSSES`; a loss with factor 0 is not computed. The original's recipe is
+            `{"bce": 30, "iou_sum": 0.5, "ssim": 10}`.
+
+    Raises:
+        ValueError: A name is unknown, a factor is negative or infinite, or all factors are 0.
     """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
@@ -43,7 +47,7 @@ class PixelLoss(nn.Module):
         self.set_weights(weights)
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
-        """Take other weights from the next call on, as a fine-tuning schedule does; checked as in the constructor."""
+        """Replace the weights, as a fine-tuning schedule does; raises as the constructor."""
         for name, weight in weights.items():
             if name == "triplet":
                 raise ValueError("The original names a weight for 'triplet' but has no such loss; leave it out.")
@@ -56,10 +60,15 @@ class PixelLoss(nn.Module):
         self.weights = dict(weights)
 
     def forward(self, maps: Sequence[Tensor], mask: Tensor) -> LossParts:
-        """``maps``: logits (B, 1, h, w), each at its own size; ``mask``: (B, 1, H, W) in [0, 1].
+        """The loss of several maps against one mask.
 
-        The parts are weighted and averaged over the maps, as the original prints them, so that
-        ``total == len(maps) * sum(parts.values())``.
+        Args:
+            maps: Logits (B, 1, h, w), each of its own size.
+            mask: (B, 1, H, W) in [0, 1].
+
+        Returns:
+            The total, and the weighted parts averaged over the maps, so that
+            `total == len(maps) * sum(parts.values())`.
         """
         if not maps:
             raise ValueError("PixelLoss needs at least one map of logits; it was given none.")
@@ -79,9 +88,10 @@ class PixelLoss(nn.Module):
 class GradientLoss(nn.Module):
     """Auxiliary gradient supervision: BCE of the up-sampled gradient maps, summed over the levels.
 
-    ``"original"``: the label is the sigmoid of Laplacian times mask logits, and learns too. A flat background is then
-    labelled 0.5, so most of the loss (a floor near ln 2 for each level) cannot be learnt away.
-    ``"masked"``: the label is an edge strength in [0, 1] and is not learnt (see ``gradient_target="masked"``).
+    Args:
+        target: `"original"`: the label is the sigmoid of Laplacian times mask logits, with a gradient. A flat
+            background has the label 0.5, so that the loss of a level cannot fall much below ln 2. `"masked"`: the label
+            is an edge strength in [0, 1] without a gradient (see `BiRefNetConfig.gradient_target`).
     """
 
     def __init__(self, target: GradientTarget = "original") -> None:
@@ -91,9 +101,14 @@ class GradientLoss(nn.Module):
         self.target = target
 
     def forward(self, gradient_logits: Sequence[Tensor], gradient_targets: Sequence[Tensor]) -> Tensor:
-        """Logits (B, 1, h, w) and targets (B, 1, H, W), one pair for each level, in the same order -> scalar.
+        """The loss of all levels, a scalar.
 
-        Raises ValueError where the two differ in number, or where a masked target is not in [0, 1].
+        Args:
+            gradient_logits: (B, 1, h, w) for each level.
+            gradient_targets: (B, 1, H, W) for each level, in the same order.
+
+        Raises:
+            ValueError: There are not as many logits as targets, or a masked target is not in [0, 1].
         """
         if len(gradient_logits) != len(gradient_targets) or not gradient_logits:
             raise ValueError(
@@ -122,10 +137,15 @@ class GradientLoss(nn.Module):
 
 
 class BiRefNetLoss(nn.Module):
-    """The loss of a whole training output: pixels at every stage, gradients, classes.
+    """The loss of a `BiRefNetOutput` in training: pixel losses of all stages, gradient loss, class loss.
 
-    ``pixel_weights`` as in :class:`PixelLoss`; ``gradient_weight`` and ``class_weight`` are the original's 1 and 5;
-    ``gradient_target`` must be the model's. What the model did not compute, or no label was given for, costs nothing.
+    Terms for which the model has no output, or for which there is no label, are left out.
+
+    Args:
+        pixel_weights: As in `PixelLoss`.
+        gradient_weight: 1 in the original.
+        gradient_target: That of the model's config.
+        class_weight: 5 in the original.
     """
 
     def __init__(
@@ -141,11 +161,17 @@ class BiRefNetLoss(nn.Module):
         self.gradient_weight = gradient_weight
         self.class_weight = class_weight
 
-    def forward(self, output, mask: Tensor, class_index: Tensor | None = None) -> LossParts:
-        """``output``: a ``BiRefNetOutput``; ``mask``: (B, 1, H, W) in [0, 1]; ``class_index``: (B,) int64 or None.
+    def forward(self, output: BiRefNetOutput, mask: Tensor, class_index: Tensor | None = None) -> LossParts:
+        """The loss of a batch.
 
-        The parts: each pixel loss as :class:`PixelLoss` gives it, then ``pixel``, ``gradient`` and ``class``, all
-        weighted; the last three add up to the total.
+        Args:
+            output: What the model returns in training mode.
+            mask: (B, 1, H, W) in [0, 1].
+            class_index: (B,) int64, or None.
+
+        Returns:
+            The total, and its weighted parts: each pixel loss as `PixelLoss` returns it, and `pixel`, `gradient` and
+            `class`, which add up to the total.
         """
         pixel, parts = self.pixel((*output.side_logits, output.logits), mask)
         groups = {"pixel": pixel}

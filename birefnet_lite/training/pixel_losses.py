@@ -1,19 +1,20 @@
-"""The pixel losses: each compares one map of logits with a mask of the same size and returns one number.
+"""Pixel losses: BCE, IoU, SSIM and others of one map of logits against a mask of the same size.
 
-All take ``(logits, mask)``, both (B, 1, H, W); logits are raw, the mask is in [0, 1]; the mean (or sum, where the
-name says so) over the batch comes back as a scalar. bfloat16 and float16 are computed in float32, also under autocast:
-a bfloat16 has 8 bits, too few for SSIM's E[x²] - E[x]² and for sums over a million pixels.
+All take `(logits, mask)`, both (B, 1, H, W), the mask in [0, 1], and return a scalar: the mean over the batch, or the
+sum if the name says so. bfloat16 and float16 are computed in float32, also under autocast: the 8 significant bits of
+bfloat16 are too few for SSIM's E[x²] - E[x]² and for sums over a million pixels.
 """
 
 from collections.abc import Callable
 from functools import wraps
 from math import exp
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PixelLossFunction = Callable[[Tensor, Tensor], Tensor]
+PixelLossFunction = Callable[..., Tensor]
 
 _BELL = torch.tensor([exp(-(step**2) / (2 * 1.5**2)) for step in range(-5, 6)], dtype=torch.float32, device="cpu")
 # The centre, then five steps to either side; rounded to float32 as in the original, so that float64 agrees with it too.
@@ -22,10 +23,10 @@ _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 
 
 def full_precision(loss: PixelLossFunction) -> PixelLossFunction:
-    """Make a loss check its shapes, clamp its mask to [0, 1] and compute in at least float32, autocast or not."""
+    """Decorate a loss: check shapes, clamp the mask to [0, 1], compute in float32 or more, also under autocast."""
 
     @wraps(loss)
-    def wrapper(logits: Tensor, mask: Tensor, **options) -> Tensor:
+    def wrapper(logits: Tensor, mask: Tensor, **options: Any) -> Tensor:
         if logits.ndim != 4 or logits.shape != mask.shape:
             raise ValueError(
                 f"{loss.__name__} wants logits and mask of one shape (B, 1, H, W), but was given "
@@ -42,8 +43,8 @@ def full_precision(loss: PixelLossFunction) -> PixelLossFunction:
 def bce_loss(logits: Tensor, mask: Tensor) -> Tensor:
     """Binary cross-entropy, the mean over pixels (paper: L_BCE).
 
-    On logits, where the original takes the logarithm of a sigmoid: the same number until the sigmoid saturates (beyond
-    |logit| of about 16 in float32), and finite with a useful gradient after it.
+    Computed from logits; the original takes the logarithm of a sigmoid. Both are equal until the sigmoid saturates (for
+    |logit| above about 16 in float32); beyond, this one is finite and has a useful gradient.
     """
     return F.binary_cross_entropy_with_logits(logits, mask)
 
@@ -58,8 +59,8 @@ def _intersection_and_union(probability: Tensor, mask: Tensor) -> tuple[Tensor, 
 def iou_sum_loss(logits: Tensor, mask: Tensor) -> Tensor:
     """Soft IoU loss as the original computes it: 1 - I / U **summed** over the batch, without ε.
 
-    Its weight against the other losses therefore grows with the batch, an empty mask always costs 1 and, where the
-    sigmoid underflows to exact zeros, the loss is NaN. :func:`iou_loss` has none of the three.
+    So its weight relative to other losses grows with the batch, an empty mask always costs 1, and the loss is NaN if
+    the sigmoid underflows to zeros. `iou_loss` has none of these problems.
     """
     intersection, union = _intersection_and_union(logits.sigmoid(), mask)
     return (1 - intersection / union).sum()
@@ -67,17 +68,17 @@ def iou_sum_loss(logits: Tensor, mask: Tensor) -> Tensor:
 
 @full_precision
 def iou_loss(logits: Tensor, mask: Tensor, *, eps: float = 1.0) -> Tensor:
-    """Soft IoU loss, the mean over the batch of 1 - (I + ε) / (U + ε); ε, in pixels, makes empty-on-empty cost 0."""
+    """Soft IoU loss, the mean over the batch of 1 - (I + ε) / (U + ε); with ε, in pixels, empty on empty costs 0."""
     intersection, union = _intersection_and_union(logits.sigmoid(), mask)
     return (1 - (intersection + eps) / (union + eps)).mean()
 
 
 @full_precision
 def iou_patch_original_loss(logits: Tensor, mask: Tensor, *, patch: int = 64) -> Tensor:
-    """The original's patch IoU: :func:`iou_sum_loss` of the top-left ``patch`` x ``patch`` pixels only.
+    """The original's patch IoU: `iou_sum_loss` of the top-left `patch` x `patch` pixels only.
 
-    Its loops run over the batch and channel dimensions where rows and columns were meant, so (up to 64 images in a
-    batch) nothing outside the first patch changes the loss.
+    Its loops run over the batch and channel dimensions instead of rows and columns, so that nothing outside the first
+    patch changes the loss (for batches of up to 64 images).
     """
     intersection, union = _intersection_and_union(logits.sigmoid()[..., :patch, :patch], mask[..., :patch, :patch])
     return (1 - intersection / union).sum()
@@ -85,7 +86,7 @@ def iou_patch_original_loss(logits: Tensor, mask: Tensor, *, patch: int = 64) ->
 
 @full_precision
 def iou_patch_loss(logits: Tensor, mask: Tensor, *, patch: int = 64, eps: float = 1.0) -> Tensor:
-    """Soft IoU loss of every ``patch`` x ``patch`` tile (cut off at the right and bottom edge), the mean over all."""
+    """Soft IoU loss of every `patch` x `patch` tile (smaller at the right and bottom border), the mean over all."""
     probability = logits.sigmoid()
     height, width = mask.shape[-2:]
     pad = (0, -width % patch, 0, -height % patch)
@@ -99,18 +100,18 @@ def iou_patch_loss(logits: Tensor, mask: Tensor, *, patch: int = 64, eps: float 
 
 
 class _GaussianBlur(torch.autograd.Function):
-    """Blur (..., H, W) with the 11x11 window, zeros outside the image. It is symmetric: so is the gradient blurred.
+    """Blur (..., H, W) with the 11x11 Gaussian window, zeros outside. The window is symmetric, so backward is the same.
 
-    Sums of shifted images on a CPU. A GPU is faster with a convolution, but not with cuDNN's, which may round its input
-    to 10 bits (TF32), too coarse for the variances.
+    Sums of shifted images on a CPU. On a GPU a convolution is faster, but without cuDNN, which may round its input to
+    10 bits (TF32), too coarse for the variances.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         return _blur_by_convolution(x) if x.is_cuda else _blur_by_sums(x)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return _GaussianBlur.apply(gradient)
 
 
@@ -127,7 +128,7 @@ def _blur_by_sums(x: Tensor) -> Tensor:
 
 
 def _blur_by_convolution(x: Tensor) -> Tensor:
-    """The same blur, every image of (..., H, W) a channel of its own."""
+    """The same blur as a depthwise convolution of (..., H, W)."""
     images = x.reshape(1, -1, *x.shape[-2:])  # (1, N, H, W)
     half = len(_SSIM_WINDOW) - 1
     window = images.new_tensor(_SSIM_WINDOW[:0:-1] + _SSIM_WINDOW).expand(images.shape[1], 1, 1, -1)
@@ -151,41 +152,41 @@ def ssim_loss(logits: Tensor, mask: Tensor) -> Tensor:
 
 @full_precision
 def mae_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute difference of probability and mask."""
+    """Mean absolute difference between probability and mask."""
     return (logits.sigmoid() - mask).abs().mean()
 
 
 @full_precision
 def mse_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared difference of probability and mask."""
+    """Mean squared difference between probability and mask."""
     return (logits.sigmoid() - mask).square().mean()
 
 
 @full_precision
 def binary_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Mean of 2p(1 - p), which no mask enters: it is 0 where every pixel has decided (the original's ``reg``)."""
+    """Mean of 2p(1 - p), independent of the mask: 0 if all probabilities are 0 or 1 (the original's `reg`)."""
     probability = logits.sigmoid()
     return (2 * probability * (1 - probability)).mean()
 
 
 @full_precision
 def contour_loss(logits: Tensor, mask: Tensor, *, length_weight: float = 10.0) -> Tensor:
-    """Active-contour loss: length of the contour + what lies on its wrong side (the original's ``cnt``).
+    """Active-contour loss: length of the contour + wrong area inside and outside (the original's `cnt`).
 
-    The length is the mean of √(∂y² + ∂x²), the vertical step taken one row and the horizontal step one column further
-    on than the pixel, as the original does.
+    The length is the mean of √(∂y² + ∂x²), with differences one row below and one column to the right of the pixel, as
+    in the original.
     """
     p = logits.sigmoid()
     step_y = (p[..., 2:, :-2] - p[..., 1:-1, :-2]).square()  # (B, 1, H - 2, W - 2)
     step_x = (p[..., :-2, 2:] - p[..., :-2, 1:-1]).square()
-    length = (step_y + step_x + 1e-8).sqrt().mean()  # 1e-8 keeps the root's slope finite on flat ground
+    length = (step_y + step_x + 1e-8).sqrt().mean()  # 1e-8 keeps the gradient of the root finite in flat regions
     inside, outside = (p * (mask - 1).square()).mean(), ((1 - p) * mask.square()).mean()
     return length_weight * length + inside + outside
 
 
 @full_precision
 def structure_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Weighted BCE + weighted IoU, up to 6 times as heavy near the mask's edges (a 31x31 box around the pixel)."""
+    """Weighted BCE + weighted IoU; weights rise from 1 to 6 near the mask's edges (mean of a 31x31 box)."""
     weight = 1 + 5 * (F.avg_pool2d(mask, 31, stride=1, padding=15) - mask).abs()
     bce = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
     bce = (weight * bce).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))  # (B, 1)
@@ -197,7 +198,7 @@ def structure_loss(logits: Tensor, mask: Tensor) -> Tensor:
 
 @full_precision
 def structure_original_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """The original's structure loss: the sigmoid is applied twice, so that a perfect map costs about 1 and not 0."""
+    """The original's structure loss: it applies the sigmoid twice, so that a perfect map costs about 1 instead of 0."""
     return structure_loss(logits.sigmoid(), mask)
 
 
@@ -215,5 +216,5 @@ PIXEL_LOSSES: dict[str, PixelLossFunction] = {
     "structure": structure_loss,
     "structure_original": structure_original_loss,
 }
-"""Every pixel loss by the name under which a weight is given for it. The original also lists a weight for ``triplet``,
-but has no code that would compute it, so there is none here."""
+"""The pixel losses by the names that weights are given for. The original also lists a weight for `triplet`, but has no
+such loss."""

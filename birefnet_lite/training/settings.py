@@ -12,17 +12,19 @@ from birefnet_lite.metrics import METRICS
 from birefnet_lite.training.pixel_losses import PIXEL_LOSSES
 from birefnet_lite.training.recipes import RECIPES
 
-__all__ = ["TrainSettings", "find_settings", "read_settings", "shipped"]
+__all__ = ["TrainSettings", "find_settings", "read_settings", "shipped_settings"]
 
-ROUND = 16  # steps whose scenes come again together, where `reuse` is above 1
+ROUND = 16  # steps in a round of reused scenes; see `data_sources.EchoedScenes`
 _CONFIGS = resources.files("birefnet_lite") / "training" / "configs"
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """A training run. In a TOML file every field is a key of the same name; the mappings are tables.
+    """The settings of a training run. In a TOML file each field is a key of the same name; mappings are tables.
 
-    Checked when made: `TypeError` or `ValueError` says what was given and what is possible.
+    Raises:
+        TypeError: A value is of a wrong type.
+        ValueError: A value is out of its range, or two do not fit together.
     """
 
     output: str
@@ -32,7 +34,7 @@ class TrainSettings:
     config: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `BiRefNetConfig` that differ from the preset's."""
     start_from: str = ""
-    """A checkpoint that `load` takes: its network and weights are the start, and `model` does not count."""
+    """A checkpoint to start from, anything that `load` takes; `model` is then ignored."""
 
     data: Literal["synthetic", "folder"] = "synthetic"
     folder: str = ""
@@ -42,67 +44,67 @@ class TrainSettings:
     size: int = 256
     """Height and width in pixels, a multiple of 32."""
     small_size: int = 0
-    """Height and width in the first `small_steps`, which then cost less."""
+    """Height and width in the first `small_steps`, to save time."""
     small_steps: int = 0
     batch_size: int = 16
-    """Images behind one optimizer step, over all processes and accumulated parts."""
+    """Images in one optimizer step, over all processes and accumulation steps."""
     accumulation: int = 1
-    """Parts into which each process cuts its share of a batch."""
+    """Gradient accumulation: parts into which each process cuts its share of a batch."""
     difficulty: tuple[float, float] = (0.0, 1.0)
-    """Difficulty of synthetic scenes at the start, and from the end of the ramp on."""
+    """Difficulty of synthetic scenes at the start and after the ramp, 0 to 1."""
     difficulty_ramp: float = 0.6
-    """Part of the run over which difficulty rises in a straight line."""
+    """Part of the run in which difficulty rises linearly."""
     variety: float = 0.0
-    """Chance that a synthetic object is made of any materials, that its scene lies under uneven light, that its colours
-    are mixed anew, that others' objects stand behind it."""
+    """Domain randomization of synthetic scenes: the probability of random materials, uneven lighting, objects in the
+    background and colour mixing."""
     reshaping: float = 0.0
-    """Chance that a synthetic object is pierced; half of it is that of each other change of its shape."""
+    """Probability of holes in a synthetic object; those of other changes of its shape are half of it."""
     reuse: int = 1
-    """How often each synthetic scene is used, the first time as drawn, then flipped, turned, cropped and recoloured:
-    on a CPU, drawing costs as much as learning."""
+    """How often each synthetic scene is used, the first time as drawn, then augmented: on a CPU, drawing takes as long
+    as training."""
     drawn_together: int = 1
-    """Batches of synthetic scenes drawn in one go, a divisor of 16: a GPU draws many scenes in the time of a few."""
+    """Batches of synthetic scenes drawn in one call, a divisor of 16: a GPU draws many scenes in the time of a few."""
     workers: int = 0
-    """Processes on the CPU that prepare batches; 0: the training process does, on its own device."""
+    """Processes that prepare batches on the CPU; 0: the training process prepares them, on its own device."""
     ahead: int = 0
-    """With no workers: batches that a thread prepares ahead, on a GPU beside the training. A round of `reuse` takes
-    longest at its start, so that some 32 keep a GPU busy."""
+    """Without workers: batches that a thread prepares in advance, on a GPU during the training. Scenes are drawn at the
+    start of a round of `reuse`, so that about 32 are needed to keep a GPU busy."""
 
     steps: int = 1000
     seed: int = 0
     learning_rate: float = 1e-3
     final_learning_rate: float = 0.01
-    """Learning rate at the end, as a part of `learning_rate`."""
+    """Learning rate at the end, relative to `learning_rate`."""
     warmup_steps: int = 100
     hold: float = 0.0
-    """Part of the run, counted from its start, at the full learning rate; then it falls in half a cosine."""
+    """Part of the run before the learning rate starts to fall, along half a cosine."""
     weight_decay: float = 0.01
     clip_norm: float = 1.0
-    """Largest norm of the gradient; 0 clips nothing."""
+    """Largest norm of the gradient; 0: no clipping."""
     ema_decay: float = 0.998
-    """Decay per step of the averaged weights, which are validated and kept; 0: no average."""
+    """Decay per step of the averaged weights (EMA), which are validated and saved; 0: no average."""
     precision: Literal["no", "bf16", "auto"] = "no"
-    """`"no"`: float32; `"bf16"`: bfloat16 for what the network computes; `"auto"`: whichever the device is fast in."""
+    """`"no"`: float32; `"bf16"`: autocast to bfloat16; `"auto"`: bfloat16 if the device has it in hardware."""
     recompute_activations: bool = False
-    """Keep fewer activations and compute them again in the backward: less than half the memory for a seventh more
-    time (`lite`, two images of 512 x 512 pixels, CPU)."""
+    """Activation checkpointing: less than half the memory for 14 % more time (`lite`, two images of 512 x 512 pixels,
+    CPU)."""
     dropout: float = 0.5
-    """Chance of each dropout; 0.5 is the original's. Endless data and a small network want none."""
+    """Probability of each dropout; 0.5 in the original. 0 is better for endless data and a small network."""
     plain_steps: int = 0
-    """First steps in which deformable convolutions are kept plain. A new one is plain anyway (its offsets start at
-    zero), but on a CPU it is far slower."""
+    """First steps in which deformable convolutions run as plain ones, which is much faster on a CPU. Their offsets are
+    zero at the start, so that they compute the same then."""
     freeze_backbone: bool = False
     freeze_batch_norm: bool = False
-    """Keep the statistics of every batch norm as they are; their scales and shifts still learn."""
+    """Keep the running statistics of all batch norms; their weights and biases are trained."""
 
     recipe: str = ""
-    """A published recipe, whose (repaired) weights of the pixel losses count; or give `loss`."""
+    """A published recipe whose (repaired) pixel-loss weights are used; or give `loss`."""
     loss: Mapping[str, float] = field(default_factory=dict)
-    """Weights of the pixel losses; with no recipe either, 1 for `bce` and for `iou`."""
+    """Weights of the pixel losses; empty without a recipe: 1 for `bce` and for `iou`."""
     gradient_weight: float = 1.0
     class_weight: float = 0.0
     finetune_steps: int = 0
-    """Last steps of the run, in which the pixel losses have the weights of `finetune_loss`, or the recipe's."""
+    """Last steps of the run, with the pixel-loss weights `finetune_loss`, or those of the recipe."""
     finetune_loss: Mapping[str, float] = field(default_factory=dict)
 
     validate_every: int = 250
@@ -115,11 +117,11 @@ class TrainSettings:
     pictures: bool = True
     """Whether TensorBoard also gets pictures of validation images and masks."""
     max_minutes: float = 0.0
-    """Stop, with a checkpoint to go on from, after so many minutes; 0: go on to the last step."""
+    """Stop after so many minutes, with a state to resume from; 0: no limit."""
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            object.__setattr__(self, entry.name, _checked(entry.name, entry.type, getattr(self, entry.name)))
+            object.__setattr__(self, entry.name, _check_type(entry.name, entry.type, getattr(self, entry.name)))
         self._check_numbers()
         if not self.output:
             raise ValueError("output is empty; name the folder that checkpoints and logs go to.")
@@ -176,26 +178,30 @@ class TrainSettings:
         return asdict(self)
 
 
-def shipped() -> list[str]:
+def shipped_settings() -> list[str]:
     """Names of the settings that come with the package."""
     return sorted(entry.name.removesuffix(".toml") for entry in _CONFIGS.iterdir() if entry.name.endswith(".toml"))
 
 
 def find_settings(name: str | Path) -> Path:
-    """A settings file, by its path or, if nothing is there, by its name in the package."""
+    """The path of a settings file, given by its path or by its name in the package."""
     path = Path(name)
-    return Path(str(_CONFIGS / f"{name}.toml")) if not path.exists() and str(name) in shipped() else path
+    return Path(str(_CONFIGS / f"{name}.toml")) if not path.exists() and str(name) in shipped_settings() else path
 
 
 def read_settings(path: str | Path, **changes: Any) -> TrainSettings:
-    """The settings in a TOML file, with `changes` on top.
+    """Read the settings in a TOML file; `changes` override them.
 
-    Raises FileNotFoundError where there is no file, ValueError for what is no TOML or no known key, TypeError for a
-    value of a wrong type.
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not TOML, or has an unknown key or a value out of range.
+        TypeError: A value is of a wrong type.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no settings file {path}; {', '.join(shipped())} come with the package.")
+        raise FileNotFoundError(
+            f"There is no settings file {path}; {', '.join(shipped_settings())} come with the package."
+        )
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -212,8 +218,8 @@ def read_settings(path: str | Path, **changes: Any) -> TrainSettings:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _checked(name: str, wanted: Any, value: Any) -> Any:
-    """The value in its final type; bool is an int to Python, but `steps = true` is a mistake."""
+def _check_type(name: str, wanted: Any, value: Any) -> Any:
+    """Return a value in the type of its field; `TypeError` or `ValueError` otherwise, also for a bool as an int."""
     origin = get_origin(wanted)
     if origin is Literal:
         if value not in get_args(wanted):
@@ -222,12 +228,14 @@ def _checked(name: str, wanted: Any, value: Any) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple) or len(value) != 2:
             raise TypeError(f"{name} is {value!r}; it must be two numbers.")
-        return tuple(_checked(name, float, part) for part in value)
+        return tuple(_check_type(name, float, part) for part in value)
     if origin is Mapping:
         if not isinstance(value, Mapping):
             raise TypeError(f"{name} must be a table, not {type(value).__name__} ({value!r}).")
         inner = get_args(wanted)[1]
-        return dict(value) if inner is Any else {key: _checked(f"{name}.{key}", inner, v) for key, v in value.items()}
+        return (
+            dict(value) if inner is Any else {key: _check_type(f"{name}.{key}", inner, v) for key, v in value.items()}
+        )
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
