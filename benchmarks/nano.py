@@ -55,7 +55,7 @@ def photo_sheet(model: torch.nn.Module, size: int) -> Image.Image:
 
 
 def plot_validation(path: Path) -> None:
-    """Plot S-measure, weighted F and MAE over the images of all parts; the validation scenes changed between the parts."""
+    """Plot S-measure, weighted F and MAE over the images of all parts; validation scenes changed between the parts."""
     import matplotlib.pyplot as plt
 
     with VALIDATION.open() as file:

@@ -23,7 +23,7 @@ def boundary_of(image: Tensor, width_ratio: float = 0.02) -> Tensor:
 
 
 def boundary_iou(prediction: Tensor, mask: Tensor, *, threshold: float = 0.5, width_ratio: float = 0.02) -> Tensor:
-    """Boundary IoU as published: IoU of the boundary regions of `prediction > threshold` and mask; 1 if there is none."""
+    """Boundary IoU as published: IoU of the boundaries of `prediction > threshold` and mask; 1 if there is none."""
     prediction, mask = check_pair(prediction, mask)
     ours, theirs = boundary_of(prediction > threshold, width_ratio) > 0, boundary_of(mask, width_ratio) > 0
     union = (ours | theirs).sum().double()
