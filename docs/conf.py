@@ -19,6 +19,7 @@ extensions = [
     "docs.diagrams",
     "docs.docstrings",
     "docs.gallery",
+    "docs.notebook_links",
     "docs.temml",
 ]
 root_doc = "docs/index"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 __all__ = ["VIEWS", "LiveView", "build_views"]
 
-BUDGET = 900_000  # bytes of maps in a page, so that it stays under 2 MB
 WITH_NANO = """\
 from birefnet_lite import load
 from birefnet_lite.photos import load_photo
@@ -30,6 +29,8 @@ class LiveView:
     """Three sentences at most: what is seen, and what to try."""
     photo: str = "astronaut"
     setup: str = WITH_NANO
+    budget: int = 900_000
+    """Bytes of maps in the page, so that it stays under 2 MB."""
 
     def code(self, view: str) -> str:
         """The whole example."""
@@ -45,7 +46,7 @@ VIEWS = {
     ),
     "prediction_ladder": LiveView(
         "Prediction ladder",
-        "prediction_ladder(model, photo, mask)",
+        "prediction_ladder(model, photo, mask, size=192)",
         "The mask of every decoder stage, its change from the stage before, and its error. Coarse stages find the "
         "object, fine ones its outline.",
         photo="chelsea",
@@ -96,10 +97,11 @@ VIEWS = {
     ),
     "compare": LiveView(
         "Layer comparison",
-        "compare(broken_network(model), model, photo, size=128)",
+        "compare(broken_network(model), model, photo, size=96)",
         "Two networks side by side, part by part, with their difference: here one with a mistake that notebook 12 asks "
         "to find.",
         setup="from birefnet_lite.course.capstone import broken_network\n" + WITH_NANO,
+        budget=100_000,
     ),
     "window_attention": LiveView(
         "Window attention",
@@ -132,6 +134,6 @@ def _build_view(name: str, folder: Path) -> str:
     names: dict[str, object] = {}
     exec("\n".join(setup), names)
     viewer = eval(call, names)
-    viewer.to_html(folder / f"{name}.html", budget=BUDGET)
+    viewer.to_html(folder / f"{name}.html", budget=VIEWS[name].budget)
     Image.fromarray(viewer.picture()).save(folder / f"{name}.png", optimize=True)
     return name

@@ -49,6 +49,11 @@ def site():
     return DOCS / "_build" / "html"
 
 
+def pages_of(site):
+    """The pages, without the templates that the theme leaves among its files."""
+    return [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
+
+
 class Links(HTMLParser):
     """The links, frames, pictures and anchors of a page."""
 
@@ -65,7 +70,7 @@ class Links(HTMLParser):
 
 @pytest.mark.slow
 def test_every_link_of_the_site_leads_to_a_page_of_it(site):
-    pages = {path: Links(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
+    pages = {path: Links(path.read_text(encoding="utf-8")) for path in pages_of(site)}
     assert len(pages) > 50
     broken = []
     for path, page in pages.items():
@@ -83,7 +88,7 @@ def test_every_link_of_the_site_leads_to_a_page_of_it(site):
 
 @pytest.mark.slow
 def test_pages_are_small(site):
-    assert [path.name for path in site.rglob("*.html") if path.stat().st_size > 2_000_000] == []
+    assert [path.name for path in pages_of(site) if path.stat().st_size > 2_000_000] == []
     assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 120_000_000
 
 
@@ -106,7 +111,7 @@ def test_pages_opened_from_files_ask_for_nothing_outside_and_report_no_error(sit
         page.on("requestfailed", lambda r: problems.append(f"failed: {r.url}"))
         page.on("console", lambda m: m.type == "error" and problems.append(f"{page.url}: {m.text}"))
         page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
-        for path in sorted(site.rglob("*.html")):
+        for path in pages_of(site):
             page.goto(path.as_uri(), wait_until="load")
         assert problems == []
 
