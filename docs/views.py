@@ -103,6 +103,20 @@ VIEWS = {
         setup="from birefnet_lite.course.capstone import broken_network\n" + WITH_NANO,
         budget=100_000,
     ),
+    "computation": LiveView(
+        "Computation",
+        "computation(model, photo)",
+        "How a value was made: each decoder stage as a picture equation under one cursor, with numbers that add up.",
+        photo="coffee",
+        budget=500_000,
+    ),
+    "paired": LiveView(
+        "Two photos or two networks",
+        "paired(model, photo, load_photo('chelsea')[0], size=128)",
+        "Each map of a view for two photos, or for two networks, over one range, with the difference. For two networks "
+        "a table says how much each layer has in common.",
+        budget=100_000,
+    ),
     "window_attention": LiveView(
         "Window attention",
         "window_attention(model, photo, size=256)",
