@@ -1,5 +1,7 @@
 """`optimize`: the whole network, rewritten, against the plain one."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -266,6 +268,21 @@ def test_few_masks_are_kept(tiny_swin):
         for side in (32, 64, 96, 128, 160, 192, 224):
             optimized(torch.randn(1, 3, side, 64))
     assert len(optimized.encoder.backbone.layers[0]._known) == 4
+
+
+def test_threads_share_a_network(tiny_swin):
+    """More sizes than are kept, at once: each thread gets the masks that one thread alone gets."""
+    optimized = optimize(small(backbone=tiny_swin))
+    images = [torch.randn(1, 3, side, 64) for side in (32, 64, 96, 128, 160, 192)]
+
+    def run(image: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return optimized(image).logits
+
+    wanted = [run(image) for image in images]
+    with ThreadPoolExecutor(6) as pool:
+        got = list(pool.map(run, images * 5))
+    assert all(torch.equal(one, other) for one, other in zip(got, wanted * 5, strict=True))
 
 
 # ---- precision="auto" ----

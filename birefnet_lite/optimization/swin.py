@@ -196,12 +196,10 @@ class OptimizedStage(nn.Module):
             return {shift: find_windows(x, self.window, shift) for shift in shifts}
         # A tensor made in inference mode cannot be used outside of it, where gradients may be computed.
         key = (*x.shape[1:3], x.dtype, x.device, torch.is_inference_mode_enabled())
-        windows = self._known.pop(key, None)
-        if windows is None:
-            windows = {shift: find_windows(x, self.window, shift) for shift in shifts}
-        self._known[key] = windows  # the latest is last
-        while len(self._known) > self.kept:
-            self._known.pop(next(iter(self._known)))
+        known = self._known  # never changed, only replaced, so that threads can share the network
+        windows = known.get(key) or {shift: find_windows(x, self.window, shift) for shift in shifts}
+        latest = [(other, known[other]) for other in known if other != key][1 - self.kept :]
+        self._known = dict([*latest, (key, windows)])
         return windows
 
 
