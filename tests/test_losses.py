@@ -1,4 +1,4 @@
-"""The losses against the original's numbers, brute force, finite differences and their own promises."""
+"""Losses: against the original's numbers, brute force and finite differences."""
 
 import math
 from collections import namedtuple
@@ -67,7 +67,7 @@ def test_gradients_are_those_of_finite_differences(name, soft):
 
 
 @pytest.mark.parametrize("target", ["original", "masked"])
-def test_gradient_loss_gradients(target):
+def test_gradient_loss_passes_gradcheck_and_a_masked_target_has_no_gradient(target):
     logits, label = random_pair(4, 5)[0].requires_grad_(), random_pair(8, 10, seed=1, soft=True)[1].requires_grad_()
     loss = GradientLoss(target)
     if target == "original":  # the label learns too

@@ -1,4 +1,4 @@
-"""The metrics against pysodmetrics' and OpenCV's stored numbers, brute force, and the traps they are known for."""
+"""Metrics: against stored numbers of pysodmetrics and OpenCV, and against brute force."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_scores_are_those_of_the_reference_programs(cases, name, mode):
 
 
 @pytest.mark.parametrize("name", REFERENCE)
-def test_effort_as_an_earlier_opencv_counts_it(cases, name):
+def test_hce_of_earlier_opencv(cases, name):
     pair = metrics.prepare(*cases[name], stretch=True)
     expected = REFERENCE[name]["stretched"]["hce with OpenCV 4.12"]
     assert metrics.human_correction_effort(*pair, distance_to="line") == expected
@@ -112,7 +112,7 @@ def test_iou_mae_and_mse(pair):
     assert metrics.iou(prediction[~ignore][None], mask[~ignore][None]) == left
 
 
-def test_rim_by_looking_at_every_window():
+def test_boundary_by_a_loop_over_windows():
     mask = torch.rand(17, 29, generator=torch.Generator().manual_seed(1)) > 0.1
     padded = np.pad(mask.numpy(), 2)
     kept = [[padded[y : y + 5, x : x + 5].all() for x in range(29)] for y in range(17)]
@@ -142,7 +142,7 @@ def test_borders_of_a_ring_with_a_dot_in_it():
     assert dot.tolist() == [[3, 3]]
 
 
-def test_a_thin_line_is_walked_there_and_back():
+def test_border_of_a_thin_line_lists_it_there_and_back():
     mask = np.zeros((3, 6), bool)
     mask[1, 1:5] = True
     assert [pixel[1] for pixel in find_borders(mask)[0].tolist()] == [1, 2, 3, 4, 3, 2]
@@ -177,7 +177,7 @@ def test_corners_of_a_line(line, corners):
     assert count_corners(np.array(line), 2.0) == corners
 
 
-def test_effort_of_what_a_person_would_count():
+def test_hce_of_simple_errors_counted_by_hand():
     mask = torch.zeros(80, 80, dtype=torch.bool)
     mask[10:70, 10:70] = True
     effort = metrics.human_correction_effort

@@ -1,4 +1,4 @@
-"""Activation checkpointing: gradients, statistics and random numbers of the plain step, in less memory."""
+"""Activation checkpointing: the same gradients, statistics and random numbers as without, in less memory."""
 
 from copy import deepcopy
 
@@ -70,7 +70,7 @@ def test_less_than_half_is_kept(backbone, tiny_swin):
     assert saved_bytes(model) == plain
 
 
-def test_no_part_is_inside_another_and_blocks_are_found(tiny_swin):
+def test_recomputed_modules_are_disjoint(tiny_swin):
     model = network("swin_v1_t")
     parts = recomputed_modules(model)
     assert len(parts) == 8 + 1 + 4 + 1  # blocks of the backbone, squeeze, stages, image branch
@@ -108,7 +108,7 @@ def test_a_cumulative_average_survives():
     assert torch.equal(norm.running_mean, same.running_mean)
 
 
-def test_weights_and_inference_do_not_notice():
+def test_weights_and_inference_are_unchanged():
     model = network("convnet_n")
     names = list(model.state_dict())
     image = torch.randn(1, 3, 64, 64, dtype=torch.float64)

@@ -1,3 +1,5 @@
+"""Synthetic scenes: reproducible batches, alpha mattes, held-out families, distances, textures, camera."""
+
 import math
 import unicodedata
 
@@ -69,7 +71,7 @@ def test_batch_has_the_promised_shapes_and_ranges():
 
 
 @pytest.mark.parametrize("change", [{"variety": 1.0}, {"reshaping": 1.0}])
-def test_changes_come_again_and_stay_in_range(change):
+def test_variety_and_reshaping_are_reproducible_and_in_range(change):
     plain = SyntheticScenes((48, 48), seed=5).batch(12, 3)
     changed, again = (SyntheticScenes((48, 48), seed=5, **change).batch(12, 3) for _ in range(2))
     assert torch.equal(again.images, changed.images)
@@ -97,14 +99,14 @@ def test_variety_changes_objects_and_light_and_nothing_else(monkeypatch):
 
 
 def layers_of(n=6, side=96):
-    """Colours and covers of drawn objects, a layer each, well inside the frame."""
+    """Layers with colours and alpha of drawn objects inside the frame."""
     scenes = SyntheticScenes((side, side), seed=8, difficulty=0.3)
     kinds = select_indices(["star", "polygon", "ring", "cup", "fish", "crate"], FAMILIES, "family")[:n]
     colours, masks = scenes.draw_objects(kinds, 0, 0.3, torch.full((n, 3, side, side), 0.5))
     return torch.cat((colours, masks[:, None]), 1)
 
 
-def test_grafts_change_shapes_and_lose_no_object():
+def test_shape_changes_lose_no_object():
     layers = layers_of()
     colours, masks = layers[:, :3], layers[:, 3]
     kept = shape_changes.change_shapes(RandomNumbers(6, ("a",)), colours, masks, 0.0)
@@ -120,8 +122,8 @@ def test_grafts_change_shapes_and_lose_no_object():
         assert ((other - masks).abs().mean((1, 2)) > 0.01).any()
 
 
-def test_a_graft_moves_a_colour_with_its_shape():
-    """What was of one colour still is, inside: nothing of the surroundings is taken along."""
+def test_shape_change_moves_colour_with_alpha():
+    """An object of one colour stays so: no colour of its surroundings is moved into it."""
     layers = layers_of()
     layers[:, :3] = torch.tensor([0.8, 0.1, 0.3]).view(1, 3, 1, 1)
     for change in (
@@ -136,7 +138,7 @@ def test_a_graft_moves_a_colour_with_its_shape():
         assert (result[:, :3] - layers[:, :3]).abs()[inside].max() < 0.01, change.__name__
 
 
-def test_joining_only_adds_and_piercing_only_takes_away():
+def test_pasting_only_adds_and_holes_only_remove():
     layers = layers_of()
     added, taken = (
         change(RandomNumbers(6, ("x",)), layers, layers.roll(1, 0))
@@ -149,7 +151,7 @@ def test_joining_only_adds_and_piercing_only_takes_away():
     assert torch.equal(taken[:, :3], layers[:, :3])
 
 
-def test_a_fold_looks_the_same_turned_by_two_wedges():
+def test_kaleidoscope_has_rotational_symmetry():
     layers = layers_of(1, 128)
     disc = grid(128, 128)
     layers[0, 3] = (sd.box(disc.x, disc.y - 0.2, 0.5, 0.2) < 0)[0].float().roll(-13, 0)  # about the middle of the frame
@@ -162,7 +164,7 @@ def test_a_fold_looks_the_same_turned_by_two_wedges():
         assert overlap > 0.85, (wedges, overlap)
 
 
-def test_what_moves_away_keeps_its_place_and_what_the_frame_cuts_stays():
+def test_shrinking_keeps_the_centre_and_skips_objects_cut_by_the_frame():
     layers = layers_of()
     cut = torch.roll(layers, 48, 3)  # half of each object over the left rim
     assert torch.equal(shape_changes.shrink(RandomNumbers(6, ("cut",)), cut), cut)
@@ -179,7 +181,7 @@ def test_what_moves_away_keeps_its_place_and_what_the_frame_cuts_stays():
         assert (before - after).abs().max() < 0.02
 
 
-def test_a_crowd_stands_behind_and_hides_less_ground_than_the_object_does():
+def test_background_objects_are_behind_and_smaller_than_the_object():
     layers = layers_of()
     objects, masks, ground = layers[:, :3], layers[:, 3:], torch.full((6, 3, 96, 96), 0.5)
     assert torch.equal(add_background_objects(RandomNumbers(6, ("a",)), ground, objects, masks, 0.0), ground)
@@ -194,7 +196,7 @@ def test_a_crowd_stands_behind_and_hides_less_ground_than_the_object_does():
     assert (changed > 0).all()
 
 
-def test_a_new_style_keeps_outlines_means_and_spreads():
+def test_random_convolution_keeps_outlines_means_and_deviations():
     scenes = SyntheticScenes((64, 64), seed=5, difficulty=0.2).batch(8, 0).images
     rng = RandomNumbers(8, ("a",))
     assert torch.equal(apply_random_convolution(rng, scenes, 0.0), scenes)
@@ -397,12 +399,12 @@ def test_difficulty_lowers_the_contrast():
         ({"backgrounds": "moon"}, "moon.*indoor"),
     ],
 )
-def test_wrong_arguments_are_answered(arguments, message):
+def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         SyntheticScenes(**arguments)
 
 
-def test_wrong_batches_are_answered():
+def test_wrong_batches_are_refused():
     with pytest.raises(ValueError, match="at least 1"):
         SyntheticScenes((32, 32)).batch(0, 0)
     with pytest.raises(ValueError, match="difficulty -1"):
@@ -516,7 +518,7 @@ def test_sector_repeats_one_spoke_all_round():
 
 
 def test_area_of_a_soft_disc_is_that_of_the_circle():
-    """Analytic edges are as good as supersampling: the cover adds up to the area."""
+    """Analytic antialiasing: alpha adds up to the area."""
     c = grid(96, 96)
     c.paint(sd.circle(c.x, c.y, 0.5), c.material("stone"))
     covered = c.alpha.sum().item() * (2 / 96) ** 2
@@ -572,7 +574,7 @@ def test_colours_are_colours(tone):
     assert colour.max() < 1
 
 
-def test_colours_are_kept_apart():
+def test_colours_are_separated():
     d = RandomNumbers(200, ("apart",))
     first, second = random_colours(d), random_colours(d)
     gap = (separate_colours(first, second, 0.2) - second).square().mean(1).sqrt()

@@ -1,4 +1,4 @@
-"""What a training run is fed, and what it keeps: batches by number, averages of weights, states in a file, logs."""
+"""Data and files of a training run: batches by number, EMA, saved states, logs, validation."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_a_batch_depends_on_its_number_alone(reuse, together):
     assert len(different) == len(in_order)
 
 
-def test_a_round_shows_each_scene_once_again():
+def test_each_scene_is_used_once_in_a_round():
     settings = small(reuse=2, batch_size=2)
     batches = TrainingData(settings, parts=1)
     batches.source.augment = lambda images, masks, key: (images, masks)  # to recognise them
@@ -46,7 +46,7 @@ def test_a_round_shows_each_scene_once_again():
     assert scenes[0] == scenes[1]
 
 
-def test_what_is_drawn_together_is_cut_in_order():
+def test_chunks_are_cut_in_the_order_of_steps():
     settings = small(batch_size=4, drawn_together=4, difficulty=(0.5, 0.5))
     batches = TrainingData(settings, parts=2)
     source = SyntheticScenes((64, 64), seed=settings.seed)
@@ -58,7 +58,7 @@ def test_what_is_drawn_together_is_cut_in_order():
         small(drawn_together=3)
 
 
-def test_processes_and_parts_share_out_all_numbers():
+def test_processes_get_all_part_numbers_once():
     shares = [part_numbers(2, 5, parts=6, rank=rank, accumulation=3) for rank in range(2)]
     assert sorted(shares[0] + shares[1]) == list(range(12, 30))
     assert shares[1][:4] == [15, 16, 17, 21]
@@ -71,7 +71,7 @@ def test_the_small_size_comes_first():
     assert [batches[i][0].shape[-1] for i in (2, 3)] == [64, 96]
 
 
-def test_workers_prepare_the_same_batches_and_leave_the_random_state_alone():
+def test_workers_prepare_the_same_batches_and_keep_the_random_state():
     batches = TrainingData(small(batch_size=1), parts=1)
     before = torch.get_rng_state()
     prepared = list(iterate_parts(batches, [7, 3], workers=1))
@@ -79,7 +79,7 @@ def test_workers_prepare_the_same_batches_and_leave_the_random_state_alone():
     assert all(same(a, batches[i]) for a, i in zip(prepared, (7, 3), strict=True))
 
 
-def test_a_thread_prepares_the_same_batches_ahead():
+def test_thread_prepares_the_same_batches():
     batches = TrainingData(small(batch_size=1), parts=1)
     numbers = [7, 3, 8, 1, 0]
     for ahead in (1, 3, 9):
@@ -88,7 +88,7 @@ def test_a_thread_prepares_the_same_batches_ahead():
         assert all(same(a, batches[i]) for a, i in zip(prepared, numbers, strict=True))
 
 
-def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_used(monkeypatch):
+def test_error_in_the_thread_is_raised_in_the_loop(monkeypatch):
     batches, asked = TrainingData(small(batch_size=1), parts=1), []
 
     def broken(n, number, difficulty):
@@ -109,7 +109,7 @@ def test_images_are_normalised_as_torchvision_does():
     torch.testing.assert_close(normalise(images), wanted)
 
 
-def test_the_average_of_weights_is_the_sum_that_defines_it():
+def test_ema_equals_its_defining_sum():
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
     average = EMA(model)
     history, counters = [model[0].weight.detach().double().clone()], []
@@ -128,7 +128,7 @@ def test_the_average_of_weights_is_the_sum_that_defines_it():
     assert not torch.equal(average.model[1].running_mean, model[1].running_mean)
 
 
-def test_a_state_survives_a_failed_write_and_other_files_are_refused(tmp_path, monkeypatch):
+def test_state_survives_a_failed_write_and_other_files_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
     save_state({"step": 3, "settings": {}, "random": random_state()}, path)
 
@@ -154,14 +154,14 @@ def test_a_state_survives_a_failed_write_and_other_files_are_refused(tmp_path, m
         load_state(path)
 
 
-def test_random_numbers_go_on_where_they_were():
+def test_random_state_is_restored():
     state = random_state()
     first = torch.rand(5)
     restore_random_state(state)
     assert torch.equal(torch.rand(5), first)
 
 
-def test_a_log_drops_what_will_be_written_again(tmp_path):
+def test_log_drops_entries_after_the_resumed_step(tmp_path):
     log = RunLog(tmp_path, 0, tensorboard=False)
     for step in (1, 2, 3):
         log.write_values("train", step, {"loss": step / 3})

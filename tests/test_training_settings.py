@@ -1,4 +1,4 @@
-"""Settings of a training run: what is taken, what is refused, and what changes in the course of it."""
+"""Settings of a training run: reading, validation, and the schedules over the steps."""
 
 import math
 
@@ -70,7 +70,7 @@ def test_both_settings_that_the_readme_names_ship():
         ("steps = = 5", ValueError, "no valid TOML"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_a_sentence(tmp_path, line, error, words):
+def test_wrong_setting_is_refused_with_file_and_reason(tmp_path, line, error, words):
     path = written(tmp_path, f'output = "runs/a"\n{line}\n')
     with pytest.raises(error, match=words) as caught:
         read_settings(path)
