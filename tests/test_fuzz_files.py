@@ -33,7 +33,7 @@ FORMATS = {"png": "PNG", "tif": "TIFF", "jpg": "JPEG", "webp": "WEBP", "bmp": "B
 EXACT = ("png", "tif", "bmp", "gif")
 NAMES = ["cat", "Cat", "cat-2", "cat.cutout", "aux", "CON", "a b ", "x.y", "-o", "[a]", "%s", "a;b", "nano"]
 NAMES += [unicodedata.normalize(form, "M\u00fcller") for form in ("NFC", "NFD")]
-NAMES += ["\U0001f408", "n" * 240, "\u00e4" * 120]
+NAMES += ["\U0001f408", "\udcff", "n" * 240, "\u00e4" * 120]
 
 sides = st.integers(1, 20)
 damages = st.sampled_from(["none", "none", "none", "cut", "byte", "empty", "text", "appended"])

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     pairs, failed = _find_pairs(options.data)
     inputs = [options.data, options.model] + [str(file) for pair in pairs for file in pair[1:3] if _is_path(file)]
     _check_output(options.csv, inputs, _is_own_table, "--csv")
-    _check_output(options.worst, inputs, _is_own_sheet, "--worst")
+    _check_output(options.worst, [*inputs, options.csv or ""], _is_own_sheet, "--worst")
     model = load_model(options.model, options)
 
     def note_failure(pair: Pair, error: Exception) -> None:
