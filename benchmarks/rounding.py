@@ -129,7 +129,11 @@ def main() -> None:
         ("lite, random weights", [["part in bfloat16", "largest, of the logits' range"], *measure_lite()]),
         ("speed", [["model", "side", "float32", "auto", "ratio"], *measure_speed(args.sides, args.budget)]),
     ]
-    lines = [f"{machine('cpu')}; torch {torch.__version__}; `python benchmarks/rounding.py`"]
+    lines = [
+        "# Rounding to bfloat16",
+        "",
+        f"{machine('cpu')}; torch {torch.__version__}; `python benchmarks/rounding.py`",
+    ]
     for title, rows in tables:
         lines += ["", f"{title}:", "", "```", format_table(rows), "```"]
     print("\n".join(lines))
