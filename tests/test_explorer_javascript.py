@@ -14,6 +14,7 @@ from PIL import Image
 from birefnet_lite.network.refinement import gradient_target, laplacian, masked_gradient_target
 from birefnet_lite.network.resize import resize as resize_aligned
 from widgets.channel_ranking import channel_statistics
+from widgets.explorer.page import PAGE, WORKER, join_modules
 from widgets.planes import quantise
 
 NODE = shutil.which("node")
@@ -130,3 +131,15 @@ def targets(goldens, random, shape, side_shape):
         "original": goldens.keep(gradient_target(image, side).numpy()),
         "masked": goldens.keep(masked_gradient_target(image, side).numpy()),
     }
+
+
+@pytest.mark.parametrize("names", [PAGE, WORKER])
+def test_the_joined_modules_are_one_valid_script(names, tmp_path):
+    source = join_modules(names)
+    assert "import {" not in source
+    if NODE is None:
+        pytest.skip("node is not installed")
+    path = tmp_path / "joined.mjs"
+    path.write_text(source)
+    done = subprocess.run([NODE, "--check", str(path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_evaluate(commands)
     _add_export(commands)
+    _add_explore(commands)
     return parser
 
 
@@ -109,6 +110,25 @@ def _add_export(commands: Any) -> None:
     )
     _add_size_options(export)
     export.set_defaults(device="cpu")
+
+
+def _add_explore(commands: Any) -> None:
+    explore = commands.add_parser(
+        "explore",
+        help="watch the network at work in a browser",
+        description="Opens a page in which the network runs on your photos and shows every map. Served from this "
+        "machine, for this machine only, until Ctrl+C; or written as one file, or as a folder for a web server.",
+    )
+    target = explore.add_mutually_exclusive_group()
+    target.add_argument("-o", "--output", metavar="FILE.html", help="write one file that works without a network")
+    target.add_argument("--folder", metavar="DIR", help="write a folder for any web server; it loads in parts")
+    explore.add_argument(
+        "--model",
+        metavar="FILE",
+        help="another checkpoint of this project, .safetensors; needs the extra: pip install 'birefnet-lite[export]'",
+    )
+    explore.add_argument("--photos", metavar="DIR", help="other sample photos; the first one is the recorded run")
+    explore.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def _add_model_option(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,140 @@
+// A stand-in for the widget's model whose answers come from a run of the network on this page, not from a kernel.
+
+// `template`: a view's scene and look as Python describes them; `source`: open, planes and react of a run, as promises;
+// `photo`: {width, height, backdrop, type}. Returns null where the run has none of the view's maps.
+export async function makeModel(template, source, photo, look, { live, onSwitch }) {
+  const scene = structuredClone(template.scene);
+  scene.image = { ...scene.image, width: photo.width, height: photo.height };
+  scene.facts = photo.facts;
+  const chosen = { ...template.look, ...look, channels: { ...template.look.channels, ...look?.channels } };
+  const opened = await source.open(scene.view, Object.fromEntries(scene.layers.map(({ name }) => [name, chosen.channels[name] ?? 0])));
+  const found = new Map(opened.filter((layer) => !layer.missing).map((layer) => [layer.name, layer]));
+  scene.layers = scene.layers.filter(({ name }) => found.has(name));
+  if (!scene.layers.length) return null;
+  for (const row of scene.rows) row.cells = row.cells.map((name) => (name === "photo" || found.has(name) ? name : null));
+  for (const layer of scene.layers) describe(layer, found.get(layer.name).statistics);
+  if (!found.has(chosen.layer)) chosen.layer = scene.layers.at(-1).name;
+  chosen.channel = chosen.channels[chosen.layer] ?? 0;
+  if (chosen.pin?.length || scene.reacts) chosen.pin = look?.pin?.length ? look.pin : [photo.width / 2, photo.height / 2];
+  if (scene.switches) {
+    chosen.pin = [];
+    scene.choices = []; // a gate is open or shut
+  }
+  const packer = new Packer();
+  packer.add({ kind: "photo", type: photo.type }, photo.backdrop);
+  for (const layer of found.values()) packer.addLayer(layer);
+  const values = { ...chosen, scene, ...packer.packed(), marks: [], table: {}, controls: {}, region: [], busy: "", error: "", live };
+  return new LiveModel(values, source, onSwitch);
+}
+
+function describe(layer, statistics) {
+  const rows = statistics.length / 7;
+  layer.channels = rows;
+  layer.range = [Math.min(...statistics.subarray(0, rows)), Math.max(...statistics.subarray(rows, 2 * rows))];
+}
+
+class LiveModel {
+  constructor(values, source, onSwitch) {
+    Object.assign(this, { values, source, onSwitch, listeners: {}, changed: new Set() });
+  }
+  get(name) {
+    return this.values[name];
+  }
+  set(name, value) {
+    this.values[name] = value;
+    this.changed.add(name);
+    this.emit(`change:${name}`);
+  }
+  on(event, listener) {
+    (this.listeners[event] ??= []).push(listener);
+  }
+  off() {}
+  emit(event, ...details) {
+    for (const listener of this.listeners[event] ?? []) listener(...details);
+  }
+
+  async send(message) {
+    if (message.type !== "planes") return;
+    try {
+      const planes = await this.source.planes(this.values.scene.view, message.layer, message.channels);
+      const packer = new Packer();
+      const refused = [];
+      for (const [channel, plane] of Object.entries(planes)) {
+        if (plane) packer.addPlane(message.layer, Number(channel), plane);
+        else refused.push([message.layer, Number(channel)]);
+      }
+      this.reply({ type: "parts", refused }, packer);
+    } catch (error) {
+      this.set("error", error.message);
+    }
+  }
+  reply(message, packer) {
+    const { parts, blob } = packer.packed();
+    this.emit("msg:custom", { ...message, parts }, [blob]);
+  }
+
+  save_changes() {
+    const changed = this.changed;
+    this.changed = new Set();
+    if (changed.has("ablated")) this.onSwitch?.(this.values.ablated);
+    else if (changed.has("pin") || changed.has("layer")) this.react();
+  }
+
+  // Marks and table for what is pinned.
+  async react() {
+    const { scene, layer, pin } = this.values;
+    if (!scene.reacts || (!pin.length && !scene.switches)) return;
+    const { marks, table, channels } = await this.source.react(scene.view, { layer, pin });
+    const shown = (block) => scene.layers.filter(({ name }) => name.split(" · ")[0] === block).map(({ name }) => name);
+    if (marks) this.set("marks", marks.map((mark) => (mark.block ? { ...mark, layers: shown(mark.block) } : mark)));
+    if (table) this.set("table", table);
+    if (channels) this.set("channels", { ...this.values.channels, ...channels });
+    this.changed.clear();
+  }
+
+  // The same photo with other parts: new numbers under the same view.
+  async refresh(source) {
+    this.source = source;
+    const { scene, channels } = this.values;
+    const opened = await source.open(scene.view, Object.fromEntries(scene.layers.map(({ name }) => [name, channels[name] ?? 0])));
+    const packer = new Packer();
+    for (const layer of opened) {
+      packer.addLayer(layer);
+      describe(scene.layers.find(({ name }) => name === layer.name), layer.statistics);
+    }
+    this.reply({ type: "parts", replaced: opened.map(({ name }) => name), layers: scene.layers }, packer);
+    await this.react();
+  }
+
+  get look() {
+    const names = ["layer", "channel", "channels", "pin", "colormap", "range", "limits", "opacity", "sort", "zoom"];
+    return Object.fromEntries(names.map((name) => [name, this.values[name]]));
+  }
+}
+
+// Lays parts one after the other in a buffer, each on a multiple of four bytes, as widgets.scene.Packer does.
+class Packer {
+  constructor() {
+    this.parts = [];
+    this.pieces = [];
+    this.length = 0;
+  }
+  add(part, array) {
+    const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+    this.parts.push({ ...part, offset: this.length, length: bytes.length });
+    this.pieces.push([this.length, bytes]);
+    this.length += Math.ceil(bytes.length / 4) * 4;
+  }
+  addPlane(layer, channel, { codes, lo, hi, width, height }) {
+    this.add({ kind: "plane", layer, channel, lo, hi, width, height }, codes);
+  }
+  addLayer({ name, statistics, planes }) {
+    this.add({ kind: "statistics", layer: name }, statistics);
+    for (const [channel, plane] of Object.entries(planes)) if (plane) this.addPlane(name, Number(channel), plane);
+  }
+  packed() {
+    const buffer = new Uint8Array(this.length);
+    for (const [offset, bytes] of this.pieces) buffer.set(bytes, offset);
+    return { parts: this.parts, blob: new DataView(buffer.buffer) };
+  }
+}
