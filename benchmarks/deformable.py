@@ -39,8 +39,8 @@ MIB = 1 << 20
 clock = time.perf_counter
 
 
-def tensors(case: tuple[int, ...], device: str, dtype: torch.dtype) -> list[torch.Tensor]:
-    """Input, offset, mask, weight; offsets of two pixels' standard deviation."""
+def draw_tensors(case: tuple[int, ...], device: str, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Draw input, offset, mask and weight; the offsets have a standard deviation of two pixels."""
     b, c, o, side, k = case
     g = torch.Generator().manual_seed(0)
     drawn = [
@@ -57,7 +57,7 @@ def run(inputs: list[torch.Tensor], backend: str | None) -> torch.Tensor:
     return deform_conv2d(x, offset, weight, padding=weight.shape[-1] // 2, mask=mask, backend=backend)
 
 
-def seconds(work: Callable[[], object], device: str) -> float:
+def time_once(work: Callable[[], object], device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     start = clock()
@@ -67,17 +67,17 @@ def seconds(work: Callable[[], object], device: str) -> float:
     return clock() - start
 
 
-def by_turns(works: list[Callable[[], object]], device: str, budget: float) -> list[float]:
-    """The median seconds of each, measured by turns after one turn to warm up, for about `budget` seconds in all."""
-    turn = [seconds(work, device) for work in works]
+def time_by_turns(works: list[Callable[[], object]], device: str, budget: float) -> list[float]:
+    """Return the median seconds of each, run by turns after one turn to warm up, for about `budget` seconds in all."""
+    turn = [time_once(work, device) for work in works]
     rounds = min(50, max(3, int(budget / sum(turn))))
-    times = [[seconds(work, device) for work in works] for _ in range(rounds)]
+    times = [[time_once(work, device) for work in works] for _ in range(rounds)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
 def speed(case: tuple[int, ...], device: str, dtype: torch.dtype, budget: float) -> list[float]:
-    """Milliseconds: forward of torchvision and of this package, backward of both."""
-    inputs = tensors(case, device, dtype)
+    """Return milliseconds: forward of torchvision and of this package, then backward of both."""
+    inputs = draw_tensors(case, device, dtype)
     outputs = [run(inputs, backend) for backend in ("torchvision", None)]
     grad = torch.randn_like(outputs[0])
 
@@ -91,29 +91,29 @@ def speed(case: tuple[int, ...], device: str, dtype: torch.dtype, budget: float)
     def backward(output: torch.Tensor) -> Callable[[], object]:
         return lambda: torch.autograd.grad(output, inputs, grad, retain_graph=True)
 
-    forwards = by_turns([forward("torchvision"), forward(None)], device, budget)
-    backwards = by_turns([backward(output) for output in outputs], device, budget)
+    forwards = time_by_turns([forward("torchvision"), forward(None)], device, budget)
+    backwards = time_by_turns([backward(output) for output in outputs], device, budget)
     return [1000 * t for t in forwards + backwards]
 
 
-def high_water() -> int:
-    """The largest resident memory of this process since the last call, in bytes; Linux."""
+def read_peak_memory() -> int:
+    """Return the largest resident memory of this process since the last call, in bytes (Linux only)."""
     status = Path("/proc/self/status").read_text()
     peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
     Path("/proc/self/clear_refs").write_text("5")
     return peak
 
 
-def resident() -> int:
+def read_resident_memory() -> int:
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 def peak(case: tuple[int, ...], backend: str | None, step: str, device: str, dtype: torch.dtype) -> float:
-    """MiB that a forward or a backward takes at its peak beyond its arguments and results."""
-    inputs = tensors(case, device, dtype)
+    """Measure the MiB that a forward or backward takes at its peak, beyond its arguments and results."""
+    inputs = draw_tensors(case, device, dtype)
     run(inputs, backend).sum().backward()  # what the matrix library takes once and keeps is not counted
-    inputs = tensors(case, device, dtype)
+    inputs = draw_tensors(case, device, dtype)
     with torch.set_grad_enabled(step == "backward"):
         if step == "backward":
             output = run(inputs, backend)
@@ -133,15 +133,15 @@ def peak(case: tuple[int, ...], backend: str | None, step: str, device: str, dty
             high = torch.cuda.max_memory_allocated()
         else:
             ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not hide what is taken now
-            high_water()
-            before = resident()
+            read_peak_memory()
+            before = read_resident_memory()
             results = work()
-            high = high_water()
+            high = read_peak_memory()
     return (high - before - sum(t.numel() * t.element_size() for t in results)) / MIB
 
 
-def peak_in_its_own_process(case: tuple[int, ...], backend: str | None, step: str) -> float:
-    """Memory that an earlier measurement has touched would count as free, so each gets a process.
+def measure_peak_in_own_process(case: tuple[int, ...], backend: str | None, step: str) -> float:
+    """Measure in a new process, since memory that an earlier measurement used would count as free.
 
     The C library gives freed blocks back at once there, so that what is counted is what is in use.
     """
@@ -171,7 +171,7 @@ def compare(args: argparse.Namespace) -> list[str]:
         if args.device == "cuda":
             theirs, ours = (peak(CASES[0], b, step, "cuda", torch.float32) for b in ("torchvision", None))
         else:
-            theirs, ours = (peak_in_its_own_process(CASES[0], b, step) for b in ("torchvision", None))
+            theirs, ours = (measure_peak_in_own_process(CASES[0], b, step) for b in ("torchvision", None))
         lines.append(f"| {step}, kernel 7, side 128 | {theirs:.1f} MiB | {ours:.1f} MiB | 1/{theirs / ours:.1f} |")
     return lines
 
@@ -181,8 +181,8 @@ WAYS = {"torchvision": ("torchvision", False), "own": (None, False), "own, recom
 
 
 def network(args: argparse.Namespace) -> list[str]:
-    """A whole network's forward and one step of training, with torchvision's operator and with this package's."""
-    model = trained_for_a_while(args.model).to(args.device)
+    """Time a whole network's forward and training step, with torchvision's operator and with this package's."""
+    model = build_network(args.model).to(args.device)
     one, two = (torch.randn(b, 3, args.side, args.side, device=args.device) for b in (1, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0)
 
@@ -195,7 +195,7 @@ def network(args: argparse.Namespace) -> list[str]:
 
     def step(way: str) -> Callable[[], object]:
         def work() -> None:
-            learn(model, two, way)
+            run_training_step(model, two, way)
             optimizer.step()
             optimizer.zero_grad()
 
@@ -204,13 +204,13 @@ def network(args: argparse.Namespace) -> list[str]:
     first, *others = WAYS
     heads = "".join(f" | {way} | ratio" for way in others)
     lines = [f"| {args.model}, {args.side} x {args.side} | {first}{heads} |", "|---" * 6 + "|"]
-    before, after = by_turns([forward("torchvision"), forward("own")], args.device, args.budget)
+    before, after = time_by_turns([forward("torchvision"), forward("own")], args.device, args.budget)
     lines.append(f"| forward, one image | {before:.2f} s | {after:.2f} s | {before / after:.2f} | | |")
-    before, *after = by_turns([step(way) for way in WAYS], args.device, args.budget)
+    before, *after = time_by_turns([step(way) for way in WAYS], args.device, args.budget)
     ratios = " | ".join(f"{t:.2f} s | {before / t:.2f}" for t in after)
     lines.append(f"| training step, two images | {before:.2f} s | {ratios} |")
     if args.device == "cpu" and Path("/proc/self/clear_refs").exists():
-        before, *after = (step_peak_in_its_own_process(args, way) for way in WAYS)
+        before, *after = (measure_step_peak_in_own_process(args, way) for way in WAYS)
         ratios = " | ".join(f"{m:.0f} MiB | 1/{before / m:.2f}" for m in after)
         lines.append(f"| its peak memory | {before:.0f} MiB | {ratios} |")
     # In float32 a ReLU that rounding tips over changes whole gradients, whichever operator is used.
@@ -218,7 +218,7 @@ def network(args: argparse.Namespace) -> list[str]:
     gradients = []
     for way in WAYS:
         torch.manual_seed(1)  # the same dropout
-        learn(model, small, way)
+        run_training_step(model, small, way)
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
         model.zero_grad()
     # A bias in front of a batch norm has no gradient but rounding: what is below this counts as zero.
@@ -232,8 +232,8 @@ def network(args: argparse.Namespace) -> list[str]:
     return lines
 
 
-def trained_for_a_while(name: str) -> torch.nn.Module:
-    """A preset with random weights whose taps have moved."""
+def build_network(name: str) -> torch.nn.Module:
+    """Build a preset with random weights whose taps have moved."""
     from birefnet_lite import BiRefNet, BiRefNetConfig
 
     torch.manual_seed(0)
@@ -243,14 +243,14 @@ def trained_for_a_while(name: str) -> torch.nn.Module:
 
 
 def move_taps(model: torch.nn.Module) -> None:
-    """Let the taps read elsewhere: a new layer's stand still, which is kinder to the cache than a trained one's."""
+    """Draw random offsets: those of a new layer are zero, and read from the cache more often than a trained layer's."""
     for module in model.modules():
         if isinstance(module, DeformableConv2d):
             torch.nn.init.normal_(module.offset_conv.weight, std=module.offset_conv.weight[0].numel() ** -0.5)
 
 
-def learn(model: torch.nn.Module, images: torch.Tensor, way: str) -> None:
-    """Forward and backward of one step of training."""
+def run_training_step(model: torch.nn.Module, images: torch.Tensor, way: str) -> None:
+    """Run the forward and backward of one training step."""
     from birefnet_lite.training.recompute import recompute_activations
 
     backend, recompute = WAYS[way]
@@ -262,24 +262,24 @@ def learn(model: torch.nn.Module, images: torch.Tensor, way: str) -> None:
 
 
 def step_peak(name: str, side: int, way: str) -> float:
-    """MiB that one step of training takes at its peak, beyond the weights."""
-    model, images = trained_for_a_while(name), torch.randn(2, 3, side, side)
-    learn(model, images[..., :64, :64], way)  # what the libraries and the gradients keep
+    """Measure the MiB that one training step takes at its peak, beyond the weights."""
+    model, images = build_network(name), torch.randn(2, 3, side, side)
+    run_training_step(model, images[..., :64, :64], way)  # what the libraries and the gradients keep
     model.zero_grad()
     ctypes.CDLL(None).malloc_trim(0)
-    high_water()
-    before = resident()
-    learn(model, images, way)
-    return (high_water() - before) / MIB
+    read_peak_memory()
+    before = read_resident_memory()
+    run_training_step(model, images, way)
+    return (read_peak_memory() - before) / MIB
 
 
-def step_peak_in_its_own_process(args: argparse.Namespace, way: str) -> float:
+def measure_step_peak_in_own_process(args: argparse.Namespace, way: str) -> float:
     command = [sys.executable, __file__, "--threads", str(args.threads), "--model", args.model]
     command += ["--side", str(args.side), "--step-peak", way]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
-def machine(device: str) -> str:
+def describe_machine(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
     names = [
@@ -288,8 +288,8 @@ def machine(device: str) -> str:
     return f"{torch.get_num_threads()} threads, {names[0] if names else platform.processor()}"
 
 
-def own_command(save: str | None) -> str:
-    """How this run was started, without the name that its table is kept under."""
+def format_command(save: str | None) -> str:
+    """Return the command of this run, without `--save`."""
     words = sys.argv[1:]
     if save:
         i = words.index("--save")
@@ -320,9 +320,9 @@ def main() -> None:
     if args.step_peak:
         print(step_peak(args.model, args.side, args.step_peak))
         return
-    command = own_command(args.save)
+    command = format_command(args.save)
     title = f"# Deformable convolution in {args.model}" if args.model else "# Deformable convolution"
-    lines = [title, "", f"{machine(args.device)}; torch {torch.__version__}; `{command}`", ""]
+    lines = [title, "", f"{describe_machine(args.device)}; torch {torch.__version__}; `{command}`", ""]
     if args.cpu_time:
         lines += ["Times are the process's own (the machine had other work).", ""]
     lines += network(args) if args.model else compare(args)

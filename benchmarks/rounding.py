@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from deformable import by_turns, machine, move_taps
+from deformable import describe_machine, move_taps, time_by_turns
 from torch import Tensor, nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig, load, optimize
@@ -111,7 +111,7 @@ def measure_speed(sides: list[int], budget: float) -> list[list[str]]:
                 return lambda: network(x).logits
 
             with torch.inference_mode():
-                exact, auto = by_turns([run(network) for network in networks], "cpu", budget)
+                exact, auto = time_by_turns([run(network) for network in networks], "cpu", budget)
             rows.append([name, str(side), f"{exact:.2f} s", f"{auto:.2f} s", f"{exact / auto:.2f}"])
     return rows
 
@@ -129,7 +129,11 @@ def main() -> None:
         ("lite, random weights", [["part in bfloat16", "largest, of the logits' range"], *measure_lite()]),
         ("speed", [["model", "side", "float32", "auto", "ratio"], *measure_speed(args.sides, args.budget)]),
     ]
-    lines = [f"{machine('cpu')}; torch {torch.__version__}; `python benchmarks/rounding.py`"]
+    lines = [
+        "# Rounding to bfloat16",
+        "",
+        f"{describe_machine('cpu')}; torch {torch.__version__}; `python benchmarks/rounding.py`",
+    ]
     for title, rows in tables:
         lines += ["", f"{title}:", "", "```", format_table(rows), "```"]
     print("\n".join(lines))

@@ -20,7 +20,15 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from deformable import MIB, by_turns, high_water, machine, move_taps, own_command, resident
+from deformable import (
+    MIB,
+    describe_machine,
+    format_command,
+    move_taps,
+    read_peak_memory,
+    read_resident_memory,
+    time_by_turns,
+)
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
@@ -35,7 +43,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def build(name: str, kind: str, device: str) -> nn.Module:
-    """The network called `name`, with random weights."""
+    """Build the network called `name`, with random weights."""
     torch.manual_seed(0)
     config = BiRefNetConfig.preset(name) if name in PRESETS else BiRefNetConfig(backbone=name)
     model = BiRefNet(config).eval()
@@ -55,7 +63,7 @@ def forward(model: nn.Module, kind: str, image: Tensor, dtype: torch.dtype) -> C
 
 
 def peak(name: str, side: int, kind: str, device: str, dtype: torch.dtype) -> float:
-    """MiB that one forward takes at its peak, beyond the weights."""
+    """Measure the MiB that one forward takes at its peak, beyond the weights."""
     work = forward(build(name, kind, device), kind, torch.randn(1, 3, side, side, device=device), dtype)
     if device == "cuda":
         work()
@@ -65,22 +73,22 @@ def peak(name: str, side: int, kind: str, device: str, dtype: torch.dtype) -> fl
         return (torch.cuda.max_memory_allocated() - before) / MIB
     forward(build(name, kind, device), kind, torch.randn(1, 3, 64, 64), dtype)()  # what the libraries keep
     ctypes.CDLL(None).malloc_trim(0)
-    high_water()
-    before = resident()
+    read_peak_memory()
+    before = read_resident_memory()
     work()
-    return (high_water() - before) / MIB
+    return (read_peak_memory() - before) / MIB
 
 
-def peak_in_its_own_process(name: str, side: int, kind: str, args: argparse.Namespace) -> float:
-    """Memory that an earlier measurement has touched would count as free, so each gets a process."""
+def measure_peak_in_own_process(name: str, side: int, kind: str, args: argparse.Namespace) -> float:
+    """Measure in a new process, since memory that an earlier measurement used would count as free."""
     command = [sys.executable, __file__, "--threads", str(args.threads), "--device", args.device]
     command += ["--dtype", args.dtype, "--peak", name, str(side), kind]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 @contextmanager
-def clocks(parts: dict[str, nn.Module], spent: dict[str, float], device: str) -> Iterator[None]:
-    """Adds the seconds that each part takes to `spent`."""
+def time_parts(parts: dict[str, nn.Module], spent: dict[str, float], device: str) -> Iterator[None]:
+    """Add the seconds that each part takes to `spent`, within the `with` block."""
     started: dict[str, float] = {}
 
     def now() -> float:
@@ -104,15 +112,15 @@ def clocks(parts: dict[str, nn.Module], spent: dict[str, float], device: str) ->
             handle.remove()
 
 
-def shares(model: nn.Module, work: Callable[[], Tensor], device: str) -> str:
-    """How a forward's time divides; two forwards, the first to warm up."""
+def describe_shares(model: nn.Module, work: Callable[[], Tensor], device: str) -> str:
+    """Say how much of a forward's time each part takes. Runs two forwards, the first to warm up."""
     parts = {"backbone": model.encoder.backbone, "squeeze": model.squeeze}
     for number, stage in zip((4, 3, 2, 1), model.decoder.stages, strict=True):
         parts[f"stage {number}"] = stage
     spent: dict[str, float] = {}
     work()
     begin = time.perf_counter()
-    with clocks({name: part for name, part in parts.items() if part is not None}, spent, device):
+    with time_parts({name: part for name, part in parts.items() if part is not None}, spent, device):
         work()
     whole = time.perf_counter() - begin
     spent["the rest"] = whole - sum(spent.values())
@@ -141,8 +149,8 @@ class Traffic(TorchDispatchMode):
         return result
 
 
-def limits(work: Callable[[], Tensor], seconds: float, device: str, dtype: torch.dtype) -> str:
-    """A line of roofline: what the matrix products and the memory traffic of one forward would take on their own."""
+def describe_limits(work: Callable[[], Tensor], seconds: float, device: str, dtype: torch.dtype) -> str:
+    """Say how long the matrix products, and the memory traffic, of one forward would take alone (roofline)."""
     with FlopCounterMode(display=False) as counter:
         work()
     with Traffic() as traffic:
@@ -150,7 +158,7 @@ def limits(work: Callable[[], Tensor], seconds: float, device: str, dtype: torch
     n = 2048 if device == "cpu" else 8192
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
     large = torch.empty(1 << 26, device=device)
-    product, copy = by_turns([lambda: a @ b, large.clone], device, budget=3)
+    product, copy = time_by_turns([lambda: a @ b, large.clone], device, budget=3)
     rate, bandwidth = 2 * n**3 / product, 2 * large.numel() * large.element_size() / copy
     flops = counter.get_total_flops()
     arithmetic, memory = flops / rate, traffic.total / bandwidth
@@ -162,27 +170,27 @@ def limits(work: Callable[[], Tensor], seconds: float, device: str, dtype: torch
 
 
 def measure(name: str, side: int, args: argparse.Namespace) -> tuple[list[float], list[float], list[str]]:
-    """Seconds and MiB of both kinds, and lines about the parts and the limits."""
+    """Measure seconds and MiB of both kinds, and write lines about the parts and the limits."""
     dtype = getattr(torch, args.dtype)
     image = torch.randn(1, 3, side, side, device=args.device)
     models = [build(name, kind, args.device) for kind in KINDS]
     works = [forward(model, kind, image, dtype) for model, kind in zip(models, KINDS, strict=True)]
-    times = by_turns(works, args.device, args.budget)
+    times = time_by_turns(works, args.device, args.budget)
     wanted, got = (work().float() for work in works)
     notes = [f"{name}, {side} x {side}:", ""]
     notes.append(f"- largest difference {(got - wanted).abs().max() / wanted.abs().max():.1e} of the largest logit")
     for model, kind, work in zip(models, KINDS, works, strict=True):
-        notes.append(f"- {kind}: {shares(model, work, args.device)}")
-    notes.append(f"- {limits(works[1], times[1], args.device, dtype)}")
+        notes.append(f"- {kind}: {describe_shares(model, work, args.device)}")
+    notes.append(f"- {describe_limits(works[1], times[1], args.device, dtype)}")
     notes.append("")
     del models, works
     measurable = args.device == "cuda" or Path("/proc/self/clear_refs").exists()
-    memory = [peak_in_its_own_process(name, side, kind, args) if measurable else float("nan") for kind in KINDS]
+    memory = [measure_peak_in_own_process(name, side, kind, args) if measurable else float("nan") for kind in KINDS]
     return times, memory, notes
 
 
 def plot(rows: list[tuple[str, int, list[float], list[float]]], path: Path) -> None:
-    """Time and memory over pixels, both axes logarithmic: what grows linearly is a line of slope one."""
+    """Plot time and memory over pixels, with logarithmic axes."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
@@ -215,7 +223,7 @@ def main() -> None:
         name, side, kind = args.peak
         print(peak(name, int(side), kind, args.device, getattr(torch, args.dtype)))
         return
-    head = f"{machine(args.device)}; torch {torch.__version__}; `{own_command(args.save)}`"
+    head = f"{describe_machine(args.device)}; torch {torch.__version__}; `{format_command(args.save)}`"
     lines = ["# Plain and optimized networks", "", head, ""]
     lines.append("| model | side | plain | optimized | ratio | peak, plain | optimized | ratio |")
     lines.append("|---|---|---|---|---|---|---|---|")

@@ -48,6 +48,7 @@ NETWORK = {
     "aspp": "receptive fields of four sizes",
     "deformable": "deformable convolution",
     "check_image": "errors for wrong input",
+    "precision": "parts in bfloat16",
     "resize": "bilinear resizing",
 }
 

@@ -16,6 +16,33 @@ from widgets import {view}
 model = load("nano", "cpu")
 photo, mask, _ = load_photo("{photo}")
 """
+TRAINING = """\
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from birefnet_lite import BiRefNet, BiRefNetConfig
+from birefnet_lite.analysis.inputs import prepare
+from birefnet_lite.network.resize import resize
+from birefnet_lite.photos import load_photo
+from birefnet_lite.training import Recorder
+from widgets import {view}
+
+torch.manual_seed(0)
+model = BiRefNet(BiRefNetConfig.preset("nano"))
+photo, mask, _ = load_photo("{photo}")
+image = prepare(model, photo, 128).tensor
+target = resize(torch.from_numpy(mask)[None, None].float(), (128, 128))
+images, targets = (torch.cat([x, x.flip(3)]) for x in (image, target))
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+recorder = Recorder(photo, every=4, mask=mask, size=128, channels=3)
+recorder.record(model, 0)
+for step in range(1, 41):
+    loss = binary_cross_entropy_with_logits(model.train()(images).logits, targets)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    recorder.record(model, step, {{"loss": loss.item()}})
+"""
 
 
 @dataclass(frozen=True)
@@ -116,6 +143,14 @@ VIEWS = {
         "Each map of a view for two photos, or for two networks, over one range, with the difference. For two networks "
         "a table says how much each layer has in common.",
         budget=100_000,
+    ),
+    "training_film": LiveView(
+        "Training film",
+        "training_film(recorder)",
+        "The mask and the maps of one photo at each recorded step of a training, with the losses: here forty steps of "
+        "an untrained network on this photo alone. The slider or Play chooses the step.",
+        photo="chelsea",
+        setup=TRAINING,
     ),
     "window_attention": LiveView(
         "Window attention",

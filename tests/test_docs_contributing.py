@@ -1,10 +1,8 @@
 """CONTRIBUTING.md: its examples of a backbone, a view and an exercise work as they are printed there."""
 
-import inspect
 import re
 from pathlib import Path
 from textwrap import dedent
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ import torch
 
 import widgets
 from birefnet_lite import BiRefNet, BiRefNetConfig, config
-from birefnet_lite.course.checks import lateral
+from birefnet_lite.course.checks import lateral_blocks
 from birefnet_lite.network.backbone import build_backbone, convnets
 from editions import make_edition
 
@@ -58,19 +56,21 @@ def test_the_view_of_the_guide_passes_the_test_of_the_guide(toy_backbone, monkey
     tests["test_channel_mean_is_the_mean_of_the_captured_map"](model, photo)
 
 
-def test_the_exercise_of_the_guide_passes_the_tests_of_the_guide():
-    _, check, test = examples("How to add an exercise")
-    exec(check, names := dict(vars(lateral)))
-    import answers
-
-    checks = SimpleNamespace(channel_mean=names["channel_mean"])
-    exec(test, tests := {"checks": checks, "pytest": pytest, **vars(answers)})
-    tests["test_channel_mean_passes_and_a_stub_is_not_solved_yet"]()
-    wrong_answers = tests["test_channel_mean_names_the_mistake"]
-    (mark,) = wrong_answers.pytestmark
-    assert list(inspect.signature(wrong_answers).parameters) == list(mark.args[0])
-    for wrong, said in mark.args[1]:
-        wrong_answers(wrong, said)
+def test_the_check_of_the_guide_accepts_the_solution_and_names_the_mistakes():
+    source, code, rows = examples("How to add an exercise")
+    exec(code, names := dict(vars(lateral_blocks)))
+    solution = source.split('tags=["exercise"]\n')[1].split("# %%")[0]
+    exec(solution, answers := {})
+    result = names["channel_mean"](answers["channel_mean"])
+    assert result.passed, result.message
+    exec(rows, mistakes := {"WRONG": []})
+    assert len(mistakes["WRONG"]) == 2
+    for name, old, new, said in mistakes["WRONG"]:
+        assert old in solution
+        exec(solution.replace(old, new), answers := {})
+        result = names[name](answers[name])
+        assert result.passed is False
+        assert said in result.message
 
 
 def test_the_source_of_the_exercise_makes_both_editions(tmp_path):

@@ -143,8 +143,8 @@ def _draw_side(sheet: Sheet, scene: Scene, look: Look, x: float, top: float, bot
     bar = np.broadcast_to(colours_for(look, layer)[None], (1, 256, 3))
     sheet.paste(np.ascontiguousarray(bar), x, top + 62, width, 12)
     low, high = limits
-    for place, value, anchor in ((0, low, "la"), (0.5, (low + high) / 2, "ma"), (1, high, "ra")):
-        text = format_value(value, (high - low) / 500)
+    for place, number, anchor in ((0, low, "la"), (0.5, (low + high) / 2, "ma"), (1, high, "ra")):
+        text = format_value(number, (high - low) / 500)
         sheet.text(x + place * width, top + 77, text, 11, colour=MUTED, anchor=anchor)
     if channels == 1:
         return top + 100
@@ -269,7 +269,7 @@ def _draw_table(sheet: Sheet, table: dict[str, Any], top: float) -> float:
         sheet.text(MARGIN, y, table["caption"], 12, colour=MUTED, width=sheet.image.width - 2 * MARGIN)
         y += 22
     for number, line in enumerate(lines):
-        x = MARGIN
+        x = float(MARGIN)
         for i, value in enumerate(line):
             right = x + widths[i] - 24
             anchor, at = ("la", x) if i == 0 else ("ra", right)

@@ -113,7 +113,8 @@ def colour_map(name: str) -> NDArray[np.uint8]:
 def encode_picture(picture: NDArray[np.uint8]) -> Plane:
     """A picture (H, W, 3) as a plane whose codes are colours: five bits of red, six of green, five of blue."""
     red, green, blue = (picture[..., i].astype(np.uint16) for i in range(3))
-    return Plane((red >> 3) << 11 | (green >> 2) << 5 | blue >> 3, 0.0, float(LEVELS))
+    codes = (red >> 3) << 11 | (green >> 2) << 5 | blue >> 3
+    return Plane(codes.astype(np.uint16), 0.0, float(LEVELS))
 
 
 def picture_table() -> NDArray[np.uint8]:

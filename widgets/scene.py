@@ -170,8 +170,8 @@ class Scene:
         """Put a layer in from its description and statistics, without maps."""
         shape = (described["channels"], described["height"], described["width"])
         group = described.get("group", [])
-        names = (described[key] for key in ("name", "title", "note", "kind"))
-        layer = self.layers[described["name"]] = Layer(*names, shape, statistics, group)
+        name, title, note, kind = (described[key] for key in ("name", "title", "note", "kind"))
+        layer = self.layers[name] = Layer(name, title, note, kind, shape, statistics, group)
         if described.get("limits"):
             layer.limits = (described["limits"][0], described["limits"][1])
         layer.shares = described.get("shares", [])

@@ -132,7 +132,8 @@ def add_layers(
             both = dict.fromkeys((name, twin) if twin in activations else (name,))
             basis = fit_basis([activations[each].numpy() for each in both], 6)
             bases |= dict.fromkeys(both, basis)
-    shares = share({name: tuple(activations[name].shape) for name in names}, KEPT)
+    shapes = {name: activations[name].shape for name in names}
+    shares = share({name: (shape[0], shape[1], shape[2]) for name, shape in shapes.items()}, KEPT)
     for name in names:
         down, across = activations.stride(name)
         maps = activations.pop(name).numpy()

@@ -44,24 +44,24 @@ class Viewer(anywidget.AnyWidget):
     _css = STYLE
 
     scene = traitlets.Dict().tag(sync=True)
-    parts = traitlets.List().tag(sync=True)
+    parts: traitlets.List[Any] = traitlets.List().tag(sync=True)
     blob = traitlets.Bytes(b"").tag(sync=True)
     live = traitlets.Bool(True).tag(sync=True)
 
     layer = traitlets.Unicode().tag(sync=True)
     channel = traitlets.Int(0).tag(sync=True)
     channels = traitlets.Dict().tag(sync=True)
-    pin = traitlets.List().tag(sync=True)
+    pin: traitlets.List[Any] = traitlets.List().tag(sync=True)
     colormap = traitlets.Enum(("auto", *COLOUR_MAPS), "auto").tag(sync=True)
     range = traitlets.Enum(RANGES, "map").tag(sync=True)
-    limits = traitlets.List().tag(sync=True)
+    limits: traitlets.List[Any] = traitlets.List().tag(sync=True)
     opacity = traitlets.Float(0.7, min=0.0, max=1.0).tag(sync=True)
     sort = traitlets.Enum(SORTS, "detail").tag(sync=True)
     zoom = traitlets.List([1.0, 0.0, 0.0]).tag(sync=True)
     ablated = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
-    region = traitlets.List().tag(sync=True)
-    marks = traitlets.List().tag(sync=True)
+    region: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    marks: traitlets.List[Any] = traitlets.List().tag(sync=True)
     table = traitlets.Dict().tag(sync=True)
     controls = traitlets.Dict().tag(sync=True)
     stale = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -88,11 +88,12 @@ class Viewer(anywidget.AnyWidget):
 
     @traitlets.observe("pin", "layer", "ablated", "controls", "region")
     def _react(self, change: dict[str, Any]) -> None:
-        if self.reaction is None:
+        reaction = self.reaction
+        if reaction is None:
             return
         try:
             self.error = ""
-            self.working("Computing …", lambda: self.reaction(self, change["name"]))
+            self.working("Computing …", lambda: reaction(self, change["name"]))
         except Exception as error:
             self.report(error)
 

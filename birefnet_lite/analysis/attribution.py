@@ -92,7 +92,7 @@ def _run(method: str, score: _RegionScore, x: Tensor, steps: int, patch: int) ->
     return maps[0].mean(0) if method == "occlusion" else maps[0].sum(0)
 
 
-def _cam_layer(model: nn.Module) -> nn.Module:
+def _cam_layer(model: Any) -> nn.Module:
     squeeze = getattr(model, "squeeze", None)
     return squeeze if squeeze is not None else model.decoder.stage4.reconstruction
 

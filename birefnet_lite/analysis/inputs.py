@@ -49,4 +49,6 @@ def prepare(model: nn.Module, image: Any, size: int | tuple[int, int] | None = N
 
 
 def _as_bytes(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8]:
-    return pixels if pixels.dtype == np.uint8 else np.floor(pixels.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8, copy=False)
+    return np.floor(pixels.clip(0, 1) * 255 + 0.5).astype(np.uint8)

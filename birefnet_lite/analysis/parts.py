@@ -146,7 +146,7 @@ def list_parts(model: nn.Module) -> dict[str, Part]:
     scales = ["full", "half"] if getattr(encoder, "multi_scale_input", "cat") != "none" else ["full"]
     for call, scale in enumerate(scales):
         for level in LEVELS:
-            options = {"entry": level - 1, "call": call, "calls": len(scales), "removable": True}
+            options: dict[str, Any] = {"entry": level - 1, "call": call, "calls": len(scales), "removable": True}
             builder.add(encoder_layer(level, scale), "encoder.backbone", "encoder", level, [PHOTO], **options)
     context = range(4 - getattr(encoder, "context_scales", 3), 4)
     for level in LEVELS:

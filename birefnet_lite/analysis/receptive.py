@@ -72,8 +72,9 @@ def receptive_field(
     effective, gated = _gradient(model, prepared.tensor, layer, row, column)
     support = (effective > 0) | (_gradient(model, noise, layer, row, column)[0] > 0)
     rows, columns = np.flatnonzero(support.any(1)), np.flatnonzero(support.any(0))
-    edges = [int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1] if rows.size else [0] * 4
-    box = tuple(edges)
+    box = (0, 0, 0, 0)
+    if rows.size:
+        box = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
     if box == (0, 0, *support.shape):
         status: Status = "whole image"
     else:

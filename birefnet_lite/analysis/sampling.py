@@ -50,7 +50,7 @@ def deformable_kernels(model: nn.Module, image: Any, size: int | tuple[int, int]
     prepared = image if isinstance(image, Prepared) else prepare(model, image, size)
     found: dict[str, Kernel] = {}
 
-    def keep(name: str, module: nn.Module, x: Tensor) -> None:
+    def keep(name: str, module: Any, x: Tensor) -> None:
         taps = module.modulation_conv.out_channels
         offset = module.offset_conv(x)[0]  # (2 taps, h, w)
         offset = offset.reshape(taps, 2, *offset.shape[1:])  # (taps, 2, h, w)

@@ -30,7 +30,8 @@ class BlockAttention:
     inputs: NDArray[np.float16]
     """(windows, N, C): what the attention was given."""
     mask: Tensor | None
-    module: nn.Module
+    module: Any
+    """The block's `WindowAttention`."""
 
     def place(self, row: int, column: int) -> tuple[int, int]:
         """The window of a token and its number in it, after the map was rolled."""
@@ -70,7 +71,7 @@ class BlockAttention:
         return maps[:, : self.grid[0], : self.grid[1]]
 
 
-def swin_blocks(model: nn.Module, image: Any, size: int | tuple[int, int] | None = None) -> dict[str, BlockAttention]:
+def swin_blocks(model: Any, image: Any, size: int | tuple[int, int] | None = None) -> dict[str, BlockAttention]:
     """Every block of a Swin backbone on an image, by name (`stage 1, block 2`). `ValueError` for other backbones."""
     prepared = image if isinstance(image, Prepared) else prepare(model, image, size)
     backbone = model.encoder.backbone
@@ -80,10 +81,10 @@ def swin_blocks(model: nn.Module, image: Any, size: int | tuple[int, int] | None
     found: dict[str, BlockAttention] = {}
     grids: dict[nn.Module, tuple[int, int]] = {}
 
-    def measure(block: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def measure(block: Any, inputs: tuple[Any, ...]) -> None:
         grids[block] = tuple(inputs[0].shape[1:3])
 
-    def keep(name: str, block: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def keep(name: str, block: Any, inputs: tuple[Any, ...]) -> None:
         x, mask = inputs
         (height, width), window = grids[block], block.window
         padded = (height + -height % window, width + -width % window)

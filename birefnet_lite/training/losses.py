@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birefnet_lite.network.birefnet import BiRefNetOutput
+from birefnet_lite.network.resize import resize
 from birefnet_lite.training.pixel_losses import PIXEL_LOSSES
 
 GradientTarget = Literal["original", "masked"]
@@ -28,7 +29,7 @@ def resize_to(logits: Tensor, target: Tensor) -> Tensor:
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.shape[-2:] == target.shape[-2:]:
         return logits
-    return F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=True)
+    return resize(logits, target.shape[-2:])
 
 
 class PixelLoss(nn.Module):

@@ -9,7 +9,11 @@ const unspelled = { $NaN: NaN, $Infinity: Infinity, "$-Infinity": -Infinity };
 const unspell = (_, value) => (typeof value === "string" && value in unspelled ? unspelled[value] : value);
 const goldens = JSON.parse(readFileSync(process.env.GOLDENS, "utf8"), unspell);
 const planeOf = ({ codes, ...rest }) => ({ ...rest, codes: Uint16Array.from(codes) });
-const packedOf = (values) => Uint32Array.from({ length: values.length / 3 }, (_, i) => (255 << 24) | (values[3 * i + 2] << 16) | (values[3 * i + 1] << 8) | values[3 * i]);
+const packedOf = (values) =>
+  Uint32Array.from(
+    { length: values.length / 3 },
+    (_, i) => (255 << 24) | (values[3 * i + 2] << 16) | (values[3 * i + 1] << 8) | values[3 * i],
+  );
 const rgb = (pixels) => Array.from(new Uint8Array(pixels.buffer)).filter((_, i) => i % 4 < 3);
 
 test("maps are painted with the same pixels", () => {
@@ -19,7 +23,15 @@ test("maps are painted with the same pixels", () => {
     const table = core.colourTable(plane, golden.limits, golden.colours);
     const { width, height } = golden;
     assert.deepEqual(rgb(core.paint(plane, table, new Uint32Array(plane.codes.length))), golden.painted);
-    const over = core.overlay(plane, table, packedOf(golden.backdrop), width, height, golden.opacity, new Uint32Array(width * height));
+    const over = core.overlay(
+      plane,
+      table,
+      packedOf(golden.backdrop),
+      width,
+      height,
+      golden.opacity,
+      new Uint32Array(width * height),
+    );
     assert.deepEqual(rgb(over), golden.overlaid);
   }
 });
@@ -37,7 +49,10 @@ test("pictures in colour and similarity are the same", () => {
 
 test("codes stand for the same values", () => {
   for (const { plane, values } of goldens.paintings) {
-    assert.deepEqual(plane.codes.map((code) => core.codeValue(plane, code)), values);
+    assert.deepEqual(
+      plane.codes.map((code) => core.codeValue(plane, code)),
+      values,
+    );
   }
 });
 
@@ -49,7 +64,8 @@ test("numbers read the same", () => {
 });
 
 test("cells, ranks and limits", () => {
-  for (const [length, count, expected] of goldens.cells) assert.deepEqual(Array.from(core.cells(length, count)), expected);
+  for (const [length, count, expected] of goldens.cells)
+    assert.deepEqual(Array.from(core.cells(length, count)), expected);
   for (const [values, expected] of goldens.ranks) assert.deepEqual(core.rank(values), expected);
   for (const [kind, lo, hi, expected] of goldens.limits) assert.deepEqual(core.limitsOf(kind, lo, hi), expected);
 });
@@ -77,7 +93,11 @@ test("a packed buffer comes apart, also where a transport has moved it", () => {
 });
 
 test("marks are counted", () => {
-  const plane = { lo: 0, hi: 10, codes: Uint16Array.from([0, core.LEVELS, 32765, core.NOT_A_NUMBER, core.PLUS_INFINITY, core.MINUS_INFINITY]) };
+  const plane = {
+    lo: 0,
+    hi: 10,
+    codes: Uint16Array.from([0, core.LEVELS, 32765, core.NOT_A_NUMBER, core.PLUS_INFINITY, core.MINUS_INFINITY]),
+  };
   assert.deepEqual(core.countMarks(plane, [1, 9]), { below: 1, above: 1, NaN: 1, "+∞": 1, "-∞": 1 });
   assert.deepEqual(core.countMarks({ lo: 0, hi: 1, codes: Uint16Array.from([0, 5]) }, [0, 1]), {});
 });

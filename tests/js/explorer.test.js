@@ -3,7 +3,13 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { channelStatistics, gradientTarget, laplacian, maskedGradientTarget, quantise } from "../../widgets/explorer/static/measures.js";
+import {
+  channelStatistics,
+  gradientTarget,
+  laplacian,
+  maskedGradientTarget,
+  quantise,
+} from "../../widgets/explorer/static/measures.js";
 import { layOverWhite, resizeAligned, resizeBytes, resizeFloats } from "../../widgets/explorer/static/resize.js";
 
 const folder = process.env.GOLDENS;

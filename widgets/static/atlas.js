@@ -14,12 +14,27 @@ export class Atlas {
     this.items = new Map();
     this.title = h("span", { class: "bv-muted" });
     this.list = h("div", {
-      class: "bv-atlas-list", role: "listbox", "aria-label": "Channels", tabindex: "0",
+      class: "bv-atlas-list",
+      role: "listbox",
+      "aria-label": "Channels",
+      tabindex: "0",
       on: { keydown: (event) => this.key(event) },
     });
     this.more = h("button", { class: "bv-button", type: "button", on: { click: () => this.grow() } }, "Show more");
     this.all = h("div", { class: "bv-all", role: "group", "aria-label": "All channels at once" });
-    this.root = h("section", { class: "bv-atlas" }, this.all, h("div", { class: "bv-atlas-head" }, h("label", { class: "bv-field bv-inline" }, h("span", {}, "Channels by"), sort), this.title), this.list, this.more);
+    this.root = h(
+      "section",
+      { class: "bv-atlas" },
+      this.all,
+      h(
+        "div",
+        { class: "bv-atlas-head" },
+        h("label", { class: "bv-field bv-inline" }, h("span", {}, "Channels by"), sort),
+        this.title,
+      ),
+      this.list,
+      this.more,
+    );
   }
 
   grow() {
@@ -28,8 +43,18 @@ export class Atlas {
   }
 
   key(event) {
-    const columns = Math.max(1, Math.round(this.list.clientWidth / (this.list.firstElementChild?.offsetWidth || this.list.clientWidth)));
-    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -Infinity, End: Infinity }[event.key];
+    const columns = Math.max(
+      1,
+      Math.round(this.list.clientWidth / (this.list.firstElementChild?.offsetWidth || this.list.clientWidth)),
+    );
+    const step = {
+      ArrowRight: 1,
+      ArrowLeft: -1,
+      ArrowDown: columns,
+      ArrowUp: -columns,
+      Home: -Infinity,
+      End: Infinity,
+    }[event.key];
     if (step === undefined) return;
     event.preventDefault();
     event.stopPropagation();
@@ -70,10 +95,16 @@ export class Atlas {
     if (state === this.offered) return;
     this.offered = state;
     this.all.hidden = !summaries.length;
-    const button = (text, on, task) => h("button", { class: "bv-button", type: "button", "aria-pressed": String(on), on: { click: () => store.guard(task) } }, text);
+    const button = (text, on, task) =>
+      h(
+        "button",
+        { class: "bv-button", type: "button", "aria-pressed": String(on), on: { click: () => store.guard(task) } },
+        text,
+      );
     const choose = (name, alike) => () => {
       store.alike = alike;
-      if (alike && store.look.pin.length !== 2) store.act({ type: "pin", point: [store.scene.image.width / 2, store.scene.image.height / 2] });
+      if (alike && store.look.pin.length !== 2)
+        store.act({ type: "pin", point: [store.scene.image.width / 2, store.scene.image.height / 2] });
       store.act({ type: "layer", layer: name });
       store.tell("look");
     };
@@ -81,7 +112,13 @@ export class Atlas {
     this.all.replaceChildren(
       h("span", { class: "bv-muted" }, "All channels at once"),
       button("One channel", layer.name === base && !store.alike, choose(base, false)),
-      ...summaries.map((other) => button(names[other.name.split(" · ").at(-1)] ?? other.title, layer.name === other.name, choose(other.name, false))),
+      ...summaries.map((other) =>
+        button(
+          names[other.name.split(" · ").at(-1)] ?? other.title,
+          layer.name === other.name,
+          choose(other.name, false),
+        ),
+      ),
       button("Like the pin", layer.name === base && store.alike, choose(base, true)),
     );
   }
@@ -93,10 +130,30 @@ export class Atlas {
     const row = STATISTICS.indexOf(store.look.sort);
     const { width, height } = sizeFor(store.scene.image);
     for (const channel of order) {
-      const canvas = h("canvas", { class: "bv-canvas", width, height, dataset: { panel: "atlas", layer: layer.name, channel, draws: "0" } });
+      const canvas = h("canvas", {
+        class: "bv-canvas",
+        width,
+        height,
+        dataset: { panel: "atlas", layer: layer.name, channel, draws: "0" },
+      });
       const value = row < 0 ? null : store.statistics.get(layer.name)[row * layer.channels + channel];
-      const text = layer.labels?.[channel] ? layer.labels[channel] : value === null ? `channel ${channel}` : `channel ${channel}, ${store.look.sort} ${formatValue(value, 0)}`;
-      const root = h("div", { class: "bv-thumb", role: "option", title: text, "aria-label": text, on: { click: () => store.act({ type: "channel", channel }) } }, canvas, h("span", {}, String(channel)));
+      const text = layer.labels?.[channel]
+        ? layer.labels[channel]
+        : value === null
+          ? `channel ${channel}`
+          : `channel ${channel}, ${store.look.sort} ${formatValue(value, 0)}`;
+      const root = h(
+        "div",
+        {
+          class: "bv-thumb",
+          role: "option",
+          title: text,
+          "aria-label": text,
+          on: { click: () => store.act({ type: "channel", channel }) },
+        },
+        canvas,
+        h("span", {}, String(channel)),
+      );
       this.items.set(channel, { root, canvas, drawn: "" });
     }
     this.list.replaceChildren(...[...this.items.values()].map((item) => item.root));

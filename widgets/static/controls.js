@@ -6,7 +6,14 @@ import { h } from "./dom.js";
 
 const FRAME_MS = 300;
 const RANGE_NAMES = { map: "this map", layer: "this layer", all: "all layers", own: "my limits" };
-const SORT_NAMES = { detail: "detail", variance: "variance", mean: "mean", max: "maximum", agreement: "agreement with the mask", index: "number" };
+const SORT_NAMES = {
+  detail: "detail",
+  variance: "variance",
+  mean: "mean",
+  max: "maximum",
+  agreement: "agreement with the mask",
+  index: "number",
+};
 
 const option = (value, text) => h("option", { value }, text);
 const field = (label, ...inputs) => h("label", { class: "bv-field" }, h("span", {}, label), ...inputs);
@@ -16,33 +23,67 @@ export class Controls {
     this.store = store;
     const act = (action) => store.guard(() => store.act(action));
     const select = (name, entries) =>
-      h("select", { "aria-label": name, on: { change: (event) => act({ type: name, [name]: event.target.value }) } }, entries.map(([value, text]) => option(value, text)));
+      h(
+        "select",
+        { "aria-label": name, on: { change: (event) => act({ type: name, [name]: event.target.value }) } },
+        entries.map(([value, text]) => option(value, text)),
+      );
 
     this.name = h("div", { class: "bv-layer-name" });
     this.note = h("div", { class: "bv-layer-note" });
     this.slider = h("input", {
-      type: "range", min: 0, step: 1, class: "bv-channel-slider", "aria-label": "Channel, in the order of the list",
+      type: "range",
+      min: 0,
+      step: 1,
+      class: "bv-channel-slider",
+      "aria-label": "Channel, in the order of the list",
       on: { input: () => act({ type: "channel", channel: store.order(store.look.layer)[Number(this.slider.value)] }) },
     });
     this.number = h("input", {
-      type: "number", min: 0, step: 1, class: "bv-number", "aria-label": "Channel number",
+      type: "number",
+      min: 0,
+      step: 1,
+      class: "bv-number",
+      "aria-label": "Channel number",
       on: {
         input: () => this.number.value !== "" && act({ type: "channel", channel: Number(this.number.value) }),
         change: () => (this.number.value = store.look.channel),
       },
     });
     this.place = h("span", { class: "bv-muted" });
-    this.play = h("button", { class: "bv-button", type: "button", hidden: !store.scene.linked, on: { click: () => this.toggle() } }, "Play");
-    this.channelRow = h("div", { class: "bv-channel-row" }, this.play, field("Channel", this.number), this.slider, this.place);
+    this.play = h(
+      "button",
+      { class: "bv-button", type: "button", hidden: !store.scene.linked, on: { click: () => this.toggle() } },
+      "Play",
+    );
+    this.channelRow = h(
+      "div",
+      { class: "bv-channel-row" },
+      this.play,
+      field("Channel", this.number),
+      this.slider,
+      this.place,
+    );
 
     this.colormap = select("colormap", [["auto", "automatic"], ...store.scene.colormaps.map((name) => [name, name])]);
     this.range = select("range", Object.entries(RANGE_NAMES));
-    const limit = (label) => h("input", { type: "number", step: "any", class: "bv-number", "aria-label": label, on: { input: () => this.setLimits(), change: () => this.refuseLimits() } });
+    const limit = (label) =>
+      h("input", {
+        type: "number",
+        step: "any",
+        class: "bv-number",
+        "aria-label": label,
+        on: { input: () => this.setLimits(), change: () => this.refuseLimits() },
+      });
     this.low = limit("Lower limit");
     this.high = limit("Upper limit");
     this.limits = h("span", { class: "bv-limits" }, this.low, "to", this.high);
     this.opacity = h("input", {
-      type: "range", min: 0, max: 100, step: 1, "aria-label": "Opacity of the map over the photo",
+      type: "range",
+      min: 0,
+      max: 100,
+      step: 1,
+      "aria-label": "Opacity of the map over the photo",
       on: { input: () => act({ type: "opacity", opacity: Number(this.opacity.value) / 100 }) },
     });
     const against = store.scene.agreement || "mask";
@@ -57,7 +98,14 @@ export class Controls {
       h("div", {}, this.name, this.note),
       h("div", { class: "bv-colour-bar" }, this.bar, this.ticks, this.legend),
       this.channelRow,
-      h("div", { class: "bv-fields" }, field("Colours", this.colormap), field("Range", this.range), this.limits, field("Over the photo", this.opacity)),
+      h(
+        "div",
+        { class: "bv-fields" },
+        field("Colours", this.colormap),
+        field("Range", this.range),
+        this.limits,
+        field("Over the photo", this.opacity),
+      ),
     );
   }
 
@@ -114,15 +162,20 @@ export class Controls {
     this.opacity.value = Math.round(look.opacity * 100);
     if (layer.labels?.length) this.note.textContent = `${layer.labels[look.channel]} · ${this.note.textContent}`;
     this.bar.parentElement.hidden = layer.kind === "colour";
-    if (panel.plane?.alike) this.note.textContent = `Cosine similarity to the pinned cell, from ${panel.plane.alike} of ${layer.channels} channels`;
+    if (panel.plane?.alike)
+      this.note.textContent = `Cosine similarity to the pinned cell, from ${panel.plane.alike} of ${layer.channels} channels`;
     if (panel.plane && panel.layer === look.layer && layer.kind !== "colour") this.updateBar(panel);
   }
 
   updateBar({ plane, limits }) {
     const { store } = this;
-    const colours = plane.alike && store.look.colormap === "auto" ? "RdBu" : coloursFor(store.scene, store.look, store.look.layer);
+    const colours =
+      plane.alike && store.look.colormap === "auto" ? "RdBu" : coloursFor(store.scene, store.look, store.look.layer);
     this.limits.hidden = store.look.range !== "own";
-    for (const [input, value] of [[this.low, limits[0]], [this.high, limits[1]]]) {
+    for (const [input, value] of [
+      [this.low, limits[0]],
+      [this.high, limits[1]],
+    ]) {
       if (document.activeElement !== input) input.value = Number(value.toPrecision(4));
     }
     const state = `${colours} ${limits} ${plane.layer} ${plane.channel}`;
@@ -134,11 +187,21 @@ export class Controls {
     const counts = countMarks(plane, limits);
     const none = plane.odd && plane.codes.every((code) => code > LEVELS);
     const texts = none ? ["", "", ""] : high > low ? [low, (low + high) / 2, high] : ["", low, ""];
-    texts.forEach((value, i) => (this.ticks.children[i].textContent = value === "" ? "" : formatValue(value, (high - low) / 500)));
-    this.bar.setAttribute("aria-label", `Colour bar from ${this.ticks.children[0].textContent} to ${this.ticks.children[2].textContent}`);
+    texts.forEach(
+      (value, i) => (this.ticks.children[i].textContent = value === "" ? "" : formatValue(value, (high - low) / 500)),
+    );
+    this.bar.setAttribute(
+      "aria-label",
+      `Colour bar from ${this.ticks.children[0].textContent} to ${this.ticks.children[2].textContent}`,
+    );
     this.legend.replaceChildren(
       ...Object.entries(counts).map(([name, count]) =>
-        h("span", { class: "bv-key" }, h("i", { style: { background: `rgb(${MARKS[name].join(" ")})` } }), `${name}: ${count} ${count === 1 ? "cell" : "cells"}`),
+        h(
+          "span",
+          { class: "bv-key" },
+          h("i", { style: { background: `rgb(${MARKS[name].join(" ")})` } }),
+          `${name}: ${count} ${count === 1 ? "cell" : "cells"}`,
+        ),
       ),
     );
   }

@@ -33,7 +33,8 @@ export function codeValue(plane, code) {
 // The colour of each of the 65,536 codes of a plane, as packed pixels; `colours` is 256 × RGB.
 export function colourTable(plane, limits, colours, table = new Uint32Array(65536)) {
   if (colours.length === 3 * 65536) {
-    for (let code = 0; code < 65536; code++) table[code] = pack(colours[3 * code], colours[3 * code + 1], colours[3 * code + 2]);
+    for (let code = 0; code < 65536; code++)
+      table[code] = pack(colours[3 * code], colours[3 * code + 1], colours[3 * code + 2]);
     return table;
   }
   const [low, high] = limits;
@@ -90,7 +91,9 @@ export function similarity(planes, at) {
   const out = new Uint16Array(codes.length);
   for (let i = 0; i < out.length; i++) {
     const size = Math.sqrt(squares[i] * squares[at]);
-    out[i] = Math.floor(((squares[i] > noise && squares[at] > noise ? clamp(products[i] / size, -1, 1) : 0) / 2 + 0.5) * LEVELS + 0.5);
+    out[i] = Math.floor(
+      ((squares[i] > noise && squares[at] > noise ? clamp(products[i] / size, -1, 1) : 0) / 2 + 0.5) * LEVELS + 0.5,
+    );
   }
   return { codes: out, lo: -1, hi: 1, width, height };
 }
@@ -172,7 +175,9 @@ export const cellCentre = (index, length, count) => ((index + 0.5) * length) / c
 // Indices from the largest value to the smallest; equal values keep their order, NaN comes last.
 export function rank(values) {
   const key = (v) => (Number.isNaN(v) ? -Infinity : v);
-  return Array.from(values.keys()).sort((a, b) => (key(values[b]) > key(values[a]) ? 1 : key(values[b]) < key(values[a]) ? -1 : a - b));
+  return Array.from(values.keys()).sort((a, b) =>
+    key(values[b]) > key(values[a]) ? 1 : key(values[b]) < key(values[a]) ? -1 : a - b,
+  );
 }
 
 // Which of the marks a painted map contains, with how many pixels each. Most maps contain none: that is found out once.
@@ -226,7 +231,10 @@ export const quantumOf = (plane) => (plane.hi - plane.lo) / LEVELS;
 
 // Takes the parts out of one packed buffer. Each part says where it lies; planes are views, not copies.
 export function unpack(parts, buffer) {
-  const bytes = buffer instanceof DataView ? buffer : new DataView(buffer.buffer ?? buffer, buffer.byteOffset ?? 0, buffer.byteLength);
+  const bytes =
+    buffer instanceof DataView
+      ? buffer
+      : new DataView(buffer.buffer ?? buffer, buffer.byteOffset ?? 0, buffer.byteLength);
   return parts.map((part) => {
     const start = bytes.byteOffset + part.offset;
     if (part.offset + part.length > bytes.byteLength) throw new Error("The data of this view is cut short.");

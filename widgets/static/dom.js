@@ -5,7 +5,8 @@ export function h(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name === "class") element.className = value;
-    else if (name === "on") for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
+    else if (name === "on")
+      for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
     else if (name === "dataset") Object.assign(element.dataset, value);
     else if (name === "style") for (const [key, to] of Object.entries(value)) element.style.setProperty(key, to);
     else element.setAttribute(name, value === true ? "" : value);
@@ -27,7 +28,9 @@ export function svg(tag, attributes = {}) {
 // A page's own background says more than any of its class names: light or dark, whoever hosts the view.
 export function themeOf(element) {
   for (let node = element.parentElement; node; node = node.parentElement) {
-    const parts = getComputedStyle(node).backgroundColor.match(/[\d.]+/g)?.map(Number);
+    const parts = getComputedStyle(node)
+      .backgroundColor.match(/[\d.]+/g)
+      ?.map(Number);
     if (!parts || (parts.length === 4 && parts[3] < 0.5)) continue;
     const [r, g, b] = parts;
     return 0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light";

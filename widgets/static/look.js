@@ -19,7 +19,8 @@ export function limitsFor(scene, look, plane, statistics) {
   const layer = layerOf(scene, plane.layer);
   if (plane.alike) return [-1, 1];
   const beside = layerOf(scene, look.layer)?.group ?? [look.layer];
-  if (look.range === "own" && look.limits?.length === 2 && beside.includes(plane.layer)) return [look.limits[0], look.limits[1]];
+  if (look.range === "own" && look.limits?.length === 2 && beside.includes(plane.layer))
+    return [look.limits[0], look.limits[1]];
   if (layer.limits && ["map", "own"].includes(look.range)) return [...layer.limits];
   let [lo, hi] = [plane.lo, plane.hi];
   for (const other of layer.shares ?? []) {
@@ -52,7 +53,12 @@ export function transition(scene, look, action) {
       const next = layerOf(scene, action.layer);
       if (!next) return look;
       const channel = scene.linked ? Math.min(look.channel, next.channels - 1) : (look.channels[next.name] ?? 0);
-      return { ...look, layer: next.name, channel, ...(scene.linked ? { channels: { ...look.channels, [next.name]: channel } } : {}) };
+      return {
+        ...look,
+        layer: next.name,
+        channel,
+        ...(scene.linked ? { channels: { ...look.channels, [next.name]: channel } } : {}),
+      };
     }
     case "channel": {
       const channel = clamp(Math.round(action.channel), 0, layer.channels - 1);
@@ -76,12 +82,16 @@ export function transition(scene, look, action) {
     case "opacity":
       return { ...look, opacity: clamp(action.opacity, 0, 1) };
     case "colormap":
-      return scene.colormaps.includes(action.colormap) || action.colormap === "auto" ? { ...look, colormap: action.colormap } : look;
+      return scene.colormaps.includes(action.colormap) || action.colormap === "auto"
+        ? { ...look, colormap: action.colormap }
+        : look;
     case "range":
       return RANGES.includes(action.range) ? { ...look, range: action.range } : look;
     case "limits": {
       const [low, high] = action.limits;
-      return Number.isFinite(low) && Number.isFinite(high) && low < high ? { ...look, range: "own", limits: [low, high] } : look;
+      return Number.isFinite(low) && Number.isFinite(high) && low < high
+        ? { ...look, range: "own", limits: [low, high] }
+        : look;
     }
     case "sort":
       return SORTS.includes(action.sort) ? { ...look, sort: action.sort } : look;

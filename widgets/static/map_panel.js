@@ -85,7 +85,8 @@ export class MapPanel {
     if (this.drawn === state && this.plane === plane) return plane;
     this.prepare(width, height);
     colourTable(plane, limits, store.colours.get(colours), PANEL_TABLE);
-    if (this.backdrop) overlay(plane, PANEL_TABLE, this.photoAt(photo, width, height), width, height, opacity, this.pixels);
+    if (this.backdrop)
+      overlay(plane, PANEL_TABLE, this.photoAt(photo, width, height), width, height, opacity, this.pixels);
     else paint(plane, PANEL_TABLE, this.pixels);
     this.context.putImageData(this.image, 0, 0);
     this.plane = plane;
@@ -125,9 +126,16 @@ export class MapPanel {
     const { image } = this.store.scene;
     const column = cell(at[0], image.width, this.plane.width);
     const row = cell(at[1], image.height, this.plane.height);
-    if (this.info.kind === "colour") return { column, row, value: NaN, text: this.info.labels[this.plane.channel], short: "" };
+    if (this.info.kind === "colour")
+      return { column, row, value: NaN, text: this.info.labels[this.plane.channel], short: "" };
     const value = codeValue(this.plane, this.plane.codes[row * this.plane.width + column]);
-    return { column, row, value, text: formatValue(value, quantumOf(this.plane)), short: shortValue(value, quantumOf(this.plane)) };
+    return {
+      column,
+      row,
+      value,
+      text: formatValue(value, quantumOf(this.plane)),
+      short: shortValue(value, quantumOf(this.plane)),
+    };
   }
 
   // Outlines the cell that the point falls into.
@@ -150,8 +158,10 @@ export class MapPanel {
     this.overlay.replaceChildren(
       ...this.marks.map((mark) => {
         const look = { class: `bv-mark bv-tone-${mark.tone ?? "one"} bv-${mark.kind}`, opacity: mark.weight ?? 1 };
-        if (mark.kind === "box") return svg("rect", { ...look, x: mark.x, y: mark.y, width: mark.width, height: mark.height });
-        if (mark.kind === "ellipse") return svg("ellipse", { ...look, cx: mark.x, cy: mark.y, rx: mark.rx, ry: mark.ry });
+        if (mark.kind === "box")
+          return svg("rect", { ...look, x: mark.x, y: mark.y, width: mark.width, height: mark.height });
+        if (mark.kind === "ellipse")
+          return svg("ellipse", { ...look, cx: mark.x, cy: mark.y, rx: mark.rx, ry: mark.ry });
         if (mark.kind === "line") return svg("line", { ...look, x1: mark.x, y1: mark.y, x2: mark.x2, y2: mark.y2 });
         // A line of no length with round ends stays a dot at any zoom.
         return svg("line", { ...look, x1: mark.x, y1: mark.y, x2: mark.x, y2: mark.y });

@@ -17,22 +17,64 @@ export class NetworkMap {
 
   build({ nodes, edges, passes }) {
     const { store } = this;
-    this.select = h("select", { "aria-label": "Colour by", on: { change: () => this.colour() } }, Object.entries(COLOURINGS).map(([value, text]) => h("option", { value }, text)));
-    this.play = h("button", { class: "bv-button", type: "button", "aria-pressed": "false", on: { click: () => this.toggle() } }, "Play");
+    this.select = h(
+      "select",
+      { "aria-label": "Colour by", on: { change: () => this.colour() } },
+      Object.entries(COLOURINGS).map(([value, text]) => h("option", { value }, text)),
+    );
+    this.play = h(
+      "button",
+      { class: "bv-button", type: "button", "aria-pressed": "false", on: { click: () => this.toggle() } },
+      "Play",
+    );
     this.said = h("output", { class: "bv-map-said" });
     this.lines = svg("svg", { class: "bv-map-lines", "aria-hidden": "true" });
-    this.field = h("div", { class: "bv-map-field", role: "group", "aria-label": "Parts; left and right arrow keys walk in the order of computation", on: { keydown: (event) => this.key(event) } });
+    this.field = h("div", {
+      class: "bv-map-field",
+      role: "group",
+      "aria-label": "Parts; left and right arrow keys walk in the order of computation",
+      on: { keydown: (event) => this.key(event) },
+    });
     for (const node of nodes) this.add(node);
-    this.edges = edges.map((edge) => ({ ...edge, path: svg("path", { class: `bv-edge${edge.inside ? " bv-inside" : ""}`, "data-from": edge.from, "data-to": edge.to }) }));
-    const arrow = svg("marker", { id: "bv-arrow", viewBox: "0 0 8 8", refX: "7", refY: "4", markerWidth: "6", markerHeight: "6", orient: "auto" });
+    this.edges = edges.map((edge) => ({
+      ...edge,
+      path: svg("path", {
+        class: `bv-edge${edge.inside ? " bv-inside" : ""}`,
+        "data-from": edge.from,
+        "data-to": edge.to,
+      }),
+    }));
+    const arrow = svg("marker", {
+      id: "bv-arrow",
+      viewBox: "0 0 8 8",
+      refX: "7",
+      refY: "4",
+      markerWidth: "6",
+      markerHeight: "6",
+      orient: "auto",
+    });
     arrow.append(svg("path", { d: "M0 0L8 4L0 8Z" }));
     const definitions = svg("defs");
     definitions.append(arrow);
     this.lines.append(definitions, ...this.edges.map((edge) => edge.path));
     this.field.prepend(this.lines);
     this.order = nodes.map((node) => node.name).filter((name) => name !== PHOTO);
-    this.note = h("span", { class: "bv-muted" }, `Times are medians of ${passes} passes, with the fastest and the slowest.`);
-    this.root.append(h("div", { class: "bv-map-head" }, h("label", { class: "bv-field bv-inline" }, h("span", {}, "Colour by"), this.select), this.play, this.said), h("div", { class: "bv-map-scroll" }, this.field), this.note);
+    this.note = h(
+      "span",
+      { class: "bv-muted" },
+      `Times are medians of ${passes} passes, with the fastest and the slowest.`,
+    );
+    this.root.append(
+      h(
+        "div",
+        { class: "bv-map-head" },
+        h("label", { class: "bv-field bv-inline" }, h("span", {}, "Colour by"), this.select),
+        this.play,
+        this.said,
+      ),
+      h("div", { class: "bv-map-scroll" }, this.field),
+      this.note,
+    );
     new ResizeObserver(() => this.draw()).observe(this.field);
     this.colour();
   }
@@ -46,15 +88,22 @@ export class NetworkMap {
     const button = h(
       "button",
       {
-        class: "bv-node", type: "button", dataset: { node: node.name, group: node.group }, "aria-label": [node.title, node.shape].filter(Boolean).join(", "),
+        class: "bv-node",
+        type: "button",
+        dataset: { node: node.name, group: node.group },
+        "aria-label": [node.title, node.shape].filter(Boolean).join(", "),
         style: { "grid-row": node.row + 1, "grid-column": node.column },
         on: {
           click: () => node.name !== PHOTO && store.guard(() => store.act({ type: "layer", layer: node.name })),
-          pointerenter: () => this.light(node.name), pointerleave: () => this.light(null),
-          focus: () => this.light(node.name), blur: () => this.light(null),
+          pointerenter: () => this.light(node.name),
+          pointerleave: () => this.light(null),
+          focus: () => this.light(node.name),
+          blur: () => this.light(null),
         },
       },
-      h("span", { class: "bv-node-label" }, hyphenate(node.label)), panel.frame, h("span", { class: "bv-node-shape" }, node.shape ?? ""),
+      h("span", { class: "bv-node-label" }, hyphenate(node.label)),
+      panel.frame,
+      h("span", { class: "bv-node-shape" }, node.shape ?? ""),
     );
     if (node.name !== PHOTO) {
       panel.button = button;
@@ -71,7 +120,14 @@ export class NetworkMap {
     this.lines.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
     const place = (name) => {
       const { left, top, width, height } = this.nodes.get(name).button.getBoundingClientRect();
-      return { left: left - box.left, top: top - box.top, right: left - box.left + width, bottom: top - box.top + height, x: left - box.left + width / 2, y: top - box.top + height / 2 };
+      return {
+        left: left - box.left,
+        top: top - box.top,
+        right: left - box.left + width,
+        bottom: top - box.top + height,
+        x: left - box.left + width / 2,
+        y: top - box.top + height / 2,
+      };
     };
     for (const { from, to, path } of this.edges) {
       const [a, b] = [place(from), place(to)];
@@ -162,7 +218,8 @@ export class NetworkMap {
   update() {
     if (this.root.hidden) return;
     const { layer } = this.store.look;
-    for (const [name, { button }] of this.nodes) button.tabIndex = name === layer || (!this.nodes.has(layer) && name === this.order[0]) ? 0 : -1;
+    for (const [name, { button }] of this.nodes)
+      button.tabIndex = name === layer || (!this.nodes.has(layer) && name === this.order[0]) ? 0 : -1;
     if (layer !== this.told) this.tell((this.told = layer));
   }
 }

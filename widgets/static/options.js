@@ -6,7 +6,11 @@ export class Choices {
     this.store = store;
     const { choices = [], switches = null } = store.scene;
     this.selects = choices.map(({ name, label, options }) => {
-      const select = h("select", { "aria-label": label, on: { change: () => this.choose(name, select.value) } }, options.map((value) => h("option", { value }, value)));
+      const select = h(
+        "select",
+        { "aria-label": label, on: { change: () => this.choose(name, select.value) } },
+        options.map((value) => h("option", { value }, value)),
+      );
       return { name, select, root: h("label", { class: "bv-field" }, h("span", {}, label), select) };
     });
     this.titles = new Map((switches?.options ?? []).map(({ value, title }) => [value, title]));
@@ -15,8 +19,25 @@ export class Choices {
       const input = h("input", { type: "checkbox", on: { change: () => this.toggle(value, input.checked) } });
       return { value, input, root: h("label", { class: "bv-check" }, input, title) };
     });
-    const fieldset = this.checks.length ? h("fieldset", {}, h("legend", {}, switches.label), this.checks.map((check) => check.root)) : null;
-    this.root = h("div", { class: "bv-choices", hidden: !this.selects.length && !this.checks.length }, h("div", { class: "bv-fields" }, this.selects.map((one) => one.root)), this.off, fieldset);
+    const fieldset = this.checks.length
+      ? h(
+          "fieldset",
+          {},
+          h("legend", {}, switches.label),
+          this.checks.map((check) => check.root),
+        )
+      : null;
+    this.root = h(
+      "div",
+      { class: "bv-choices", hidden: !this.selects.length && !this.checks.length },
+      h(
+        "div",
+        { class: "bv-fields" },
+        this.selects.map((one) => one.root),
+      ),
+      this.off,
+      fieldset,
+    );
   }
 
   choose(name, value) {

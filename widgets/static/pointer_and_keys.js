@@ -21,7 +21,13 @@ export function grab(view, stage) {
   let start = null;
   stage.frame.addEventListener("pointerdown", (event) => {
     const drawing = event.shiftKey && store.scene.regions && store.live;
-    start = { x: event.clientX, y: event.clientY, moved: false, last: [event.clientX, event.clientY], corner: drawing ? stage.locate(event) : null };
+    start = {
+      x: event.clientX,
+      y: event.clientY,
+      moved: false,
+      last: [event.clientX, event.clientY],
+      corner: drawing ? stage.locate(event) : null,
+    };
     stage.frame.setPointerCapture(event.pointerId);
   });
   stage.frame.addEventListener("pointermove", (event) => {
@@ -31,7 +37,11 @@ export function grab(view, stage) {
     if (start.corner) store.sketch(regionOf(start.corner, stage.locate(event)));
     else if (store.look.zoom[0] > 1) {
       const box = stage.sheet.getBoundingClientRect();
-      store.act({ type: "pan", dx: (start.last[0] - event.clientX) / box.width, dy: (start.last[1] - event.clientY) / box.height });
+      store.act({
+        type: "pan",
+        dx: (start.last[0] - event.clientX) / box.width,
+        dy: (start.last[1] - event.clientY) / box.height,
+      });
       start.last = [event.clientX, event.clientY];
     }
   });
@@ -61,11 +71,17 @@ export function key(view, event) {
   const { look, scene } = store;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const reach = event.shiftKey ? 10 : 1;
-  const move = { ArrowLeft: [-reach, 0], ArrowRight: [reach, 0], ArrowUp: [0, -reach], ArrowDown: [0, reach] }[event.key];
+  const move = { ArrowLeft: [-reach, 0], ArrowRight: [reach, 0], ArrowUp: [0, -reach], ArrowDown: [0, reach] }[
+    event.key
+  ];
   const next = (list, value, step = 1) => list[(list.indexOf(value) + step + list.length) % list.length];
   const order = store.order(look.layer);
   const names = scene.layers.map((layer) => layer.name);
-  const channel = (step) => store.act({ type: "channel", channel: order[Math.min(Math.max(order.indexOf(look.channel) + step, 0), order.length - 1)] });
+  const channel = (step) =>
+    store.act({
+      type: "channel",
+      channel: order[Math.min(Math.max(order.indexOf(look.channel) + step, 0), order.length - 1)],
+    });
   const tasks = {
     Enter: () => store.act({ type: "pin", point: store.at ?? [scene.image.width / 2, scene.image.height / 2] }),
     Escape: () => store.act({ type: "pin", point: null }),
@@ -84,7 +100,12 @@ export function key(view, event) {
   const task = move
     ? () => {
         store.hover = null;
-        store.act({ type: "move", from: store.at ?? [scene.image.width / 2, scene.image.height / 2], dx: move[0], dy: move[1] });
+        store.act({
+          type: "move",
+          from: store.at ?? [scene.image.width / 2, scene.image.height / 2],
+          dx: move[0],
+          dy: move[1],
+        });
         view.probe.setAttribute("aria-live", "polite");
       }
     : tasks[event.key.length === 1 ? event.key.toLowerCase() : event.key];

@@ -10,7 +10,11 @@ const TONES = { one: "#56c8ff", two: "#ffe23d", three: "#ff8ad8", four: "#ff9a3d
 class Paper {
   constructor(view) {
     const style = getComputedStyle(view.root);
-    this.colours = { ink: style.color, muted: style.getPropertyValue("--bv-muted"), paper: style.getPropertyValue("--bv-paper") };
+    this.colours = {
+      ink: style.color,
+      muted: style.getPropertyValue("--bv-muted"),
+      paper: style.getPropertyValue("--bv-paper"),
+    };
     this.family = style.fontFamily;
     this.steps = [];
     this.y = MARGIN;
@@ -29,7 +33,10 @@ class Paper {
     const { store } = panel;
     const { image } = store.scene;
     const [scale, left, top] = store.look.zoom;
-    const place = (px, py) => [x + ((px / image.width - left) * scale) * width, y + ((py / image.height - top) * scale) * height];
+    const place = (px, py) => [
+      x + (px / image.width - left) * scale * width,
+      y + (py / image.height - top) * scale * height,
+    ];
     this.steps.push((context) => {
       context.save();
       context.beginPath();
@@ -37,7 +44,13 @@ class Paper {
       context.clip();
       const lay = () => {
         context.imageSmoothingEnabled = panel.canvas.width > width;
-        context.drawImage(panel.canvas, x - left * scale * width, y - top * scale * height, width * scale, height * scale);
+        context.drawImage(
+          panel.canvas,
+          x - left * scale * width,
+          y - top * scale * height,
+          width * scale,
+          height * scale,
+        );
       };
       if (panel.backdrop) panel.inFull(lay);
       else lay();
@@ -96,9 +109,15 @@ function drawCell(context, panel, place, width, height) {
   const probe = panel.probe(panel.store.look.pin);
   if (!probe) return;
   const { plane } = panel;
-  const [x, y] = place(((probe.column + 0.5) / plane.width) * image.width, ((probe.row + 0.5) / plane.height) * image.height);
+  const [x, y] = place(
+    ((probe.column + 0.5) / plane.width) * image.width,
+    ((probe.row + 0.5) / plane.height) * image.height,
+  );
   const [rx, ry] = [Math.max(width / plane.width / 2, 3.5), Math.max(height / plane.height / 2, 3.5)];
-  for (const [grow, colour] of [[1.5, "#000"], [0, "#fff"]]) {
+  for (const [grow, colour] of [
+    [1.5, "#000"],
+    [0, "#fff"],
+  ]) {
     context.strokeStyle = colour;
     context.strokeRect(x - rx - grow, y - ry - grow, 2 * (rx + grow), 2 * (ry + grow));
   }
@@ -127,7 +146,13 @@ export async function savePicture(store, view) {
   paper.text(controls.name.textContent, x, top, { size: 15, bold: true });
   paper.text(`${controls.note.textContent} · channel ${look.channel}`, x, top + 22, { muted: true });
   paper.steps.push((context) => context.drawImage(controls.bar, x, top + 46, width, 12));
-  [...controls.ticks.children].forEach((tick, i) => paper.text(tick.textContent, x + (width * i) / 2, top + 62, { size: 11, muted: true, align: ["left", "center", "right"][i] }));
+  [...controls.ticks.children].forEach((tick, i) =>
+    paper.text(tick.textContent, x + (width * i) / 2, top + 62, {
+      size: 11,
+      muted: true,
+      align: ["left", "center", "right"][i],
+    }),
+  );
   paper.text([...controls.legend.children].map((key) => key.textContent).join("   "), x, top + 80, { muted: true });
   if (look.pin.length) paper.text(view.probe.innerText.replaceAll("\n", "   "), x, top + 98, {});
   // As on the page: a short table beside the picture, a long one below it.
@@ -145,7 +170,9 @@ function writeTable(paper, root, x, top, width) {
   if (root.hidden) return top;
   const all = [...root.querySelectorAll("tr")];
   const first = Math.max(1, all.findIndex((row) => row.classList.contains("bv-first")) - 4);
-  const rows = [all[0], ...all.slice(first, first + 24)].map((row) => [...row.children].map((value) => value.textContent));
+  const rows = [all[0], ...all.slice(first, first + 24)].map((row) =>
+    [...row.children].map((value) => value.textContent),
+  );
   const step = width / rows[0].length;
   const caption = root.querySelector("caption")?.textContent;
   if (caption) {
@@ -156,9 +183,17 @@ function writeTable(paper, root, x, top, width) {
 }
 
 function writeRows(paper, rows, x, top, step) {
-  rows.forEach((cells, i) => cells.forEach((text, j) => {
-    paper.text(text, j ? x + (j + 1) * step : x, top + i * 20, { bold: i === 0 || j === 0, muted: i === 0, size: 11, align: j ? "right" : "left", width: step - 8 });
-  }));
+  rows.forEach((cells, i) =>
+    cells.forEach((text, j) => {
+      paper.text(text, j ? x + (j + 1) * step : x, top + i * 20, {
+        bold: i === 0 || j === 0,
+        muted: i === 0,
+        size: 11,
+        align: j ? "right" : "left",
+        width: step - 8,
+      });
+    }),
+  );
   return top + rows.length * 20;
 }
 
@@ -168,17 +203,29 @@ function writeGrid(paper, view, ratio) {
   const titles = 110;
   const each = Math.min((WIDTH - 2 * MARGIN - titles) / columns.length - 8, 210, 200 * ratio);
   const left = (i) => MARGIN + titles + i * (each + 8);
-  columns.forEach((title, i) => title.split("\n").forEach((line, j) => paper.text(line, left(i) + each / 2, paper.y + 14 * j, { size: 11, bold: true, muted: true, align: "center" })));
+  columns.forEach((title, i) =>
+    title
+      .split("\n")
+      .forEach((line, j) =>
+        paper.text(line, left(i) + each / 2, paper.y + 14 * j, { size: 11, bold: true, muted: true, align: "center" }),
+      ),
+  );
   paper.y += 36;
   const panels = [...view.panels];
   for (const { title, cells } of rows) {
-    title.split("\n").forEach((line, j) => paper.text(line, MARGIN, paper.y + 14 * j, { size: 11, bold: true, muted: true }));
+    title
+      .split("\n")
+      .forEach((line, j) => paper.text(line, MARGIN, paper.y + 14 * j, { size: 11, bold: true, muted: true }));
     cells.forEach((name, i) => {
       if (!name) return;
       const panel = panels.shift();
       paper.map(panel, left(i), paper.y, each, each / ratio);
       paper.text(panel.label.textContent, left(i), paper.y + each / ratio + 3, { size: 9, muted: true });
-      paper.text(panel.value.textContent, left(i) + each, paper.y + each / ratio + 3, { size: 9, bold: true, align: "right" });
+      paper.text(panel.value.textContent, left(i) + each, paper.y + each / ratio + 3, {
+        size: 9,
+        bold: true,
+        align: "right",
+      });
     });
     paper.y += each / ratio + 24;
   }
@@ -197,7 +244,8 @@ export function stateOf(store) {
     offset += padded.length;
   };
   const bytesOf = (array) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-  for (const [name, { type, bytes }] of store.photoParts) add({ kind: "photo", type, ...(name ? { name } : {}) }, bytes);
+  for (const [name, { type, bytes }] of store.photoParts)
+    add({ kind: "photo", type, ...(name ? { name } : {}) }, bytes);
   for (const [layer, values] of store.statistics) add({ kind: "statistics", layer }, bytesOf(values));
   for (const { codes, layer, channel, lo, hi, width, height } of store.cache.planes.values()) {
     add({ kind: "plane", layer, channel, lo, hi, width, height }, bytesOf(codes));
@@ -205,7 +253,9 @@ export function stateOf(store) {
   const blob = new Uint8Array(offset);
   for (let i = 0; i < pieces.length; i++) blob.set(pieces[i], parts[i].offset);
   const look = Object.fromEntries(LOOK.map((name) => [name, store.look[name]]));
-  const rest = Object.fromEntries(["marks", "table", "controls", "region", "stale"].map((name) => [name, store.model.get(name)]));
+  const rest = Object.fromEntries(
+    ["marks", "table", "controls", "region", "stale"].map((name) => [name, store.model.get(name)]),
+  );
   return { version: 1, scene: store.scene, look, ...rest, parts, blob: toBase64(blob) };
 }
 

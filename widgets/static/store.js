@@ -3,7 +3,19 @@ import { COLOUR_MAPS } from "./colour_maps.js";
 import { PlaneCache, cell, colourMap, pictureTable, similarity, unpack } from "./core.js";
 import { channelOrder, layerOf, transition } from "./look.js";
 
-export const LOOK = ["layer", "channel", "channels", "pin", "colormap", "range", "limits", "opacity", "sort", "zoom", "ablated"];
+export const LOOK = [
+  "layer",
+  "channel",
+  "channels",
+  "pin",
+  "colormap",
+  "range",
+  "limits",
+  "opacity",
+  "sort",
+  "zoom",
+  "ablated",
+];
 
 const REACTS = ["pin", "layer", "ablated"];
 const MESSAGE_BYTES = 2 ** 21;
@@ -47,7 +59,8 @@ class Store {
       this.tell("scene");
     });
     model.on("change:blob", () => this.guard(() => this.open()));
-    for (const name of ["error", "marks", "table", "controls", "stale"]) model.on(`change:${name}`, () => this.tell(name));
+    for (const name of ["error", "marks", "table", "controls", "stale"])
+      model.on(`change:${name}`, () => this.tell(name));
     model.on("change:busy", () => {
       if (!model.get("busy")) this.waiting = 0;
       this.tell("busy");
@@ -59,7 +72,9 @@ class Store {
       this.tell("scene");
     });
     // The notebook says that the kernel is gone: restarted, stopped, or lost.
-    model.on("comm_live_update", () => this.loseKernel("The kernel that made this view is gone. Its maps stay; run the cell again to compute more."));
+    model.on("comm_live_update", () =>
+      this.loseKernel("The kernel that made this view is gone. Its maps stay; run the cell again to compute more."),
+    );
     for (const name of LOOK) model.on(`change:${name}`, () => this.readLook(name));
     try {
       if (!this.open()) this.send({ type: "hello" });
@@ -204,13 +219,15 @@ class Store {
     for (let i = 0; i < wanted.length; i += each) {
       this.send({ type: "planes", layer: name, channels: wanted.slice(i, i + each), compute });
     }
-    if (compute) setTimeout(() => this.checkPatience(wanted.map((channel) => PlaneCache.key(name, channel))), PATIENCE_MS);
+    if (compute)
+      setTimeout(() => this.checkPatience(wanted.map((channel) => PlaneCache.key(name, channel))), PATIENCE_MS);
   }
   checkPatience(keys) {
     const late = keys.filter((key) => this.asked.has(key));
     if (!late.length || this.model.get("busy")) return;
     for (const key of late) this.asked.delete(key);
-    this.problem = "The kernel does not answer. What is already here can still be looked at; run the cell again for the rest.";
+    this.problem =
+      "The kernel does not answer. What is already here can still be looked at; run the cell again for the rest.";
     this.tell("error");
   }
 
@@ -223,7 +240,8 @@ class Store {
     if (pin.length !== 2 || planes.length < 2 || layer.kind === "colour") return null;
     const at = cell(pin[1], image.height, layer.height) * layer.width + cell(pin[0], image.width, layer.width);
     const key = `${name} ${at} ${planes.length}`;
-    if (this.similar?.key !== key) this.similar = { ...similarity(planes, at), layer: name, channel: 0, alike: planes.length, key };
+    if (this.similar?.key !== key)
+      this.similar = { ...similarity(planes, at), layer: name, channel: 0, alike: planes.length, key };
     return this.similar;
   }
 
@@ -248,7 +266,8 @@ class Store {
     const asked = (this.waiting = Date.now());
     setTimeout(() => {
       if (this.waiting !== asked || this.model.get("busy")) return;
-      this.problem = "The kernel has not answered yet. It may be busy with another cell; if it was restarted, run this cell again.";
+      this.problem =
+        "The kernel has not answered yet. It may be busy with another cell; if it was restarted, run this cell again.";
       this.tell("error");
     }, PATIENCE_MS);
   }
@@ -284,10 +303,13 @@ class Store {
     this.unsaved ??= now;
     clearTimeout(this.saving);
     const wait = Math.min(PAUSE_MS, this.unsaved + LATEST_MS - now);
-    this.saving = setTimeout(() => {
-      this.unsaved = null;
-      this.guard(() => this.model.save_changes());
-    }, Math.max(0, wait));
+    this.saving = setTimeout(
+      () => {
+        this.unsaved = null;
+        this.guard(() => this.model.save_changes());
+      },
+      Math.max(0, wait),
+    );
   }
 
   // A region while it is drawn, and when it is done: the kernel is told once.

@@ -19,7 +19,8 @@ export class Table {
     this.root.hidden = !table.rows?.length;
     if (table !== this.table) this.build(table);
     for (const row of this.rows ?? []) {
-      if (row.dataset.channel) row.setAttribute("aria-selected", String(Number(row.dataset.channel) === store.look.channel));
+      if (row.dataset.channel)
+        row.setAttribute("aria-selected", String(Number(row.dataset.channel) === store.look.channel));
       if (row.dataset.layer) row.setAttribute("aria-selected", String(row.dataset.layer === store.look.layer));
     }
   }
@@ -30,7 +31,8 @@ export class Table {
     if (this.root.hidden) return;
     this.rows = table.rows.map(({ cells, layer, channel, status, first, tone }) => {
       const chosen = layer || channel !== undefined;
-      const choose = () => store.guard(() => store.act(layer ? { type: "layer", layer } : { type: "channel", channel }));
+      const choose = () =>
+        store.guard(() => store.act(layer ? { type: "layer", layer } : { type: "channel", channel }));
       const keyed = (event) => {
         if (event.key !== "Enter" && event.key !== " ") return;
         event.preventDefault();
@@ -39,12 +41,38 @@ export class Table {
       };
       return h(
         "tr",
-        { class: [first ? "bv-first" : "", chosen ? "bv-choose" : ""].join(" ").trim() || null, dataset: { status: status ?? "", layer: layer ?? "", channel: channel ?? "" }, tabindex: chosen ? "0" : null, on: chosen ? { click: choose, keydown: keyed } : {} },
-        cells.map((value, i) => h(i ? "td" : "th", i ? {} : { scope: "row" }, i === 0 && tone ? h("i", { class: `bv-swatch bv-tone-${tone}` }) : null, value)),
+        {
+          class: [first ? "bv-first" : "", chosen ? "bv-choose" : ""].join(" ").trim() || null,
+          dataset: { status: status ?? "", layer: layer ?? "", channel: channel ?? "" },
+          tabindex: chosen ? "0" : null,
+          on: chosen ? { click: choose, keydown: keyed } : {},
+        },
+        cells.map((value, i) =>
+          h(
+            i ? "td" : "th",
+            i ? {} : { scope: "row" },
+            i === 0 && tone ? h("i", { class: `bv-swatch bv-tone-${tone}` }) : null,
+            value,
+          ),
+        ),
       );
     });
     this.root.replaceChildren(
-      h("table", {}, table.caption ? h("caption", {}, table.caption) : null, h("thead", {}, h("tr", {}, table.columns.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, this.rows)),
+      h(
+        "table",
+        {},
+        table.caption ? h("caption", {}, table.caption) : null,
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            table.columns.map((name) => h("th", { scope: "col" }, name)),
+          ),
+        ),
+        h("tbody", {}, this.rows),
+      ),
     );
     // A long table opens where it matters.
     const first = this.root.querySelector(".bv-first");

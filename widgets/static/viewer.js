@@ -57,7 +57,9 @@ class View {
     this.table = new Table(store);
     this.map?.stop();
     this.map = new NetworkMap(store);
-    const table = scene.map ? h("details", { class: "bv-as-table" }, h("summary", {}, "The same as a table"), this.table.root) : this.table.root;
+    const table = scene.map
+      ? h("details", { class: "bv-as-table" }, h("summary", {}, "The same as a table"), this.table.root)
+      : this.table.root;
     this.stageRow = h("div", { class: "bv-stages" });
     this.stages = [];
     this.scale = h("div", { class: "bv-scale", "aria-hidden": "true" }, h("i"), h("span"));
@@ -69,14 +71,24 @@ class View {
       button("Whole", "Show the whole picture", () => store.act({ type: "reset-zoom" })),
     );
     const known = KEYS.filter(([, , needs]) => !needs || !store.resting);
-    const [keys, words] = [["Keys", known], ["Words", WORDS]].map(([title, list]) => panelOf(title, list));
+    const [keys, words] = [
+      ["Keys", known],
+      ["Words", WORDS],
+    ].map(([title, list]) => panelOf(title, list));
     this.grid = h("div", { class: "bv-grid", role: "group", "aria-label": "All layers" });
     this.panels = [];
     this.body = h(
       "div",
       { class: "bv-body" },
       h("div", { class: "bv-focus" }, this.stageRow, h("div", { class: "bv-under" }, this.scale, zoom), this.probe),
-      h("div", { class: "bv-side" }, this.controls.root, this.choices.root, scene.map ? null : this.atlas.root, this.table.short ? table : null),
+      h(
+        "div",
+        { class: "bv-side" },
+        this.controls.root,
+        this.choices.root,
+        scene.map ? null : this.atlas.root,
+        this.table.short ? table : null,
+      ),
       this.map.root,
       scene.map ? this.atlas.root : null,
       this.table.short ? null : table,
@@ -86,16 +98,38 @@ class View {
       h(
         "header",
         { class: "bv-head" },
-        h("div", { class: "bv-titles" }, h("div", { class: "bv-title", role: "heading", "aria-level": "3" }, scene.title), h("div", { class: "bv-question" }, scene.question)),
-        h("div", { class: "bv-actions" }, words, keys, button("Save PNG", "Save what is shown as a picture", () => savePicture(store, this)), button("Save state", "Save a file that opens this view again", () => saveState(store))),
+        h(
+          "div",
+          { class: "bv-titles" },
+          h("div", { class: "bv-title", role: "heading", "aria-level": "3" }, scene.title),
+          h("div", { class: "bv-question" }, scene.question),
+        ),
+        h(
+          "div",
+          { class: "bv-actions" },
+          words,
+          keys,
+          button("Save PNG", "Save what is shown as a picture", () => savePicture(store, this)),
+          button("Save state", "Save a file that opens this view again", () => saveState(store)),
+        ),
       ),
       this.busy,
       this.alert,
       this.notice,
       this.body,
-      h("footer", { class: "bv-foot" }, scene.facts.map((fact) => h("span", {}, fact))),
+      h(
+        "footer",
+        { class: "bv-foot" },
+        scene.facts.map((fact) => h("span", {}, fact)),
+      ),
     );
-    const notices = [scene.notice, store.lost, store.resting ? "Without a kernel nothing is computed here: pin and switches stay where the results belong. Run the notebook to change them." : ""].filter(Boolean);
+    const notices = [
+      scene.notice,
+      store.lost,
+      store.resting
+        ? "Without a kernel nothing is computed here: pin and switches stay where the results belong. Run the notebook to change them."
+        : "",
+    ].filter(Boolean);
     this.notice.replaceChildren(...notices.map((text) => h("div", {}, text)));
     this.notice.hidden = !notices.length;
     this.root.dataset.live = String(store.live);
@@ -114,7 +148,8 @@ class View {
     this.grid.style.setProperty("--columns", scene.columns.length);
     this.grid.classList.toggle("bv-wide", scene.columns.length <= 5);
     const cells = [h("span")];
-    for (const column of scene.columns) cells.push(h("div", { class: "bv-column", dataset: { heading: "" } }, hyphenate(column)));
+    for (const column of scene.columns)
+      cells.push(h("div", { class: "bv-column", dataset: { heading: "" } }, hyphenate(column)));
     this.panels = [];
     for (const row of scene.rows) {
       cells.push(h("div", { class: "bv-row", dataset: { heading: "" } }, row.title));
@@ -138,8 +173,16 @@ class View {
     panel.frame.setAttribute("role", "img");
     panel.button = h(
       "button",
-      { class: "bv-panel", type: "button", title: panel.info.title, on: { click: () => this.try(() => store.act({ type: "layer", layer: name })) } },
-      heading, panel.frame, panel.label, panel.value,
+      {
+        class: "bv-panel",
+        type: "button",
+        title: panel.info.title,
+        on: { click: () => this.try(() => store.act({ type: "layer", layer: name })) },
+      },
+      heading,
+      panel.frame,
+      panel.label,
+      panel.value,
     );
     return panel.button;
   }
@@ -159,7 +202,9 @@ class View {
     this.stages = names.map((name, i) => {
       const stage = new MapPanel(store, i ? `focus-${i + 1}` : "focus", name, { backdrop: true });
       stage.frame.classList.add("bv-stage");
-      Object.entries({ tabindex: "0", role: "application" }).forEach(([key, value]) => stage.frame.setAttribute(key, value));
+      Object.entries({ tabindex: "0", role: "application" }).forEach(([key, value]) =>
+        stage.frame.setAttribute(key, value),
+      );
       stage.frame.addEventListener("keydown", (event) => this.try(() => key(this, event)));
       follow(store, stage);
       grab(this, stage);
@@ -168,8 +213,15 @@ class View {
     this.stageRow.replaceChildren(
       ...this.stages.map((stage) => {
         stage.caption = names.length > 1 ? h("div", { class: "bv-caption" }) : null;
-        stage.bar = names.length > 1 ? h("canvas", { class: "bv-bar", width: 256, height: 1, "aria-hidden": "true" }) : null;
-        return h("div", { class: "bv-stage-box", style: { "--ratio": store.scene.image.width / store.scene.image.height } }, stage.caption, stage.frame, stage.bar);
+        stage.bar =
+          names.length > 1 ? h("canvas", { class: "bv-bar", width: 256, height: 1, "aria-hidden": "true" }) : null;
+        return h(
+          "div",
+          { class: "bv-stage-box", style: { "--ratio": store.scene.image.width / store.scene.image.height } },
+          stage.caption,
+          stage.frame,
+          stage.bar,
+        );
       }),
     );
   }
@@ -207,14 +259,25 @@ class View {
   draw() {
     const { store } = this;
     const { look, model } = store;
-    this.say(model.get("busy") || (store.waiting ? "Computing …" : "") || (store.ready ? "" : "Waiting for the maps. If nothing comes, run the cell again."));
+    this.say(
+      model.get("busy") ||
+        (store.waiting ? "Computing …" : "") ||
+        (store.ready ? "" : "Waiting for the maps. If nothing comes, run the cell again."),
+    );
     if (!store.ready) return;
     this.buildStages();
     for (const stage of this.stages) {
       stage.draw();
       if (stage.bar) drawBar(stage.bar, store.colours.get(coloursFor(store.scene, look, stage.layer)));
-      if (stage.caption) stage.caption.replaceChildren(stage.info.title, h("span", {}, stage.plane ? `${stage.limits.map((limit) => shortValue(limit)).join(" to ")}` : ""));
-      stage.frame.setAttribute("aria-label", `${stage.info.title}, channel ${stage.shownChannel}, over the photo. Arrow keys move the cursor.`);
+      if (stage.caption)
+        stage.caption.replaceChildren(
+          stage.info.title,
+          h("span", {}, stage.plane ? `${stage.limits.map((limit) => shortValue(limit)).join(" to ")}` : ""),
+        );
+      stage.frame.setAttribute(
+        "aria-label",
+        `${stage.info.title}, channel ${stage.shownChannel}, over the photo. Arrow keys move the cursor.`,
+      );
     }
     if (this.stages.some((stage) => stage.canvas.dataset.state === "missing")) {
       this.say(`Channel ${look.channel} is not in this page. The ones that are stand in the list of channels.`);
@@ -235,7 +298,12 @@ class View {
       for (const panel of [...this.stages, ...this.panels]) panel.drawMarks(marks);
     }
     const [scale, left, top] = look.zoom;
-    for (const [name, value] of [["--zoom", scale], ["--left", left], ["--top", top]]) this.root.style.setProperty(name, value);
+    for (const [name, value] of [
+      ["--zoom", scale],
+      ["--left", left],
+      ["--top", top],
+    ])
+      this.root.style.setProperty(name, value);
     this.drawScale();
     this.drawPoint();
   }
@@ -285,11 +353,18 @@ class View {
     const [, first] = parts[0];
     const { image } = store.scene;
     this.probe.replaceChildren(
-      ...parts.map(([stage, probe]) => [
-        parts.length > 1 ? h("span", {}, stage.info.title.split(/:| · /)[0]) : null,
-        h("strong", { dataset: { layer: stage.layer } }, probe.text),
-      ]).flat().filter(Boolean),
-      h("span", {}, `at x ${cell(at[0], image.width, image.width)}, y ${cell(at[1], image.height, image.height)} of the ${this.what}`),
+      ...parts
+        .map(([stage, probe]) => [
+          parts.length > 1 ? h("span", {}, stage.info.title.split(/:| · /)[0]) : null,
+          h("strong", { dataset: { layer: stage.layer } }, probe.text),
+        ])
+        .flat()
+        .filter(Boolean),
+      h(
+        "span",
+        {},
+        `at x ${cell(at[0], image.width, image.width)}, y ${cell(at[1], image.height, image.height)} of the ${this.what}`,
+      ),
       h("span", {}, `cell column ${first.column}, row ${first.row}`),
     );
   }
@@ -299,13 +374,22 @@ class View {
 function panelOf(title, list) {
   const details = h(
     "details",
-    { class: "bv-keys", on: { keydown: (event) => {
-      if (event.key !== "Escape") return;
-      details.open = false;
-      details.firstElementChild.focus();
-    } } },
+    {
+      class: "bv-keys",
+      on: {
+        keydown: (event) => {
+          if (event.key !== "Escape") return;
+          details.open = false;
+          details.firstElementChild.focus();
+        },
+      },
+    },
     h("summary", { class: "bv-button" }, title),
-    h("dl", {}, list.map(([term, text]) => [h("dt", {}, term), h("dd", {}, text)])),
+    h(
+      "dl",
+      {},
+      list.map(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]),
+    ),
   );
   return details;
 }
@@ -317,7 +401,9 @@ function render({ model, el }) {
     view.hear("data");
     return () => view.close();
   } catch (error) {
-    element.replaceChildren(h("div", { class: "bv-alert", role: "alert" }, `This view cannot be drawn: ${error.message}`));
+    element.replaceChildren(
+      h("div", { class: "bv-alert", role: "alert" }, `This view cannot be drawn: ${error.message}`),
+    );
     return () => {};
   }
 }

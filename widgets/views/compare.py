@@ -53,7 +53,9 @@ def compare(
         else f"{len(rows) - len(wrong)} of {len(rows)} parts agree; the first that does not is {first.name}"
     )
     scene = Scene("compare", "Layer debugger", agree, _picture(inputs), what="input")
-    counts = share({row.name: _maps(row.reference).shape for row in shown}, view_setup.KEPT / 3)
+    counts = share(
+        {row.name: maps.shape for row in shown if (maps := _maps(row.reference)) is not None}, view_setup.KEPT / 3
+    )
     for row in shown:
         _add(scene, row, counts[row.name])
     focus = first if first in shown else shown[-1]
@@ -79,7 +81,7 @@ def _choose_rows(rows: list[Row], first: Row | None) -> list[Row]:
         return row is not first, depth > 2, row.status == "OK", depth
 
     room = PAGE
-    chosen = []
+    chosen: list[Row] = []
     for row in sorted(rows, key=urgency):
         mine, reference = _maps(row.mine), _maps(row.reference)
         if mine is None or reference is None:
@@ -116,6 +118,8 @@ def _maps(x: Tensor | None) -> NDArray[np.float32] | None:
 
 def _add(scene: Scene, row: Row, keep: int) -> None:
     mine, reference = _maps(row.mine), _maps(row.reference)
+    if mine is None or reference is None:
+        return
     apart = mine - reference if mine.shape == reference.shape else None
     order = (
         np.argsort(-np.nan_to_num(np.abs(apart)).max(axis=(1, 2)), kind="stable")[:keep] if apart is not None else None

@@ -46,9 +46,13 @@ def computation(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     equations: dict[str, dict[str, Tensor]] = {}
     for stage in STAGES:
         if stage_layer(stage, LATERAL) in activations:
-            terms = stage_terms(activations, stage)
-            equations[f"stage {stage}"] = {name: getattr(terms, name) for name in TERMS}
-    shapes = {f"{row}.{name}": tuple(x.shape) for row, terms in equations.items() for name, x in terms.items()}
+            found = stage_terms(activations, stage)
+            equations[f"stage {stage}"] = {name: getattr(found, name) for name in TERMS}
+    shapes = {
+        f"{row}.{name}": (x.shape[0], x.shape[1], x.shape[2])
+        for row, terms in equations.items()
+        for name, x in terms.items()
+    }
     counts = share(shapes, KEPT)
     for row, terms in equations.items():
         names = [f"{row}.{name}" for name in TERMS]

@@ -24,7 +24,7 @@ def reference_tiles(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     """
     activations = run(model, image, size)
     stages = [n for n in STAGES if stage_layer(n, INWARD) in activations]
-    branches = {n: find_module(model, stage_module(n, INWARD)) for n in stages}
+    branches: dict[int, Any] = {n: find_module(model, stage_module(n, INWARD)) for n in stages}
     if not stages or not all(getattr(branch, "tiles", False) for branch in branches.values()):
         raise ValueError(f"This model does not cut the image into tiles ({INWARD} and image_tiles are needed).")
     grids = {n: int(branch.grid) for n, branch in branches.items()}
@@ -42,7 +42,7 @@ def reference_tiles(model: nn.Module, image: Any, size: Size = None) -> Viewer:
         scene.rows.append((f"Stage {n}\nstride {grid}", [tiles, small, stage_layer(n, INWARD)]))
     add_layers(scene, activations, [stage_layer(n, INWARD) for n in stages], None)
     scene.focus = f"stage {stages[-1]}.tiles"
-    shape = seen.shape[-2:]
+    shape = (seen.shape[-2], seen.shape[-1])
 
     def react(viewer: Viewer, changed: str) -> None:
         if changed not in ("pin", "layer"):

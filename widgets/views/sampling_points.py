@@ -37,16 +37,16 @@ def sampling_points(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     names = [f"Branch {i}: {k} {TIMES} {k}" for i, k in enumerate(sizes, start=1)]
     scene.columns = [f"{name}\n{what}" for what in ("shift, cells", "weight") for name in names]
     for block, parts in blocks.items():
-        names = []
+        cells: list[str | None] = []
         for what in ("shift", "weight"):
             for i, kernel in enumerate(parts):
                 name = f"{block} · kernel {i + 1} · {what}"
                 maps = kernel.shift() if what == "shift" else kernel.modulation.astype(np.float32).mean(axis=0)
                 text = "how far its taps moved, in cells" if what == "shift" else "mean weight of its taps, 0 to 2"
                 scene.add(name, maps[None], "positive", f"{block} · {kernel.size} {TIMES} {kernel.size} kernel", text)
-                names.append(name)
-            names += [None] * (most - len(parts))
-        scene.rows.append((block, names))
+                cells.append(name)
+            cells += [None] * (most - len(parts))
+        scene.rows.append((block, cells))
     scene.rows.reverse()
     last = list(blocks)[-1]
     scene.focus = f"{last} · kernel {len(blocks[last])} · shift"

@@ -55,7 +55,9 @@ export function channelStatistics(values, channels, height, width, mask) {
     const deviation = Math.sqrt(squares / size);
     const level = spread > 0 && deviation > 1e-6 * Math.max(Math.abs(mean), 1e-30);
     const agreement = level ? Math.min(Math.max(shared / size / (deviation * spread), -1), 1) : 0;
-    [lo, hi, mean, hi, squares / size, agreement, entropy(map, height, width, step, lo, hi)].forEach((value, row) => (out[row * channels + c] = value));
+    [lo, hi, mean, hi, squares / size, agreement, entropy(map, height, width, step, lo, hi)].forEach(
+      (value, row) => (out[row * channels + c] = value),
+    );
   }
   return out;
 }
@@ -111,7 +113,12 @@ export function maskedGradientTarget(edges, height, width, side, sideHeight, sid
   const size = Float32Array.from(edges, Math.abs);
   const scale = Math.max(percentile(size, 0.99), 1e-4);
   const logits = resizeAligned(side, sideWidth, sideHeight, width, height);
-  const near = dilate(Uint8Array.from(logits, (x) => (x > 0 ? 1 : 0)), height, width, Math.max(1, roundHalfEven(height / 128)));
+  const near = dilate(
+    Uint8Array.from(logits, (x) => (x > 0 ? 1 : 0)),
+    height,
+    width,
+    Math.max(1, roundHalfEven(height / 128)),
+  );
   return size.map((edge, i) => (near[i] ? Math.min(edge / scale, 1) : 0));
 }
 

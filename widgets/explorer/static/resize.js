@@ -25,7 +25,11 @@ export function pixelWeights(from, to) {
   });
 }
 
-const inWholeNumbers = (taps) => taps.map(({ first, parts }) => ({ first, parts: Int32Array.from(parts, (part) => Math.trunc(part * 2 ** PRECISION + 0.5)) }));
+const inWholeNumbers = (taps) =>
+  taps.map(({ first, parts }) => ({
+    first,
+    parts: Int32Array.from(parts, (part) => Math.trunc(part * 2 ** PRECISION + 0.5)),
+  }));
 
 // Rows of bytes, `stride` interleaved values a pixel, of which `channels` are kept: width to width2 pixels.
 export function resizeByteRows(pixels, width, rows, stride, channels, width2) {
@@ -51,7 +55,8 @@ export function resizeByteRows(pixels, width, rows, stride, channels, width2) {
 }
 
 // Whether Pillow (13) shrinks the columns before the rows. Bytes are rounded in between, so that the order can be seen.
-export const columnsFirst = (width, height, width2, height2) => height > height2 && height - height2 > 2 * (width - width2);
+export const columnsFirst = (width, height, width2, height2) =>
+  height > height2 && height - height2 > 2 * (width - width2);
 
 // Columns of bytes, `row` values a row: height to height2 rows.
 export function resizeByteColumns(pixels, row, height, height2) {
