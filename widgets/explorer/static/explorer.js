@@ -146,8 +146,9 @@ async function runOnce({ blob, name }) {
   const call = (what) => (view, ...rest) => network.call(what, NAMES[what](view, ...rest));
   app.source = { open: call("open"), planes: call("planes"), react: call("react"), values: (layer) => network.call("values", { layer }), mask: () => network.call("mask") };
   app.live = true;
-  await showRun(!fresh);
+  await showMaps();
   setState("done", `Computed on this device in ${told.seconds.toFixed(2)} s.`);
+  await Promise.all([showPart(app.part, !fresh), showView(app.view, !fresh)]);
 }
 const NAMES = {
   open: (view, channels) => ({ view, channels }),
@@ -157,12 +158,7 @@ const NAMES = {
 
 // ---- showing ----
 
-// `same`: the photo is the same, so that views can stay as they are and take new numbers.
-async function showRun(same = false) {
-  await showMaps();
-  await Promise.all([showPart(app.part, same), showView(app.view, same)]);
-}
-
+// The map of the network and the result; the views follow, since they take longer.
 async function showMaps() {
   const opened = await app.source.open("part", app.channels);
   const planes = Object.fromEntries(opened.filter((layer) => !layer.missing).map(({ name, planes: found }) => [name, Object.values(found)[0]]));
@@ -221,6 +217,7 @@ async function showPart(name, same) {
   await render("part", data.part, at("part-view"), { ...app.looks.part, layer: name }, same);
 }
 
+// `same`: the photo is the same, so that the view can stay as it is and take new numbers.
 async function showView(name, same) {
   app.view = name;
   for (const button of at("tabs").children) button.setAttribute("aria-selected", String(button.dataset.view === name));
