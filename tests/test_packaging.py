@@ -27,10 +27,10 @@ CONDA_NAMES = {
 IMPORT_NAMES = {"ipython": "IPython", "pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
 
 # Declared because something other than an import needs them: tqdm's bars in notebooks, the README's commands, the logs
-# of accelerate, exported files, the hooks and .ci/run, pytest.
+# of accelerate, exported files, the hooks and .ci/run, pytest, the site's configuration.
 NEED_NO_IMPORT = {
-    "codespell", "hatchling", "ipywidgets", "jupyterlab", "mypy", "nbval", "onnxruntime", "pip", "pre-commit",
-    "pytest-xdist", "ruff", "tensorboard",
+    "codespell", "hatchling", "ipywidgets", "jupyterlab", "mypy", "myst-nb", "nbval", "onnxruntime", "pip",
+    "pre-commit", "pydata-sphinx-theme", "pytest-xdist", "ruff", "tensorboard",
 }  # fmt: skip
 
 
@@ -52,7 +52,8 @@ def imported_by(*folders: str) -> set[str]:
     """The top-level names that files in these folders import anywhere, less Python's own and this project's."""
     found = set()
     scripts = ("tests", "notebooks/tools", "docs", "benchmarks")
-    own = {path.stem for folder in scripts for path in (ROOT / folder).rglob("*.py")} | {"birefnet_lite", "widgets"}
+    own = {path.stem for folder in scripts for path in (ROOT / folder).rglob("*.py")}
+    own |= {"birefnet_lite", "docs", "widgets"}
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
@@ -70,6 +71,7 @@ def import_names(lines: list[str]) -> set[str]:
 PACKAGES = import_names(PROJECT["project"]["dependencies"])
 EXPORT = import_names(PROJECT["project"]["optional-dependencies"]["export"])
 DEVELOPMENT = import_names(PROJECT["dependency-groups"]["dev"])
+SITE = import_names(PROJECT["dependency-groups"]["docs"])
 
 
 def test_packages_declare_what_they_import_and_nothing_else():
@@ -78,10 +80,16 @@ def test_packages_declare_what_they_import_and_nothing_else():
 
 
 def test_tests_and_author_tools_declare_what_they_import_and_nothing_else():
-    imported = imported_by("tests", "notebooks/tools", "docs") - {"triton"} - NEED_NO_IMPORT
+    imported = imported_by("tests", "notebooks/tools") - {"triton"} - NEED_NO_IMPORT
     apart = {"cv2", "py_sod_metrics"}  # programs of which tests/make_metric_reference.py records the numbers
     assert imported - apart <= DEVELOPMENT | PACKAGES
     assert imported | EXPORT >= DEVELOPMENT
+
+
+def test_the_site_declares_what_it_imports_and_nothing_else():
+    apart = {"docutils"}  # which comes with sphinx
+    assert imported_by("docs") - apart <= SITE | DEVELOPMENT | PACKAGES
+    assert imported_by("docs") >= SITE
 
 
 @pytest.fixture(scope="module")
