@@ -90,4 +90,4 @@ def test_errors_are_painted_and_a_restarted_kernel_leaves_the_view(lab, lab_page
     page.locator('button.bv-panel:has(canvas[data-layer="logits"])').click()
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="logits"][data-state="drawn"]')
     page.locator(".bv-stage").hover()
-    assert page.locator("output[data-probe] strong").count() == 1
+    page.wait_for_selector("output[data-probe] strong")
