@@ -25,7 +25,7 @@ def join_modules() -> str:
     pieces = []
     for name in MODULES:
         source = read_static(f"{name}.js")
-        source = re.sub(r"^import .*?;\n", "", source, flags=re.MULTILINE)
+        source = re.sub(r"^import [^;]*;\n", "", source, flags=re.MULTILINE)
         pieces.append(re.sub(r"^export (?!default)", "", source, flags=re.MULTILINE))
     return "\n".join(pieces)
 

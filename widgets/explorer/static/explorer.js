@@ -45,7 +45,12 @@ class Network {
   }
   end(reason) {
     this.worker.terminate();
-    for (const { fail } of this.calls.values()) fail(new Error(`The network stopped (${reason || "for want of memory, perhaps"}). Reload the page, and close other tabs if it happens again.`));
+    for (const { fail } of this.calls.values())
+      fail(
+        new Error(
+          `The network stopped (${reason || "for want of memory, perhaps"}). Reload the page, and close other tabs if it happens again.`,
+        ),
+      );
     this.calls.clear();
   }
 }
@@ -139,12 +144,33 @@ async function runOnce({ blob, name }) {
     const file = blob ?? app.photo.blob;
     told = await network.call("run", { blob: file, off });
     const bitmap = await createImageBitmap(new Blob([told.backdrop], { type: "image/jpeg" }));
-    app.photo = { width: told.width, height: told.height, backdrop: told.backdrop, type: "image/jpeg", blob: file, bitmap, ratio: told.width / told.height, name: blob ? name : app.photo.name };
+    app.photo = {
+      width: told.width,
+      height: told.height,
+      backdrop: told.backdrop,
+      type: "image/jpeg",
+      blob: file,
+      bitmap,
+      ratio: told.width / told.height,
+      name: blob ? name : app.photo.name,
+    };
   } else told = await network.call("rerun", { off });
   const [height, width] = data.network.size;
-  app.photo.facts = [`photo ${app.photo.width} × ${app.photo.height}, seen by the network as ${width} × ${height}`, `computed on this device in ${told.seconds.toFixed(2)} s`];
-  const call = (what) => (view, ...rest) => network.call(what, NAMES[what](view, ...rest));
-  app.source = { open: call("open"), planes: call("planes"), react: call("react"), values: (layer) => network.call("values", { layer }), mask: () => network.call("mask") };
+  app.photo.facts = [
+    `photo ${app.photo.width} × ${app.photo.height}, seen by the network as ${width} × ${height}`,
+    `computed on this device in ${told.seconds.toFixed(2)} s`,
+  ];
+  const call =
+    (what) =>
+    (view, ...rest) =>
+      network.call(what, NAMES[what](view, ...rest));
+  app.source = {
+    open: call("open"),
+    planes: call("planes"),
+    react: call("react"),
+    values: (layer) => network.call("values", { layer }),
+    mask: () => network.call("mask"),
+  };
   app.live = true;
   await showMaps();
   setState("done", `Computed on this device in ${told.seconds.toFixed(2)} s.`);
@@ -161,7 +187,9 @@ const NAMES = {
 // The map of the network and the result; the views follow, since they take longer.
 async function showMaps() {
   const opened = await app.source.open("part", app.channels);
-  const planes = Object.fromEntries(opened.filter((layer) => !layer.missing).map(({ name, planes: found }) => [name, Object.values(found)[0]]));
+  const planes = Object.fromEntries(
+    opened.filter((layer) => !layer.missing).map(({ name, planes: found }) => [name, Object.values(found)[0]]),
+  );
   map.draw(planes, app.photo);
   showResult(planes.logits);
   at("photo-name").textContent = app.photo.name;
@@ -207,12 +235,24 @@ async function showPart(name, same) {
   const part = map.select(name);
   const kind = data.about[part.kindOf];
   at("part-title").textContent = part.title;
-  at("part-shape").textContent = `${part.shape[0]} ${part.shape[0] === 1 ? "map" : "maps"} of ${part.shape[2]} × ${part.shape[1]} cells`;
+  at("part-shape").textContent =
+    `${part.shape[0]} ${part.shape[0] === 1 ? "map" : "maps"} of ${part.shape[2]} × ${part.shape[1]} cells`;
   at("part-text").textContent = kind.join(" ");
-  const link = (other) => (other === "photo" ? h("span", { class: "chip" }, "the photo") : h("button", { class: "chip", type: "button", on: { click: () => choosePart(other) } }, data.parts.find((one) => one.name === other).title));
+  const link = (other) =>
+    other === "photo"
+      ? h("span", { class: "chip" }, "the photo")
+      : h(
+          "button",
+          { class: "chip", type: "button", on: { click: () => choosePart(other) } },
+          data.parts.find((one) => one.name === other).title,
+        );
   const readers = data.parts.filter(({ inputs }) => inputs.includes(name)).map((one) => one.name);
   at("part-in").replaceChildren(...part.inputs.map(link));
-  at("part-out").replaceChildren(...(readers.length ? readers.map(link) : [h("span", { class: "chip" }, name === "logits" ? "the mask" : "the training only")]));
+  at("part-out").replaceChildren(
+    ...(readers.length
+      ? readers.map(link)
+      : [h("span", { class: "chip" }, name === "logits" ? "the mask" : "the training only")]),
+  );
   at("part-notebook").textContent = `Build it yourself: notebook ${part.notebook}.ipynb of the course`;
   await render("part", data.part, at("part-view"), { ...app.looks.part, layer: name }, same);
 }
@@ -241,12 +281,22 @@ async function render(place, template, element, look, same) {
     return;
   }
   const ticket = (shown[place] = { view, source: app.source });
-  const model = await makeModel(template, app.source, app.photo, look ?? app.looks[view], { live: true, onSwitch: (off) => switchParts(off) });
+  const model = await makeModel(template, app.source, app.photo, look ?? app.looks[view], {
+    live: true,
+    onSwitch: (off) => switchParts(off),
+  });
   if (shown[place] !== ticket) return;
   before?.close?.();
   element.replaceChildren();
   if (!model) {
-    element.append(h("p", { class: "hint" }, "The recorded run does not hold these maps. ", h("button", { class: "button", type: "button", on: { click: () => ask({}) } }, "Run the network on this photo")));
+    element.append(
+      h(
+        "p",
+        { class: "hint" },
+        "The recorded run does not hold these maps. ",
+        h("button", { class: "button", type: "button", on: { click: () => ask({}) } }, "Run the network on this photo"),
+      ),
+    );
     return;
   }
   if (template.scene.switches) model.values.ablated = map.off;
@@ -264,8 +314,11 @@ function choosePart(name) {
 function switchParts(off) {
   map.setGates(off);
   const model = shown.view?.model;
-  if (model?.get("scene").switches && JSON.stringify(model.get("ablated")) !== JSON.stringify(off)) model.set("ablated", off);
-  at("gate-note").textContent = off.length ? `${off.length} ${off.length === 1 ? "part is" : "parts are"} off` : "All parts are on";
+  if (model?.get("scene").switches && JSON.stringify(model.get("ablated")) !== JSON.stringify(off))
+    model.set("ablated", off);
+  at("gate-note").textContent = off.length
+    ? `${off.length} ${off.length === 1 ? "part is" : "parts are"} off`
+    : "All parts are on";
   at("all-on").hidden = !off.length;
   saveLink();
   return ask({});
@@ -278,21 +331,59 @@ at("map").append(map.root);
 
 at("tabs").append(
   ...data.views.map(({ scene }) =>
-    h("button", { class: "tab", type: "button", role: "tab", dataset: { view: scene.view }, title: scene.question, on: { click: () => { showView(scene.view).catch(complain); saveLink(); } } }, scene.title),
+    h(
+      "button",
+      {
+        class: "tab",
+        type: "button",
+        role: "tab",
+        dataset: { view: scene.view },
+        title: scene.question,
+        on: {
+          click: () => {
+            showView(scene.view).catch(complain);
+            saveLink();
+          },
+        },
+      },
+      scene.title,
+    ),
   ),
 );
 
 at("samples").append(
   ...data.samples.map((sample) => {
     const picture = h("img", { src: `data:image/jpeg;base64,${sample.data}`, alt: "" });
-    return h("button", { class: "sample", type: "button", title: sample.title, "aria-label": `Sample photo: ${sample.title}`, dataset: { sample: sample.name }, on: { click: () => ask({ blob: blobOf(sample), name: sample.title }) } }, picture);
+    return h(
+      "button",
+      {
+        class: "sample",
+        type: "button",
+        title: sample.title,
+        "aria-label": `Sample photo: ${sample.title}`,
+        dataset: { sample: sample.name },
+        on: { click: () => ask({ blob: blobOf(sample), name: sample.title }) },
+      },
+      picture,
+    );
   }),
 );
-const blobOf = (sample) => new Blob([Uint8Array.from(atob(sample.data), (sign) => sign.charCodeAt(0))], { type: "image/jpeg" });
+const blobOf = (sample) =>
+  new Blob([Uint8Array.from(atob(sample.data), (sign) => sign.charCodeAt(0))], { type: "image/jpeg" });
 
 at("questions").append(
   ...data.questions.map(({ ask: question, answer, show }) =>
-    h("li", {}, h("p", {}, question), h("div", { class: "question-row" }, h("button", { class: "button small", type: "button", on: { click: () => showMe(show) } }, "Take me there"), h("details", {}, h("summary", {}, "Answer"), h("p", {}, answer)))),
+    h(
+      "li",
+      {},
+      h("p", {}, question),
+      h(
+        "div",
+        { class: "question-row" },
+        h("button", { class: "button small", type: "button", on: { click: () => showMe(show) } }, "Take me there"),
+        h("details", {}, h("summary", {}, "Answer"), h("p", {}, answer)),
+      ),
+    ),
   ),
 );
 
@@ -314,7 +405,9 @@ input.addEventListener("change", () => {
   take(input.files[0]);
   input.value = "";
 });
-document.addEventListener("paste", (event) => take([...event.clipboardData.files].find(({ type }) => type.startsWith("image/"))));
+document.addEventListener("paste", (event) =>
+  take([...event.clipboardData.files].find(({ type }) => type.startsWith("image/"))),
+);
 for (const kind of ["dragover", "drop"]) {
   document.addEventListener(kind, (event) => {
     if (![...event.dataTransfer.types].includes("Files")) return;
@@ -356,7 +449,11 @@ at("camera").addEventListener("click", async () => {
     at("camera-box").showModal();
     at("camera-box").onclose = () => stream.getTracks().forEach((track) => track.stop());
   } catch (error) {
-    complain(new Error(`The camera cannot be used (${error.message}). Take a photo with the camera of your device and choose its file.`));
+    complain(
+      new Error(
+        `The camera cannot be used (${error.message}). Take a photo with the camera of your device and choose its file.`,
+      ),
+    );
   }
 });
 at("shoot").addEventListener("click", () => {
@@ -380,7 +477,8 @@ at("copy-link").addEventListener("click", async () => {
     await navigator.clipboard.writeText(location.href);
     at("status").textContent = "The link is in the clipboard. It holds what you look at, not your photo.";
   } catch {
-    at("status").textContent = "The address of this page now holds what you look at: copy it from the browser's address bar.";
+    at("status").textContent =
+      "The address of this page now holds what you look at: copy it from the browser's address bar.";
   }
 });
 
@@ -413,7 +511,9 @@ async function unpackText(id) {
 
 async function readRecorded() {
   const bytes = await unpackText("recorded");
-  const maps = Object.fromEntries(data.parts.map(({ name, shape }) => [name, { dims: shape, data: null, statistics: null, planes: new Map() }]));
+  const maps = Object.fromEntries(
+    data.parts.map(({ name, shape }) => [name, { dims: shape, data: null, statistics: null, planes: new Map() }]),
+  );
   for (const { kind, layer, channel, lo, hi, offset, length } of data.recorded) {
     const map = maps[layer];
     const piece = bytes.slice(offset, offset + length);
@@ -421,7 +521,10 @@ async function readRecorded() {
     else {
       const [, height, width] = map.dims;
       // Layers of one map have 16 bits, the others 8.
-      const codes = map.dims[0] === 1 ? new Uint16Array(piece.buffer) : Uint16Array.from(piece, (code) => Math.round((code * 65530) / 255));
+      const codes =
+        map.dims[0] === 1
+          ? new Uint16Array(piece.buffer)
+          : Uint16Array.from(piece, (code) => Math.round((code * 65530) / 255));
       map.planes.set(channel, { codes, lo, hi, width, height });
       if (map.dims[0] === 1) map.data = Float32Array.from(codes, (code) => lo + (code * (hi - lo)) / 65530);
     }
@@ -429,10 +532,27 @@ async function readRecorded() {
   const [sample] = data.samples;
   const blob = blobOf(sample);
   const photo = await readPhoto(blob, data.network.size);
-  const run = new Run({ size: data.network.size, maps, seen: photo.seen, image: photo.image, photo, kernels: data.network.kernels });
+  const run = new Run({
+    size: data.network.size,
+    maps,
+    seen: photo.seen,
+    image: photo.image,
+    photo,
+    kernels: data.network.kernels,
+  });
   const bitmap = await createImageBitmap(blob);
   const { width, height } = photo;
-  app.photo = { width, height, backdrop: photo.backdrop, type: "image/jpeg", blob, bitmap, ratio: width / height, name: sample.title, facts: [`photo ${width} × ${height}, seen by the network as ${data.network.size.join(" × ")}`, "a recorded run"] };
+  app.photo = {
+    width,
+    height,
+    backdrop: photo.backdrop,
+    type: "image/jpeg",
+    blob,
+    bitmap,
+    ratio: width / height,
+    name: sample.title,
+    facts: [`photo ${width} × ${height}, seen by the network as ${data.network.size.join(" × ")}`, "a recorded run"],
+  };
   app.source = {
     open: async (...call) => run.open(...call),
     planes: async (...call) => run.planes(...call),

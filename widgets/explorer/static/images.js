@@ -11,23 +11,30 @@ const MOST_PIXELS = 120e6;
 
 // `seen`: RGB bytes at the network's size; `image`: the same, normalised (3, H, W); `backdrop`: a JPEG for the page.
 export async function readPhoto(blob, [height2, width2]) {
-  const open = () => createImageBitmap(blob, { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  const open = () =>
+    createImageBitmap(blob, { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" });
   let bitmap;
   try {
     bitmap = await open();
   } catch {
-    throw new Error("This file is no picture that your browser can read, or it is damaged. Save it as JPEG or PNG and try again.");
+    throw new Error(
+      "This file is no picture that your browser can read, or it is damaged. Save it as JPEG or PNG and try again.",
+    );
   }
   const { width, height } = bitmap;
   if (width * height > MOST_PIXELS) {
     bitmap.close();
-    throw new Error(`This photo has ${Math.round((width * height) / 1e6)} million pixels, more than a page can hold. Make it smaller and try again.`);
+    throw new Error(
+      `This photo has ${Math.round((width * height) / 1e6)} million pixels, more than a page can hold. Make it smaller and try again.`,
+    );
   }
   try {
     const seen = shrink(bitmap, width, height, width2, height2);
     return { width, height, seen, image: normalise(seen), backdrop: await backdropOf(bitmap), bitmap: open };
   } catch (error) {
-    throw new Error(`This photo of ${width} × ${height} pixels could not be read (${error.message}). A smaller copy may work.`);
+    throw new Error(
+      `This photo of ${width} × ${height} pixels could not be read (${error.message}). A smaller copy may work.`,
+    );
   } finally {
     bitmap.close();
   }
@@ -62,14 +69,18 @@ export function normalise(seen) {
   const image = new Float32Array(seen.length);
   for (let c = 0; c < 3; c++) {
     const [mean, deviation] = [Math.fround(MEAN[c]), Math.fround(STD[c])];
-    for (let i = 0; i < size; i++) image[c * size + i] = Math.fround(Math.fround(seen[3 * i + c] / 255) - mean) / deviation;
+    for (let i = 0; i < size; i++)
+      image[c * size + i] = Math.fround(Math.fround(seen[3 * i + c] / 255) - mean) / deviation;
   }
   return image;
 }
 
 async function backdropOf(bitmap) {
   const scale = Math.min(1, BACKDROP / Math.max(bitmap.width, bitmap.height));
-  const canvas = new OffscreenCanvas(Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale)));
+  const canvas = new OffscreenCanvas(
+    Math.max(1, Math.round(bitmap.width * scale)),
+    Math.max(1, Math.round(bitmap.height * scale)),
+  );
   const context = canvas.getContext("2d");
   context.fillStyle = "white";
   context.fillRect(0, 0, canvas.width, canvas.height);

@@ -7,15 +7,20 @@ export async function makeModel(template, source, photo, look, { live, onSwitch 
   scene.image = { ...scene.image, width: photo.width, height: photo.height };
   scene.facts = photo.facts;
   const chosen = { ...template.look, ...look, channels: { ...template.look.channels, ...look?.channels } };
-  const opened = await source.open(scene.view, Object.fromEntries(scene.layers.map(({ name }) => [name, chosen.channels[name] ?? 0])));
+  const opened = await source.open(
+    scene.view,
+    Object.fromEntries(scene.layers.map(({ name }) => [name, chosen.channels[name] ?? 0])),
+  );
   const found = new Map(opened.filter((layer) => !layer.missing).map((layer) => [layer.name, layer]));
   scene.layers = scene.layers.filter(({ name }) => found.has(name));
   if (!scene.layers.length) return null;
-  for (const row of scene.rows) row.cells = row.cells.map((name) => (name === "photo" || found.has(name) ? name : null));
+  for (const row of scene.rows)
+    row.cells = row.cells.map((name) => (name === "photo" || found.has(name) ? name : null));
   for (const layer of scene.layers) describe(layer, found.get(layer.name).statistics);
   if (!found.has(chosen.layer)) chosen.layer = scene.layers.at(-1).name;
   chosen.channel = chosen.channels[chosen.layer] ?? 0;
-  if (chosen.pin?.length || scene.reacts) chosen.pin = look?.pin?.length ? look.pin : [photo.width / 2, photo.height / 2];
+  if (chosen.pin?.length || scene.reacts)
+    chosen.pin = look?.pin?.length ? look.pin : [photo.width / 2, photo.height / 2];
   if (scene.switches) {
     chosen.pin = [];
     scene.choices = []; // a gate is open or shut
@@ -23,7 +28,18 @@ export async function makeModel(template, source, photo, look, { live, onSwitch 
   const packer = new Packer();
   packer.add({ kind: "photo", type: photo.type }, photo.backdrop);
   for (const layer of found.values()) packer.addLayer(layer);
-  const values = { ...chosen, scene, ...packer.packed(), marks: [], table: {}, controls: {}, region: [], busy: "", error: "", live };
+  const values = {
+    ...chosen,
+    scene,
+    ...packer.packed(),
+    marks: [],
+    table: {},
+    controls: {},
+    region: [],
+    busy: "",
+    error: "",
+    live,
+  };
   return new LiveModel(values, source, onSwitch);
 }
 
@@ -86,7 +102,11 @@ class LiveModel {
     if (!scene.reacts || (!pin.length && !scene.switches)) return;
     const { marks, table, channels } = await this.source.react(scene.view, { layer, pin });
     const shown = (block) => scene.layers.filter(({ name }) => name.split(" · ")[0] === block).map(({ name }) => name);
-    if (marks) this.set("marks", marks.map((mark) => (mark.block ? { ...mark, layers: shown(mark.block) } : mark)));
+    if (marks)
+      this.set(
+        "marks",
+        marks.map((mark) => (mark.block ? { ...mark, layers: shown(mark.block) } : mark)),
+      );
     if (table) this.set("table", table);
     if (channels) this.set("channels", { ...this.values.channels, ...channels });
     this.changed.clear();
@@ -96,11 +116,17 @@ class LiveModel {
   async refresh(source) {
     this.source = source;
     const { scene, channels } = this.values;
-    const opened = await source.open(scene.view, Object.fromEntries(scene.layers.map(({ name }) => [name, channels[name] ?? 0])));
+    const opened = await source.open(
+      scene.view,
+      Object.fromEntries(scene.layers.map(({ name }) => [name, channels[name] ?? 0])),
+    );
     const packer = new Packer();
     for (const layer of opened) {
       packer.addLayer(layer);
-      describe(scene.layers.find(({ name }) => name === layer.name), layer.statistics);
+      describe(
+        scene.layers.find(({ name }) => name === layer.name),
+        layer.statistics,
+      );
     }
     this.reply({ type: "parts", replaced: opened.map(({ name }) => name), layers: scene.layers }, packer);
     await this.react();

@@ -23,18 +23,24 @@ export class NetworkMap {
     this.nodes = new Map();
     this.gates = new Map();
     const cells = new Map();
-    for (const part of [{ name: "photo", short: "photo", title: "The photo", group: "photo", level: 0, inputs: [] }, ...parts]) {
+    for (const part of [
+      { name: "photo", short: "photo", title: "The photo", group: "photo", level: 0, inputs: [] },
+      ...parts,
+    ]) {
       const node = this.makeNode(part, onGates);
       const [row, column] = cellOf(part);
       const key = `${row} ${column}`;
-      if (!cells.has(key)) cells.set(key, h("div", { class: "map-cell", style: { "grid-row": String(row + 1) }, dataset: { column } }));
+      if (!cells.has(key))
+        cells.set(key, h("div", { class: "map-cell", style: { "grid-row": String(row + 1) }, dataset: { column } }));
       cells.get(key).append(node.root);
     }
     const heads = ["whole photo", "1/4", "1/8", "1/16", "1/32"].map((text, row) =>
       h("div", { class: "map-level", style: { "grid-row": String(row + 1) }, "aria-hidden": "true" }, text),
     );
     this.wires = svg("svg", { class: "map-wires", "aria-hidden": "true" });
-    this.root = h("div", { class: "map", role: "group", "aria-label": "Map of the network" }, this.wires, heads, [...cells.values()]);
+    this.root = h("div", { class: "map", role: "group", "aria-label": "Map of the network" }, this.wires, heads, [
+      ...cells.values(),
+    ]);
     new ResizeObserver(() => this.drawWires()).observe(this.root);
   }
 
@@ -43,11 +49,20 @@ export class NetworkMap {
     const canvas = h("canvas", { width: 1, height: 1, dataset: photo ? { photo: "" } : { layer: part.name } });
     const open = () => this.onOpen(part.name);
     const picture = h("span", { class: "node-picture" }, canvas);
-    const button = h(photo ? "div" : "button", { class: "node-open", type: photo ? null : "button", title: part.title, on: photo ? {} : { click: open } }, picture, h("span", { class: "node-name" }, part.short));
+    const button = h(
+      photo ? "div" : "button",
+      { class: "node-open", type: photo ? null : "button", title: part.title, on: photo ? {} : { click: open } },
+      picture,
+      h("span", { class: "node-name" }, part.short),
+    );
     const root = h("div", { class: "node", dataset: { part: part.name, group: part.group } }, button);
     if (part.removable) {
       const gate = h("input", {
-        type: "checkbox", checked: true, title: "On. Switch this part off and see what the mask loses.", "aria-label": `${part.title}: on`, dataset: { gate: part.name },
+        type: "checkbox",
+        checked: true,
+        title: "On. Switch this part off and see what the mask loses.",
+        "aria-label": `${part.title}: on`,
+        dataset: { gate: part.name },
         on: { change: () => onGates() },
       });
       gate.checked = true;
@@ -101,7 +116,8 @@ export class NetworkMap {
       if (other !== "photo") button.setAttribute("aria-pressed", String(other === name));
     }
     const part = this.nodes.get(name)?.part;
-    for (const wire of this.wires.children) wire.classList.toggle("lit", wire.dataset.to === name || wire.dataset.from === name);
+    for (const wire of this.wires.children)
+      wire.classList.toggle("lit", wire.dataset.to === name || wire.dataset.from === name);
     return part;
   }
 
@@ -112,7 +128,12 @@ export class NetworkMap {
     this.wires.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
     const place = (name) => {
       const rect = this.nodes.get(name).canvas.getBoundingClientRect();
-      return { x: rect.left - box.left + rect.width / 2, y: rect.top - box.top + rect.height / 2, w: rect.width / 2, h: rect.height / 2 };
+      return {
+        x: rect.left - box.left + rect.width / 2,
+        y: rect.top - box.top + rect.height / 2,
+        w: rect.width / 2,
+        h: rect.height / 2,
+      };
     };
     const wires = [];
     for (const { name, inputs, group } of this.parts) {
@@ -123,7 +144,10 @@ export class NetworkMap {
         const [x1, y1] = across ? [from.x + side * from.w, from.y] : [from.x, from.y + side * from.h];
         const [x2, y2] = across ? [to.x - side * to.w, to.y] : [to.x, to.y - side * to.h];
         const [cx, cy] = across ? [(x2 - x1) / 2, 0] : [0, (y2 - y1) / 2];
-        const wire = svg("path", { d: `M${x1} ${y1} C${x1 + cx} ${y1 + cy} ${x2 - cx} ${y2 - cy} ${x2} ${y2}`, class: `wire wire-${input === "photo" ? "photo" : group}` });
+        const wire = svg("path", {
+          d: `M${x1} ${y1} C${x1 + cx} ${y1 + cy} ${x2 - cx} ${y2 - cy} ${x2} ${y2}`,
+          class: `wire wire-${input === "photo" ? "photo" : group}`,
+        });
         Object.assign(wire.dataset, { from: input, to: name });
         wires.push(wire);
       }

@@ -1,6 +1,14 @@
 // One run of the network: its maps, and what the views make of them. Works in the worker and, for recorded runs, on the page.
 import { STATISTICS, cell } from "../../static/core.js";
-import { channelStatistics, gradientTarget, laplacian, maskedGradientTarget, quantise, scores, sigmoid } from "./measures.js";
+import {
+  channelStatistics,
+  gradientTarget,
+  laplacian,
+  maskedGradientTarget,
+  quantise,
+  scores,
+  sigmoid,
+} from "./measures.js";
 import { resizeAligned, resizeFloats } from "./resize.js";
 
 const STAGE = /^decoder\.stage(\d)\.(.+)$/;
@@ -35,12 +43,16 @@ export class Run {
     if (this.maps[name]) return this.maps[name].data ? this.maps[name] : null;
     const [, stage, kind] = STAGE.exec(name) ?? [];
     const [height, width] = this.size;
-    if (name === "laplacian") return this.once(name, () => makeMap([1, height, width], laplacian(this.image, height, width)));
+    if (name === "laplacian")
+      return this.once(name, () => makeMap([1, height, width], laplacian(this.image, height, width)));
     if (kind !== "gradient_target" && kind !== "gradient_target_masked") return null;
     return this.once(name, () => {
       const side = this.maps[`decoder.stage${stage}.side`];
       const make = kind === "gradient_target" ? gradientTarget : maskedGradientTarget;
-      return makeMap([1, height, width], make(this.values("laplacian").data, height, width, side.data, side.dims[1], side.dims[2]));
+      return makeMap(
+        [1, height, width],
+        make(this.values("laplacian").data, height, width, side.data, side.dims[1], side.dims[2]),
+      );
     });
   }
 
@@ -108,7 +120,11 @@ const RECIPES = {
     const logits = title === "final" ? run.values("logits") : run.values(`decoder.stage${title.slice(-1)}.side`);
     if (what === "native") return change(logits, sigmoid);
     const [height, width] = run.size;
-    const upsampled = () => makeMap([1, height, width], resizeAligned(logits.data, logits.dims[2], logits.dims[1], width, height).map(sigmoid));
+    const upsampled = () =>
+      makeMap(
+        [1, height, width],
+        resizeAligned(logits.data, logits.dims[2], logits.dims[1], width, height).map(sigmoid),
+      );
     if (what === "upsampled") return upsampled();
     const before = { "stage 3": "stage 4", "stage 2": "stage 3", final: "stage 2" }[title];
     if (what !== "change" || !before) return null;
@@ -128,10 +144,14 @@ const RECIPES = {
     if (!stage) return run.values(name);
     const grid = 2 ** (Number(stage) + 1);
     const [height, width] = [run.size[0] / grid, run.size[1] / grid];
-    const colours = [0, 1, 2].map((c) => Float32Array.from({ length: run.size[0] * run.size[1] }, (_, i) => run.seen[3 * i + c] / 255));
+    const colours = [0, 1, 2].map((c) =>
+      Float32Array.from({ length: run.size[0] * run.size[1] }, (_, i) => run.seen[3 * i + c] / 255),
+    );
     if (what === "resized") {
       const data = new Float32Array(3 * height * width);
-      colours.forEach((colour, c) => data.set(resizeAligned(colour, run.size[1], run.size[0], width, height), c * height * width));
+      colours.forEach((colour, c) =>
+        data.set(resizeAligned(colour, run.size[1], run.size[0], width, height), c * height * width),
+      );
       return makeMap([3, height, width], data);
     }
     const data = new Float32Array(3 * run.size[0] * run.size[1]);
@@ -159,9 +179,16 @@ const RECIPES = {
     const taps = what === "shift" ? count / 2 : count;
     const out = new Float32Array(size);
     for (let tap = 0; tap < taps; tap++) {
-      for (let i = 0; i < size; i++) out[i] += what === "shift" ? Math.hypot(data[2 * tap * size + i], data[(2 * tap + 1) * size + i]) : data[tap * size + i];
+      for (let i = 0; i < size; i++)
+        out[i] +=
+          what === "shift"
+            ? Math.hypot(data[2 * tap * size + i], data[(2 * tap + 1) * size + i])
+            : data[tap * size + i];
     }
-    return makeMap([1, height, width], out.map((x) => x / taps));
+    return makeMap(
+      [1, height, width],
+      out.map((x) => x / taps),
+    );
   },
 
   ablation(run, name) {
@@ -169,7 +196,12 @@ const RECIPES = {
     const after = run.mask;
     if (name === "whole") return makeMap([1, height, width], run.whole);
     if (name === "without") return makeMap([1, height, width], after);
-    return name === "change" ? makeMap([1, height, width], after.map((x, i) => x - run.whole[i])) : null;
+    return name === "change"
+      ? makeMap(
+          [1, height, width],
+          after.map((x, i) => x - run.whole[i]),
+        )
+      : null;
   },
 };
 
@@ -205,13 +237,31 @@ const REACTIONS = {
         shifts.push(Math.hypot(down, right));
         weights.push(at(weight, tap));
         const strength = Math.min(Math.max(at(weight, tap) / 2, 0.1), 1);
-        marks.push({ kind: "point", x: (x / width) * columns, y: (y / height) * rows, tone: TONES[side] ?? "three", weight: strength, block });
+        marks.push({
+          kind: "point",
+          x: (x / width) * columns,
+          y: (y / height) * rows,
+          tone: TONES[side] ?? "three",
+          weight: strength,
+          block,
+        });
       }
       const mean = (values) => values.reduce((sum, x) => sum + x, 0) / values.length;
-      return { cells: [`${side} × ${side}`, `${taps}`, mean(shifts).toFixed(3), Math.max(...shifts).toFixed(3), mean(weights).toFixed(3)] };
+      return {
+        cells: [
+          `${side} × ${side}`,
+          `${taps}`,
+          mean(shifts).toFixed(3),
+          Math.max(...shifts).toFixed(3),
+          mean(weights).toFixed(3),
+        ],
+      };
     });
     const columnNames = ["Kernel", "taps", "mean shift", "largest", "mean weight"];
-    return { marks: marks.reverse(), table: { caption: "At the pin; shifts in cells of this block's map", columns: columnNames, rows: lines } };
+    return {
+      marks: marks.reverse(),
+      table: { caption: "At the pin; shifts in cells of this block's map", columns: columnNames, rows: lines },
+    };
   },
 
   reference_tiles(run, { layer, pin }) {
@@ -225,7 +275,8 @@ const REACTIONS = {
       const old = [0, 1, 2].map((colour) => (right * grid + down) * 3 + colour);
       return { stage, grid, high, wide, down, right, y: row % high, x: column % wide, channels, old };
     });
-    const place = places.find(({ stage }) => layer.includes(`stage${stage}.`) || layer.includes(`stage ${stage}.`)) ?? places[3];
+    const place =
+      places.find(({ stage }) => layer.includes(`stage${stage}.`) || layer.includes(`stage ${stage}.`)) ?? places[3];
     const { stage, grid, wide, high } = place;
     const [across, along] = [columns / grid, rows / grid];
     const photo = [`stage ${stage}.resized`, "photo"];
@@ -236,19 +287,52 @@ const REACTIONS = {
       marks.push({ kind: "line", x: 0, y: i * along, x2: columns, y2: i * along, tone: "grid", layers: photo });
     }
     for (let j = 0; j < grid; j++) {
-      for (let i = 0; i < grid; i++) marks.push({ kind: "point", x: i * across + inside[0], y: j * along + inside[1], tone: "two", layers: photo });
+      for (let i = 0; i < grid; i++)
+        marks.push({ kind: "point", x: i * across + inside[0], y: j * along + inside[1], tone: "two", layers: photo });
     }
-    marks.push({ kind: "box", x: place.right * across, y: place.down * along, width: across, height: along, tone: "one", layers: photo });
-    marks.push({ kind: "point", x: inside[0] * grid, y: inside[1] * grid, tone: "two", layers: [`stage ${stage}.tiles`, `decoder.stage${stage}.inward_reference`] });
+    marks.push({
+      kind: "box",
+      x: place.right * across,
+      y: place.down * along,
+      width: across,
+      height: along,
+      tone: "one",
+      layers: photo,
+    });
+    marks.push({
+      kind: "point",
+      x: inside[0] * grid,
+      y: inside[1] * grid,
+      tone: "two",
+      layers: [`stage ${stage}.tiles`, `decoder.stage${stage}.inward_reference`],
+    });
     const lines = places.map((p) => ({
-      cells: [`Stage ${p.stage}`, `${p.grid} × ${p.grid}`, `${p.down}, ${p.right}`, `${p.x}, ${p.y}`, p.channels.join(", "), p.old.join(", ")],
+      cells: [
+        `Stage ${p.stage}`,
+        `${p.grid} × ${p.grid}`,
+        `${p.down}, ${p.right}`,
+        `${p.x}, ${p.y}`,
+        p.channels.join(", "),
+        p.old.join(", "),
+      ],
       layer: `stage ${p.stage}.tiles`,
     }));
-    const heads = ["Stage", "tiles", "tile's row, column", "x, y in the tile", "channels of red, green, blue", "the same before November 2024"];
+    const heads = [
+      "Stage",
+      "tiles",
+      "tile's row, column",
+      "x, y in the tile",
+      "channels of red, green, blue",
+      "the same before November 2024",
+    ];
     return {
       marks,
       channels: Object.fromEntries(places.map((p) => [`stage ${p.stage}.tiles`, p.channels[0]])),
-      table: { caption: "Where the pixel goes. The tile is boxed, dots are what one cell of the stage sees at once.", columns: heads, rows: lines },
+      table: {
+        caption: "Where the pixel goes. The tile is boxed, dots are what one cell of the stage sees at once.",
+        columns: heads,
+        rows: lines,
+      },
     };
   },
 
@@ -258,7 +342,12 @@ const REACTIONS = {
       return { cells: [title, error.toFixed(4), iou.toFixed(4), moved.toFixed(4)] };
     };
     const rows = [line("Whole network", run.whole), line("Without", run.mask)];
-    return { table: { caption: "Scores against the whole network's own mask, over 0.5", columns: ["", "mean error", "IoU", "mean change"], rows } };
+    return {
+      table: {
+        caption: "Scores against the whole network's own mask, over 0.5",
+        columns: ["", "mean error", "IoU", "mean change"],
+        rows,
+      },
+    };
   },
 };
-

@@ -24,7 +24,11 @@ const CALLS = {
     ort = await import(glue);
     URL.revokeObjectURL(glue);
     Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: parts.wasm.buffer });
-    const options = { executionProviders: ["wasm"], externalData: [{ path: network.weights, data: parts.weights }], enableCpuMemArena: false };
+    const options = {
+      executionProviders: ["wasm"],
+      externalData: [{ path: network.weights, data: parts.weights }],
+      enableCpuMemArena: false,
+    };
     session = await ort.InferenceSession.create(parts.graph, options);
     ort.env.wasm.wasmBinary = undefined;
     // The first run is slow, since the browser still compiles: nobody should wait for it.
@@ -42,7 +46,13 @@ const CALLS = {
     const seconds = (performance.now() - read) / 1000;
     const whole = off.length ? sigmoidOf(await compute(photo.image, [], ["logits"])) : null;
     keep(maps, off, whole);
-    return { width: photo.width, height: photo.height, backdrop: photo.backdrop, seconds, reading: (read - started) / 1000 };
+    return {
+      width: photo.width,
+      height: photo.height,
+      backdrop: photo.backdrop,
+      seconds,
+      reading: (read - started) / 1000,
+    };
   },
 
   // Runs the network again on the same photo.
@@ -65,7 +75,8 @@ const CALLS = {
     const canvas = new OffscreenCanvas(dims[1], dims[0]);
     const context = canvas.getContext("2d");
     if (what === "cutout") context.drawImage(await photo.bitmap(), 0, 0);
-    const image = what === "cutout" ? context.getImageData(0, 0, dims[1], dims[0]) : context.createImageData(dims[1], dims[0]);
+    const image =
+      what === "cutout" ? context.getImageData(0, 0, dims[1], dims[0]) : context.createImageData(dims[1], dims[0]);
     for (let i = 0; i < data.length; i++) {
       const level = Math.round(data[i] * 255);
       if (what === "cutout") image.data[4 * i + 3] = Math.round((image.data[4 * i + 3] * level) / 255);
@@ -79,13 +90,23 @@ const CALLS = {
 const sigmoidOf = (maps) => Float32Array.from(maps.logits.data, (x) => 1 / (1 + Math.exp(-x)));
 
 function keep(maps, off, whole) {
-  run = new Run({ size: network.size, maps, seen: photo.seen, image: photo.image, photo, kernels: network.kernels, off, whole });
+  run = new Run({
+    size: network.size,
+    maps,
+    seen: photo.seen,
+    image: photo.image,
+    photo,
+    kernels: network.kernels,
+    off,
+    whole,
+  });
 }
 
 async function compute(image, off, wanted) {
   const [height, width] = network.size;
   const feeds = { image: new ort.Tensor("float32", image, [1, 3, height, width]) };
-  for (const name of network.gates) feeds[`gate.${name}`] = new ort.Tensor("float32", Float32Array.of(off.includes(name) ? 0 : 1), []);
+  for (const name of network.gates)
+    feeds[`gate.${name}`] = new ort.Tensor("float32", Float32Array.of(off.includes(name) ? 0 : 1), []);
   const results = await session.run(feeds, ...(wanted ? [wanted] : []));
   const maps = {};
   for (const [name, tensor] of Object.entries(results)) maps[name] = { dims: tensor.dims.slice(1), data: tensor.data };
@@ -96,11 +117,14 @@ async function compute(image, off, wanted) {
 async function unpackFile({ text, url }, progress) {
   let bytes;
   if (text !== undefined) {
-    bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+    bytes = Uint8Array.fromBase64
+      ? Uint8Array.fromBase64(text)
+      : Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
     progress(bytes.length);
   } else {
     const response = await fetch(url);
-    if (!response.ok) throw new Error(`${url} cannot be loaded (${response.status}). Put the whole folder on the server.`);
+    if (!response.ok)
+      throw new Error(`${url} cannot be loaded (${response.status}). Put the whole folder on the server.`);
     const pieces = [];
     for (let reader = response.body.getReader(), next; !(next = await reader.read()).done; ) {
       pieces.push(next.value);
