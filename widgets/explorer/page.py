@@ -200,7 +200,8 @@ def _read_module(name: str) -> tuple[str, list[str]]:
     """A module's code, its imports taken from `modules`, and the names that it exports."""
     folder = files("widgets") / "static" if name in SHARED else HERE / "static"
     source = (folder / f"{name}.js").read_text(encoding="utf-8")
-    source = re.sub(r'^import ({[^}]*}) from "[^"]*?(\w+)\.js";$', r"const \1 = modules.\2;", source, flags=re.MULTILINE)
+    line = r'^import ({[^}]*}) from "[^"]*?(\w+)\.js";$'
+    source = re.sub(line, r"const \1 = modules.\2;", source, flags=re.MULTILINE)
     exported = re.findall(r"^export (?:async )?(?:function|const|class) (\w+)", source, flags=re.MULTILINE)
     return re.sub(r"^export ", "", source, flags=re.MULTILINE), exported
 
