@@ -24,27 +24,28 @@ os.environ["BIREFNET_PROGRESS"] = "off"  # nobody's progress is read or changed 
 
 # The longest-running files, longest first: the processes of pytest-xdist take files in this order and end together.
 LONGEST_FIRST = (
-    "10_explanation.ipynb",
     "test_export.py",
-    "test_training_loop.py",
-    "test_lab.py",
     "test_optimize.py",
+    "test_explorer_page.py",
+    "test_lab.py",
+    "test_training_loop.py",
+    "test_explorer_command.py",
+    "10_explanation.ipynb",
     "test_notebook_00.py",
     "test_page.py",
     "test_tiles.py",
+    "test_segment_processes.py",
     "08_training.ipynb",
-    "test_command_line.py",
+    "12_capstone.ipynb",
     "test_reference.py",
     "test_deformable_triton.py",
-    "12_capstone.ipynb",
-    "test_backbones.py",
+    "test_network.py",
+    "test_command_line.py",
+    "test_packaging.py",
+    "test_training_errors.py",
     "test_synthetic.py",
     "test_course.py",
-    "test_network.py",
-    "test_checkpoint.py",
-    "test_packaging.py",
     "test_explorer_graph.py",
-    "test_widgets_interactive.py",
     ".ipynb",  # a kernel starts, and imports torch
 )
 

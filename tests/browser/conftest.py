@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 from labserver import ARGUMENTS, chromium_path, start_lab, stop_lab
-
-WAIT = 240_000  # ms; only a test that fails waits so long
+from watched import WAIT, Watched
 
 
 def pytest_collection_modifyitems(items):
@@ -29,21 +28,6 @@ def browser():
             pytest.skip(f"There is no Chromium to test with: {str(error).splitlines()[0]}")
         yield opened
         opened.close()
-
-
-class Watched:
-    """A page that notes what it asked for beyond this machine, and what went wrong in it."""
-
-    def __init__(self, page):
-        self.page = page
-        self.outside = []
-        self.errors = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", self._note)
-
-    def _note(self, request):
-        if not request.url.startswith(("data:", "blob:", "file:", "http://127.0.0.1", "ws://127.0.0.1")):
-            self.outside.append(request.url)
 
 
 @pytest.fixture
