@@ -1,4 +1,4 @@
-"""Output files written whole or not at all, and plain-text tables."""
+"""Output files written whole or not at all, and plain-text tables and lists."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["check_target", "format_table", "replace_atomically", "write_bytes", "write_text"]
+__all__ = ["check_target", "format_table", "join_some", "replace_atomically", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -107,3 +107,10 @@ def format_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def join_some(names: Iterable[str], most: int = 5, separator: str = ", ") -> str:
+    """Join the first `most` names, and say how many more there are."""
+    names = list(names)
+    rest = f"{separator}and {len(names) - most} more" if len(names) > most else ""
+    return separator.join(names[:most]) + rest

@@ -1,13 +1,13 @@
 """Checks the weights of a checkpoint: names, shapes, kinds of tensors and numbers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-__all__ = ["CheckpointError", "check_fit", "check_tensors", "list_some", "not_finite"]
+from birefnet_lite.output import join_some
 
-_SHOWN = 5
+__all__ = ["CheckpointError", "check_fit", "check_tensors", "not_finite"]
 
 # A batch norm's counter is not used in inference, and a Swin's position index follows from the size of its windows.
 OPTIONAL = ("num_batches_tracked", "relative_position_index")
@@ -39,7 +39,7 @@ def check_fit(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None
         if wanted[key].is_floating_point() and not given[key].is_floating_point()
     ]
     lists = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen, "no floating-point": not_floats}
-    problems = [f"{len(entries)} {kind} ({list_some(entries)})" for kind, entries in lists.items() if entries]
+    problems = [f"{len(entries)} {kind} ({join_some(entries)})" for kind, entries in lists.items() if entries]
     if problems:
         raise CheckpointError(f"the weights do not fit this configuration: {'; '.join(problems)}.")
 
@@ -57,7 +57,7 @@ def check_tensors(weights: Mapping[str, Tensor]) -> None:
     broken = not_finite(weights)
     if broken:
         raise CheckpointError(
-            f"{len(broken)} of its tensors have NaN or infinite numbers ({list_some(broken)}): the training that wrote "
+            f"{len(broken)} of its tensors have NaN or infinite numbers ({join_some(broken)}): the training that wrote "
             "it diverged, or its precision was too low."
         )
 
@@ -81,10 +81,3 @@ def _is_finite(value: Tensor) -> bool:
     if value.dtype.itemsize == 1:  # PyTorch cannot test a float8
         value = value.float()
     return bool(value.isfinite().all())
-
-
-def list_some(names: Iterable[str]) -> str:
-    """Join the first names with commas, and say how many are left out."""
-    names = list(names)
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

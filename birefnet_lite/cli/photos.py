@@ -6,8 +6,9 @@ import stat
 from pathlib import Path
 
 from birefnet_lite.cli import report
-from birefnet_lite.inference.listing import list_photos, name_some
+from birefnet_lite.inference.listing import list_photos
 from birefnet_lite.inference.marks import is_own_output
+from birefnet_lite.output import join_some
 
 __all__ = ["find_photos"]
 
@@ -33,7 +34,7 @@ def find_photos(arguments: list[str]) -> tuple[list[Path], int]:
         for path in found:
             photos.setdefault(os.path.realpath(path), path)
     if outputs:
-        some = name_some([str(path) for path in outputs], most=2)
+        some = join_some([str(path) for path in outputs], most=2)
         report(f"note: earlier outputs of this program are no photos and are passed over: {some}")
     return list(photos.values()), failed
 

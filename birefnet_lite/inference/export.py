@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from birefnet_lite.checkpoints import not_finite
-from birefnet_lite.inference.listing import name_some
 from birefnet_lite.inference.predict import network_size
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.deformable import use_backend
 from birefnet_lite.network.deformable.operator import deform_conv2d
 from birefnet_lite.optimization import OptimizedBiRefNet, optimize
+from birefnet_lite.output import join_some
 
 __all__ = ["check_packages", "export_onnx", "export_program", "native_deform_conv", "to_onnx"]
 
@@ -93,7 +93,7 @@ def export_program(model: nn.Module, size: int | tuple[int, int] | None = None) 
     if any(parameter.is_meta for parameter in model.parameters()):
         raise ValueError("The model is on the meta device: it has shapes, but no weights to export.")
     if broken := not_finite(model.state_dict()):
-        raise ValueError(f"Numbers in the model are not finite (NaN or infinity): {name_some(broken)}.")
+        raise ValueError(f"Numbers in the model are not finite (NaN or infinity): {join_some(broken)}.")
     model = deepcopy(model).to("cpu", torch.float32)
     network = _Logits(model if isinstance(model, OptimizedBiRefNet) else optimize(model))
     image = torch.zeros(2, 3, height, width)  # of a batch of 1, the trace would make a constant

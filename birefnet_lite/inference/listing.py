@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from birefnet_lite.inference.marks import is_own_output
 
-__all__ = ["SUFFIXES", "Listing", "list_photos", "name_some"]
+__all__ = ["SUFFIXES", "Listing", "list_photos"]
 
 # What counts as a photo in a folder. Pillow does not read all of them, but a line that says so is better than
 # passing over a photo in silence.
@@ -48,12 +48,6 @@ def list_photos(folder: Path) -> Listing:
         else:
             (outputs if is_own_output(path) else photos).append(path)
     return Listing(photos, outputs, others)
-
-
-def name_some(names: list[str], most: int = 5, separator: str = ", ") -> str:
-    """The first names, and how many more there are."""
-    rest = f"{separator}and {len(names) - most} more" if len(names) > most else ""
-    return separator.join(names[:most]) + rest
 
 
 def _may_be_file(path: Path) -> bool:

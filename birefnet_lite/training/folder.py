@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from birefnet_lite.inference.images import read_mask, read_photo, resize, to_tensor
-from birefnet_lite.inference.listing import name_some
+from birefnet_lite.output import join_some
 from birefnet_lite.synthetic.random_numbers import RandomNumbers
 from birefnet_lite.training.augment import Augment
 from birefnet_lite.training.pairs import FilePair, check_pairs, check_size, find_pairs
@@ -70,12 +70,12 @@ class FolderDataset(Dataset):
             raise ValueError(f"{root} holds no pairs of image and mask")
         faults = check_pairs(self.pairs, to_learn=True)
         if faults:
-            raise ValueError(name_some([fault.reason for fault in faults], separator="; "))
+            raise ValueError(join_some([fault.reason for fault in faults], separator="; "))
         found = sorted({pair.class_name for pair in self.pairs if pair.class_name is not None})
         self.class_names = list(class_names) if class_names is not None and classes else found
         unknown = [name for name in found if name not in self.class_names]
         if unknown:
-            raise ValueError(f"{root} has classes that are not in class_names: {name_some(unknown)}")
+            raise ValueError(f"{root} has classes that are not in class_names: {join_some(unknown)}")
 
     def __len__(self) -> int:
         return len(self.pairs)

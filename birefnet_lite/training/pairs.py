@@ -15,8 +15,9 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from birefnet_lite.inference.images import read_mask, read_size
-from birefnet_lite.inference.listing import list_photos, name_some
+from birefnet_lite.inference.listing import list_photos
 from birefnet_lite.inference.marks import MASK, read_mark
+from birefnet_lite.output import join_some
 
 __all__ = ["Fault", "FilePair", "check_pairs", "check_size", "find_pairs"]
 
@@ -87,7 +88,7 @@ def check_pairs(pairs: list[FilePair], to_learn: bool = False) -> list[Fault]:
                 faults.append(Fault(pair, str(result)))
     for kind, what in (("empty", "empty or almost black (never above 1 of 255)"), ("full", "full everywhere")):
         names = [str(pair.mask) for found_kind, pair in kinds if found_kind == kind]
-        said = f"{len(names)} of {len(pairs)} masks are {what}: {name_some(names)}"
+        said = f"{len(names)} of {len(pairs)} masks are {what}: {join_some(names)}"
         if to_learn and len(names) == len(pairs) > 0:
             raise ValueError(f"there is nothing to learn: {said}")
         if names:
@@ -135,7 +136,7 @@ def _find_in_folder(root: Path, classes: bool) -> list[FilePair]:
     alone = [f"im/{images[stem].name} has no mask in gt/" for stem in sorted(images.keys() - masks.keys())]
     alone += [f"gt/{masks[stem].name} has no image in im/" for stem in sorted(masks.keys() - images.keys())]
     if alone:
-        raise FileNotFoundError(f"{root}: " + name_some(alone, separator="; "))
+        raise FileNotFoundError(f"{root}: " + join_some(alone, separator="; "))
     return [
         FilePair(images[stem], masks[stem], _read_class(images[stem]) if classes else None) for stem in sorted(images)
     ]
@@ -147,7 +148,7 @@ def _list_by_stem(folder: Path, masks: bool) -> dict[str, Path]:
     own = [path for path in listing.outputs if masks and getattr(read_mark(path), "kind", None) == MASK]
     others = listing.others + [path.name for path in listing.outputs if path not in own]
     if others:
-        warnings.warn(f"{folder}: passed over, as no images: {name_some(others)}", stacklevel=2)
+        warnings.warn(f"{folder}: passed over, as no images: {join_some(others)}", stacklevel=2)
     found: dict[str, Path] = {}
     for path in sorted(listing.photos + own):
         stem = unicodedata.normalize("NFC", path.stem)
@@ -203,7 +204,7 @@ def _read_csv(table: Path, classes: bool) -> list[FilePair]:
         ]
         pairs.append(pair)
     if missing:
-        raise FileNotFoundError(f"{table}: " + name_some(missing, separator="; "))
+        raise FileNotFoundError(f"{table}: " + join_some(missing, separator="; "))
     return pairs
 
 
