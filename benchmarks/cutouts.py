@@ -109,9 +109,8 @@ def time_elsewhere(checkout: Path) -> dict[str, float]:
         for new_name, old_name in old.items():
             script = script.replace(new_name, old_name)
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    done = subprocess.run(
-        [sys.executable, "-c", script, "--json"], env=environment, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", script, "--json"]
+    done = subprocess.run(command, env=environment, cwd=checkout, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
@@ -123,7 +122,7 @@ def time_command(checkout: Path) -> float:
         command = [sys.executable, "-m", "birefnet_lite", "segment", folder, "-o", str(Path(folder, "out")), "--cutout"]
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
         start = time.perf_counter()
-        subprocess.run([*command, "--device", "cpu"], env=environment, check=True, capture_output=True)
+        subprocess.run([*command, "--device", "cpu"], env=environment, cwd=checkout, check=True, capture_output=True)
         return time.perf_counter() - start
 
 
