@@ -31,9 +31,9 @@ class HeadTerms:
     """The head, a 1x1 convolution: features + image + bias = logits. Maps are (1, H, W)."""
 
     features: Tensor
-    """What the decoder's features add to each logit."""
+    """The decoder features' contribution to each logit."""
     image: Tensor
-    """What the image branch adds; zeros in a network without inward reference."""
+    """The image branch's contribution; zeros in a network without inward reference."""
     bias: float
     logits: Tensor
 

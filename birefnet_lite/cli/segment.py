@@ -30,7 +30,7 @@ CUT_OUT_PNG = {"format": "PNG", "compress_level": 2}
 WEBP = {"format": "WEBP", "quality": 90, "alpha_quality": 100, "method": 2}
 WEBP_SIDE = 16383
 GPU_BATCH = 4
-# What a photo, a full disk or want of memory can raise; anything else is a mistake of the program.
+# Errors that a photo, a full disk or too little memory can raise; any other is a mistake of the program.
 EXPECTED = (OSError, ValueError, RuntimeError, MemoryError)
 
 
@@ -74,7 +74,7 @@ def _find_work(arguments: list[str], folder: Path) -> tuple[list[Path], int]:
 
 
 def _agree(processes: Processes, decide: Callable[[], T]) -> T:
-    """What the first process decides, in all of them; its `CommandError` ends all of them."""
+    """Give the first process's result to all processes; its `CommandError` ends all of them."""
     value: T | None = None
     problem: str | None = None
     if processes.rank == 0:

@@ -1,4 +1,4 @@
-"""What the notebooks import: checks, figures, the table of parts, progress, and the model that they run."""
+"""Modules that the notebooks import: checks, figures, the table of parts, progress, and the model that they run."""
 
 import os
 import sys

@@ -18,7 +18,7 @@ class StoredAttribution(NamedTuple):
     """Integrated gradients of one prediction of `nano`, by `benchmarks/attributions.py`."""
 
     gain: float
-    """What the score gains from the baseline to the photo."""
+    """The score's gain from the baseline to the photo."""
     steps: NDArray[np.int64]
     sums: NDArray[np.float64]
     """What the shares add up to, for each number of steps."""
