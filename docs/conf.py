@@ -26,6 +26,7 @@ root_doc = "docs/index"
 include_patterns = [
     "*.md",
     "docs/*.md",
+    "docs/guides/*.md",
     "docs/reference/*.md",
     "notebooks/*.md",
     "notebooks/*.ipynb",
