@@ -69,9 +69,22 @@ class Canvas:
         if small:
             self.text((x, y - 0.15), small, size=8, colour=ink)
 
-    def text(self, at: Point, text: str, size: float = 8, colour: str = QUIET, align: str = "center") -> None:
-        """Text centred in height."""
-        self.axes.text(*at, text, ha=align, va="center", fontsize=size, color=colour, zorder=8)
+    def frame(self, kind: str, low: Point, high: Point) -> None:
+        """A thin border round several parts that belong together."""
+        (x, y), (right, top) = low, high
+        self.axes.add_patch(
+            FancyBboxPatch(
+                low, right - x, top - y, boxstyle="round,pad=0,rounding_size=0.12", fc="none", ec=self.colours(kind)[1],
+                lw=1.0, ls=(0, (1, 2)), zorder=0.5,
+            )
+        )  # fmt: skip
+
+    def text(
+        self, at: Point, text: str, size: float = 8, colour: str = QUIET, align: str = "center", ground: bool = False
+    ) -> None:
+        """Text centred in height; with `ground`, lines behind it are covered."""
+        box: dict[str, Any] | None = {"boxstyle": "square,pad=0.15", "fc": CARD, "ec": "none"} if ground else None
+        self.axes.text(*at, text, ha=align, va="center", fontsize=size, color=colour, zorder=8, bbox=box)
 
     def arrow(self, kind: str, *points: Point, dashed: bool = False) -> None:
         """A line through points; the last piece has the head."""
