@@ -104,6 +104,17 @@ def test_the_solutions_edition_has_working_code_without_markers_and_folded(cours
     assert "It could also be a loop" in notebook.cells[3].source
 
 
+def test_an_exercise_carries_its_stub_in_its_metadata_and_a_solution_does_not(tmp_path):
+    folder = write_course(tmp_path)
+    source = folder / "01_adding.py"
+    source.write_text(source.read_text().replace("print(2 + 2)", "checks.add_two(plus_two)"))
+    exercises, solutions = (make_edition(source, edition) for edition in ("exercises", "solutions"))
+    (cell,) = (cell for cell in exercises.cells if "course" in cell.metadata)
+    assert cell.metadata.course == {"exercise": "add_two", "answer": "plus_two", "stub": cell.source}
+    assert "NotImplementedError" in cell.source
+    assert not any("course" in cell.metadata for cell in solutions.cells)
+
+
 def test_ids_follow_from_the_position_and_tags_are_kept(course):
     notebook = make_edition(course / "01_adding.py", "exercises")
     assert [cell.id for cell in notebook.cells] == [f"cell-{i:03d}" for i in range(len(notebook.cells))]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ _BLOCK = re.compile(r"^(?P<indent>[ \t]*)# <solution>\n(?P<body>.*?)^[ \t]*# </s
 _STUB = 'raise NotImplementedError("your code here")'
 _LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)#\s]+)")
 _TITLE = re.compile(r"^# (.+)$", re.M)
+_CHECK = re.compile(r"\bchecks\.(\w+)\((\w+)\)")
 
 
 class SourceError(ValueError):
@@ -64,6 +66,8 @@ def make_edition(path: Path, edition: Edition, repository: str | None = None) ->
     single = not has_exercises(path)
     cells = [_cell(cell, edition, path.name) for cell in source.cells]
     cells = [cell for cell in cells if cell is not None]
+    if edition == "exercises":
+        _keep_stubs(cells)
     courses = titles(path.parent)
     if path.stem not in courses:
         raise SourceError(f"{path.name}: a source is called NN_name.py, as in 02_backbone.py.")
@@ -131,6 +135,14 @@ def _cell(cell: NotebookNode, edition: Edition, name: str) -> NotebookNode | Non
     if cell.cell_type not in make:
         raise SourceError(f"{name}: a cell is Markdown or code, not {cell.cell_type!r}.")
     return make[cell.cell_type](source, metadata=metadata)
+
+
+def _keep_stubs(cells: list[NotebookNode]) -> None:
+    """Write each exercise's name, its answer's and its stub into its cell, for `python -m birefnet_lite course`."""
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    for cell, after in pairwise(code):
+        if _is(cell, _EXERCISE) and (match := _CHECK.search(after.source)):
+            cell.metadata["course"] = {"exercise": match[1], "answer": match[2], "stub": cell.source}
 
 
 def _stub(block: re.Match[str]) -> str:
