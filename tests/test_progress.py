@@ -38,7 +38,7 @@ def unsolved(features):
 
 def test_checks_note_tries_and_success_and_say_what_they_said_before(kept, monkeypatch):
     assert checks.fuse_context(unsolved).passed is None
-    assert not kept.exists()
+    assert solved(kept) == {"fuse_context": (False, 0)}
     for _ in range(2):
         wrong = checks.fuse_context(lambda features: features[3])
     assert solved(kept) == {"fuse_context": (False, 2)}
@@ -50,6 +50,46 @@ def test_checks_note_tries_and_success_and_say_what_they_said_before(kept, monke
     assert wrong == checks.fuse_context(lambda features: features[3])
     assert right == checks.fuse_context(lambda features: fuse_context(features, 3))
     assert [path.name for path in kept.parent.iterdir()] == ["progress.json"]
+
+
+def entry(path, name):
+    return json.loads(path.read_text())["exercises"][name]
+
+
+def test_the_time_between_checks_is_added_and_breaks_are_not(kept, monkeypatch):
+    now = 1_000_000.0
+    monkeypatch.setattr(progress.time, "time", lambda: now)
+    for seconds, name, passed in (
+        (0, "wire", None),
+        (300, "wire", False),
+        (progress.BREAK + 1, "wire", False),
+        (60, "wire", True),
+        (120, "wire", True),  # solved before
+        (30, "fuse_scales", True),
+        (-500, "fuse_context", True),  # the clock was set back
+    ):
+        now += seconds
+        record(name, passed)
+    assert [entry(kept, name)["seconds"] for name in ("wire", "fuse_scales", "fuse_context")] == [360, 30, 0]
+
+
+def test_the_latest_mistakes_are_noted_once_and_without_what_an_error_says(kept):
+    for i in (1, 2, 3, 1, 4, 5, 6):
+        record("wire", False, f"Mistake {i}.\nThe line is `secret`.")
+    assert entry(kept, "wire")["mistakes"] == [f"Mistake {i}." for i in (3, 1, 4, 5, 6)]
+    record("wire", False, "Your code raises OSError: /home/somebody/photo.png is not there")
+    record("wire", False, "word " * 100)
+    *_, error, long = entry(kept, "wire")["mistakes"]
+    assert error == "Your code raises OSError."
+    assert len(long) <= 200
+
+
+def test_a_file_of_an_earlier_version_is_read(kept):
+    kept.parent.mkdir()
+    exercises = {"wire": {"solved": True, "tries": 3}}
+    kept.write_text(json.dumps({"format": "birefnet_lite course progress, version 1", "exercises": exercises}))
+    record("fuse_scales", True)
+    assert solved(kept) == {"wire": (True, 3), "fuse_scales": (True, 1)}
 
 
 def test_a_check_keeps_its_name_and_its_words():

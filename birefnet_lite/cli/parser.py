@@ -4,7 +4,7 @@ import argparse
 from importlib import metadata
 from typing import Any
 
-from birefnet_lite.cli import train
+from birefnet_lite.cli import course, train
 
 __all__ = ["build_parser"]
 
@@ -36,6 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_export(commands)
     _add_explore(commands)
+    course.add_arguments(
+        commands.add_parser("course", help="progress, reset and hand-in; for teachers, the hand-ins of a class")
+    )
     return parser
 
 

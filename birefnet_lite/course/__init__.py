@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from birefnet_lite.course.figures import network_map
     from birefnet_lite.course.models import course_model
     from birefnet_lite.course.picture import Picture, side_by_side
-    from birefnet_lite.course.progress import dashboard
+    from birefnet_lite.course.progress_table import dashboard
     from birefnet_lite.course.table import part_table
 
 __all__ = ["Picture", "check_environment", "course_model", "dashboard", "network_map", "part_table", "side_by_side"]
@@ -20,7 +20,7 @@ _MODULES = {
     "Picture": "picture",
     "check_environment": "environment",
     "course_model": "models",
-    "dashboard": "progress",
+    "dashboard": "progress_table",
     "network_map": "figures",
     "part_table": "table",
     "side_by_side": "picture",

@@ -1,20 +1,24 @@
 """The learner's progress: a JSON file on this machine that the checks write and the dashboard shows.
 
-Nothing is sent anywhere. The file is in the user's data folder, or where the environment variable BIREFNET_PROGRESS
-says; with BIREFNET_PROGRESS=off nothing is read or written.
+It holds the tries, the time and the mistakes that were named, for each exercise; no answers. Nothing is sent anywhere.
+The file is in the user's data folder, or where the environment variable BIREFNET_PROGRESS says; with
+BIREFNET_PROGRESS=off nothing is read or written.
 """
 
 import json
+import math
 import os
+import re
 import sys
-from dataclasses import dataclass
-from html import escape
+import time
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 from birefnet_lite.output import write_text
 
-__all__ = ["NOTEBOOKS", "VARIABLE", "Dashboard", "Trace", "dashboard", "progress_file", "record"]
+__all__ = ["BREAK", "NOTEBOOKS", "UNTOUCHED", "VARIABLE", "ForeignFileError", "Trace"]
+__all__ += ["progress_file", "read_traces", "record"]
 
 VARIABLE = "BIREFNET_PROGRESS"
 """The environment variable with the path of the file, or "off"."""
@@ -42,8 +46,12 @@ NOTEBOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """The course in its order: each notebook's short title, and its exercises by the names of their checks."""
 
+BREAK = 20 * 60
+"""Seconds between two checks from which on the time between them is a break and not counted."""
+
 _FORMAT = "birefnet_lite course progress, version 1"
 _LARGEST = 1_000_000  # bytes; ours has a few thousand
+_MISTAKES = 5  # for each exercise, the latest
 
 
 class Trace(NamedTuple):
@@ -52,6 +60,10 @@ class Trace(NamedTuple):
     solved: bool
     tries: int
     """How many answers were checked until one was right."""
+    seconds: float = 0
+    """From the check before to the one that was passed, tries and reading included, breaks left out."""
+    mistakes: tuple[str, ...] = ()
+    """What the checks said of wrong answers, each once, the latest last."""
 
     @property
     def sign(self) -> str:
@@ -59,7 +71,8 @@ class Trace(NamedTuple):
         return "✓" if self.solved else "✗" if self.tries else "○"
 
 
-_UNTOUCHED = Trace(False, 0)
+UNTOUCHED = Trace(False, 0)
+"""The trace of an exercise without tries."""
 
 
 class ForeignFileError(ValueError):
@@ -84,133 +97,79 @@ def progress_file() -> Path | None:
     return folder / "birefnet_lite" / "progress.json"
 
 
-def record(exercise: str, passed: bool | None) -> None:
+def record(exercise: str, passed: bool | None, message: str = "") -> None:
     """Note the verdict of a check; never raises, since a full disk must not stop a lesson.
 
-    An unsolved exercise is not noted, nor is anything that runs in the folder `solutions`.
+    The time since the check before is added to the exercise's, up to `BREAK`. Of an unsolved exercise only that is
+    noted; nothing is, of anything that runs in the folder `solutions`.
 
     Args:
         exercise: The name of the check.
         passed: True, False, or None while the exercise is unsolved.
+        message: What the check said.
     """
     try:
         path = progress_file()
-        if passed is None or path is None or Path.cwd().name == "solutions":
+        if path is None or Path.cwd().name == "solutions":
             return
-        traces = _read(path)
-        before = traces.get(exercise, _UNTOUCHED)
-        if before.solved:
-            return
-        traces[exercise] = Trace(passed, before.tries + 1)
-        _write(path, traces)
+        (traces, last), now = _read(path), time.time()
+        before = traces.get(exercise, UNTOUCHED)
+        if not before.solved:
+            seconds = before.seconds + (now - last if last < now <= last + BREAK else 0.0)
+            traces[exercise] = _add(before, passed, round(seconds, 1), message)
+        _write(path, traces, now)
     except Exception:
         return
 
 
-def _read(path: Path) -> dict[str, Trace]:
-    """Read the file; without one, no exercise has been tried. Raises `OSError` or `ForeignFileError`."""
+def read_traces() -> dict[str, Trace]:
+    """Return the progress in each exercise that was tried; raises `OSError` or `ForeignFileError`."""
+    path = progress_file()
+    return {} if path is None else _read(path)[0]
+
+
+def _add(before: Trace, passed: bool | None, seconds: float, message: str) -> Trace:
+    """The trace after one more check."""
+    mistakes = [*before.mistakes, *([_shorten(message)] if passed is False and message else [])]
+    latest = tuple(dict.fromkeys(mistakes[::-1]))[:_MISTAKES][::-1]
+    return Trace(passed is True, before.tries + (passed is not None), seconds, latest)
+
+
+def _shorten(message: str) -> str:
+    """The first line of a message; of an error, only its kind, since its text may have anything in it."""
+    line = re.sub(r"(Your code raises \w+):.*", r"\1.", message.strip().split("\n")[0])
+    return shorten(line, 200, placeholder=" …")
+
+
+def _read(path: Path) -> tuple[dict[str, Trace], float]:
+    """The traces and the time of the last check; none without a file. Raises `OSError` or `ForeignFileError`."""
     if not path.exists():
-        return {}
+        return {}, 0.0
     if not path.is_file() or path.stat().st_size > _LARGEST:
         raise ForeignFileError(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
             raise ForeignFileError(path)
-        return {str(name): _trace(entry) for name, entry in content["exercises"].items()}
+        return {str(name): _trace(one) for name, one in content["exercises"].items()}, _number(content.get("last", 0))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ForeignFileError(path) from error
 
 
 def _trace(entry: dict[str, Any]) -> Trace:
     solved, tries = entry["solved"], entry["tries"]
-    if not isinstance(solved, bool) or isinstance(tries, bool) or not isinstance(tries, int) or tries < 0:
+    if not isinstance(solved, bool) or not isinstance(tries, int):
         raise ValueError(entry)
-    return Trace(solved, tries)
+    mistakes = tuple(map(str, entry.get("mistakes", ())))
+    return Trace(solved, int(_number(tries)), _number(entry.get("seconds", 0)), mistakes[-_MISTAKES:])
 
 
-def _write(path: Path, traces: dict[str, Trace]) -> None:
-    content = {"format": _FORMAT, "exercises": {name: trace._asdict() for name, trace in sorted(traces.items())}}
-    write_text(path, json.dumps(content, indent=1) + "\n")
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ValueError(value)
+    return float(value)
 
 
-@dataclass(frozen=True)
-class Dashboard:
-    """All exercises and which are solved, as an HTML table in a notebook and as aligned text elsewhere."""
-
-    rows: tuple[tuple[str, tuple[tuple[str, Trace], ...]], ...]
-    """The file stem of each notebook, and its exercises by name."""
-    kept: str
-    """A line with the path of the file, or why there is none; may be empty."""
-
-    @property
-    def next_step(self) -> str:
-        """One sentence that names the next exercise."""
-        for stem, traces in self.rows:
-            for name, trace in traces:
-                if not trace.solved:
-                    tried = f" You have tried it {_times(trace.tries)}." if trace.tries else ""
-                    return f"Next: {name} in notebook {stem[:2]}, {NOTEBOOKS[stem][0]}.{tried}"
-        return "Every exercise is solved."
-
-    @property
-    def summary(self) -> str:
-        """One sentence with the number of solved exercises."""
-        return f"{_share([trace for _, traces in self.rows for _, trace in traces])} exercises solved."
-
-    def __repr__(self) -> str:
-        rows = [(_title(stem), _share([t for _, t in traces]), _signs(traces)) for stem, traces in self.rows]
-        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        lines = [f"{a.ljust(widths[0])}  {b.rjust(widths[1])}  {c}".rstrip() for a, b, c in rows]
-        return "\n".join([self.summary, *lines, self.next_step, *filter(None, [self.kept])])
-
-    def _repr_html_(self) -> str:
-        # No colours of its own: the page's are readable on a light and on a dark page.
-        rows = "".join(
-            f"<tr><td align='left' style='text-align:left'><a href='{stem}.ipynb'>{escape(_title(stem))}</a></td>"
-            f"<td align='right'>{_share([t for _, t in traces])}</td>"
-            f"<td align='left' style='text-align:left'>{escape(_signs(traces))}</td></tr>"
-            for stem, traces in self.rows
-        )
-        head = "<th align='left' style='text-align:left'>notebook</th><th>solved</th>"
-        head += "<th align='left' style='text-align:left'>exercises: ✓ solved, ✗ tried, ○ open</th>"
-        kept = f"<p><small>{escape(self.kept)}</small></p>" if self.kept else ""
-        return (
-            f"<p><b>{self.summary}</b> {escape(self.next_step)}</p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{kept}"
-        )
-
-
-def dashboard() -> Dashboard:
-    """Read the progress; where it cannot be read, every exercise is open and a line says why."""
-    traces: dict[str, Trace] = {}
-    kept = ""
-    try:
-        path = progress_file()
-        if path is not None:
-            kept = f"Kept in {path}, on this machine only. Delete the file to start over."
-            traces = _read(path)
-    except ForeignFileError:
-        kept = f"{path} is damaged, or no file of this course: nothing is noted. Move it away to start over."
-    except (OSError, RuntimeError) as error:
-        kept = f"Your progress cannot be read ({error}); the course works without."
-    rows = tuple(
-        (stem, tuple((name, traces.get(name, _UNTOUCHED)) for name in names)) for stem, (_, names) in NOTEBOOKS.items()
-    )
-    return Dashboard(rows, kept)
-
-
-def _title(stem: str) -> str:
-    return f"{stem[:2]} · {NOTEBOOKS[stem][0]}"
-
-
-def _share(traces: list[Trace]) -> str:
-    return f"{sum(trace.solved for trace in traces)} / {len(traces)}" if traces else "–"
-
-
-def _signs(traces: tuple[tuple[str, Trace], ...]) -> str:
-    return "  ".join(f"{trace.sign} {name}" for name, trace in traces)
-
-
-def _times(tries: int) -> str:
-    return "once" if tries == 1 else f"{tries} times"
+def _write(path: Path, traces: dict[str, Trace], now: float) -> None:
+    exercises = {name: trace._asdict() for name, trace in sorted(traces.items())}
+    write_text(path, json.dumps({"format": _FORMAT, "last": round(now, 1), "exercises": exercises}, indent=1) + "\n")

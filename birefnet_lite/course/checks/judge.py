@@ -97,7 +97,7 @@ def check(
         @wraps(function)
         def checked(answer: Any) -> Result:
             result = judge(answer)
-            record(name, result.passed)
+            record(name, result.passed, result.message)
             return result
 
         return checked
