@@ -10,9 +10,10 @@ from importlib.resources import files
 __all__ = ["CODE", "STYLE", "join_modules", "read_static"]
 
 MODULES = (
-    "colour_maps", "core", "look", "dom", "colour_bar", "words", "store", "map_panel", "controls", "options", "atlas",
-    "save", "table", "pointer_and_keys", "network_map", "viewer",
+    "colour_maps", "core", "mask", "look", "dom", "colour_bar", "words", "store", "map_panel", "controls", "mask_panel",
+    "options", "atlas", "save", "table", "pointer_and_keys", "network_map", "viewer",
 )  # fmt: skip
+STYLES = ("style", "mask")
 
 
 def read_static(name: str) -> str:
@@ -31,4 +32,4 @@ def join_modules() -> str:
 
 
 CODE = join_modules()
-STYLE = read_static("style.css")
+STYLE = "\n".join(read_static(f"{name}.css") for name in STYLES)

@@ -6,10 +6,12 @@ The steps from one look to the next happen on the page (`transition` in `static/
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["RANGES", "SORTS", "Look"]
+__all__ = ["MASK_AS", "RANGES", "SORTS", "Look"]
 
 RANGES = ("map", "layer", "all", "own")
 SORTS = ("detail", "variance", "mean", "max", "agreement", "index")
+#: How a mask is drawn over the photo: in colours, as a line at the threshold, or as a cut-out with soft or hard edges.
+MASK_AS = ("map", "outline", "cut-out", "hard cut-out")
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Look:
 
     `pin` is a position in the photo, [x, y] in its pixels, or [] for none. `limits` are used with `range="own"`.
     `zoom` is [scale, left, top], the corner in parts of the picture. `channels` remembers the channel chosen in every
-    layer.
+    layer. `mask_as`, `threshold` (in 0 to 1) and `ground` (`checker` or `#rrggbb`) say how masks are drawn.
     """
 
     layer: str
@@ -32,6 +34,9 @@ class Look:
     sort: str = "detail"
     zoom: list[float] = field(default_factory=lambda: [1.0, 0.0, 0.0])
     ablated: list[str] = field(default_factory=list)
+    mask_as: str = "map"
+    threshold: float = 0.5
+    ground: str = "checker"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""

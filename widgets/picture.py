@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from widgets.drawing_sheet import ACCENT, INK, LINE, MUTED, TONES, Sheet, font
 from widgets.look import Look
+from widgets.mask_drawing import alpha_table, cut_out, find_outline, follow_threshold, level_of
 from widgets.number_format import TIMES, format_value, short_value
 from widgets.planes import Plane, cell, cell_centre, colour_map, limits_of, overlay, paint, picture_table
 from widgets.scene import COLOUR, PHOTO, Layer, Scene
@@ -60,8 +61,13 @@ def paint_map(scene: Scene, look: Look, name: str, channel: int) -> NDArray[np.u
 def paint_focus(scene: Scene, look: Look, name: str, channel: int) -> NDArray[np.uint8]:
     """One map over the photo, (H, W, 3), as in the large picture of a view."""
     layer, plane = scene.layers[name], scene.plane(name, channel)
+    photo = scene.photos.get(layer.photo, scene.photo)
+    if layer.mask and look.mask_as.endswith("cut-out"):
+        threshold = look.threshold if look.mask_as == "hard cut-out" else None
+        return cut_out(plane, alpha_table(plane, layer.mask, threshold), photo, look.ground)
+    opacity = 0.0 if layer.mask and look.mask_as == "outline" else look.opacity
     limits = limits_for(scene, look, layer, plane)
-    return overlay(plane, limits, colours_for(look, layer), scene.photos.get(layer.photo, scene.photo), look.opacity)
+    return overlay(plane, limits, colours_for(look, layer), photo, opacity)
 
 
 def draw(
@@ -80,7 +86,7 @@ def draw(
         top += 22
     bottom = _draw_focus(sheet, scene, look, names, top, marks or [])
     if table and table.get("rows"):
-        bottom = _draw_table(sheet, table, bottom + 24)
+        bottom = _draw_table(sheet, follow_threshold(scene, look, table), bottom + 24)
     if scene.rows:
         bottom = _draw_grid(sheet, scene, look, bottom + 24)
     if scene.facts:
@@ -112,6 +118,7 @@ def _draw_focus(sheet: Sheet, scene: Scene, look: Look, names: list[str], top: f
             y += 20
         channel = look.channel if name == look.layer else min(look.channel, scene.layers[name].shape[0] - 1)
         sheet.paste(paint_focus(scene, look, name, channel), x, y, each, height)
+        _draw_outline(sheet, scene, look, name, (x, y, each, height))
         _draw_marks(sheet, scene, marks, name, (x, y, each, height))
         if look.pin:
             _draw_marker(sheet, scene, look, scene.layers[name], (x, y, each, height))
@@ -226,6 +233,18 @@ def _draw_marker(sheet: Sheet, scene: Scene, look: Look, layer: Layer, box: tupl
     rx, ry = max(width / layer.shape[2] / 2, 3.5), max(height / layer.shape[1] / 2, 3.5)
     for grow, colour in ((1.5, "#000000"), (0, "#ffffff")):
         sheet.pen.rectangle((cx - rx - grow, cy - ry - grow, cx + rx + grow, cy + ry + grow), outline=colour, width=2)
+
+
+def _draw_outline(sheet: Sheet, scene: Scene, look: Look, name: str, box: tuple[float, float, float, float]) -> None:
+    layer = scene.layers[name]
+    if not layer.mask or look.mask_as != "outline":
+        return
+    x, y, width, height = box
+    lines = find_outline(scene.plane(name, look.channel), level_of(layer.mask, look.threshold))
+    for colour, thick in (("#18212b", 4), (TONES["two"], 2)):
+        for line in lines:
+            points = [(x + across * width, y + down * height) for across, down in line]
+            sheet.pen.line(points, fill=colour, width=thick, joint="curve")
 
 
 def _draw_marks(

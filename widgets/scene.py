@@ -46,6 +46,8 @@ class Layer:
     """The layer whose channels this one sums up."""
     labels: list[str] = field(default_factory=list)
     """What each channel of a summary shows."""
+    mask: str = ""
+    """`probability` or `logits` where the layer is a mask; empty where it is not."""
     photo: str = ""
     """Which of the scene's other photos lies under its maps; empty for the scene's own."""
     planes: dict[int, Plane] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class Layer:
             **({"limits": list(self.limits)} if self.limits else {}),
             **({"shares": self.shares} if self.shares else {}),
             **({"photo": self.photo} if self.photo else {}),
+            **({"mask": self.mask} if self.mask else {}),
             **({"base": self.base} if self.base else {}),
             **({"labels": self.labels} if self.labels else {}),
         }
@@ -128,8 +131,12 @@ class Scene:
         channels: Iterable[int] | None = None,
         limits: tuple[float, float] | None = None,
         shares: list[str] | None = None,
+        as_mask: str = "",
     ) -> Layer:
-        """Put a layer in: maps (C, h, w), of which the `keep` most detailed channels are kept, or those named."""
+        """Put a layer in: maps (C, h, w), of which the `keep` most detailed channels are kept, or those named.
+
+        `as_mask` is `probability` or `logits` where it is a mask.
+        """
         maps = np.asarray(maps)
         if maps.ndim != 3 or 0 in maps.shape:
             raise ValueError(f"The maps of a layer are (C, H, W) with at least one value. {name!r} has {maps.shape}.")
@@ -137,7 +144,7 @@ class Scene:
             raise ValueError(f"A layer is {', '.join(KINDS)}. Got {kind!r}.")
         maps = maps.astype(np.float32, copy=False)
         layer = Layer(name, title or name, note, kind, maps.shape, channel_statistics(maps, mask), group or [])
-        layer.limits, layer.shares = limits, shares or []
+        layer.limits, layer.shares, layer.mask = limits, shares or [], as_mask
         for channel in layer.order("detail")[:keep] if channels is None else channels:
             layer.planes[int(channel)] = quantise(maps[channel])
         self.layers[name] = layer
@@ -175,7 +182,7 @@ class Scene:
         if described.get("limits"):
             layer.limits = (described["limits"][0], described["limits"][1])
         layer.shares = described.get("shares", [])
-        layer.photo = described.get("photo", "")
+        layer.photo, layer.mask = described.get("photo", ""), described.get("mask", "")
         layer.base, layer.labels = described.get("base", ""), described.get("labels", [])
 
     def plane(self, name: str, channel: int) -> Plane:

@@ -11,7 +11,7 @@ from torch import Tensor, from_numpy, nn
 from tqdm import tqdm
 
 from birefnet_lite.analysis import Activations, capture
-from birefnet_lite.analysis.parts import ATTENTION, title_of
+from birefnet_lite.analysis.parts import ATTENTION, LOGITS, SIDE, title_of
 from birefnet_lite.analysis.summaries import Basis, colours_of, fit_basis, norm_of, segments_of
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import device_and_dtype
@@ -88,6 +88,13 @@ def fit_mask(mask: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
     return F.interpolate(tensor, size=(height, width), **options)[0, 0].numpy()
 
 
+def add_truth(scene: Scene, mask: NDArray[np.floating], title: str = "Given mask") -> str:
+    """The mask (H, W) that others are scored against, as a layer of its own."""
+    scene.extra["truth"] = "truth"
+    scene.add("truth", mask[None], "unit", title, as_mask="probability")
+    return "truth"
+
+
 def kind_of(name: str, maps: Tensor | NDArray[np.floating]) -> str:
     """How a layer's numbers are read: attention lies in 0 to 1; what is never negative starts at its least value."""
     if name.endswith(ATTENTION):
@@ -139,7 +146,8 @@ def add_layers(
         maps = activations.pop(name).numpy()
         fitted = None if mask is None else fit_mask(mask, *maps.shape[1:])
         note = f"stride {down:g}" if down == across else f"stride {down:g} down, {across:g} across"
-        scene.add(name, maps, kind_of(name, maps), title_of(name), note, fitted, shares[name])
+        as_mask = "logits" if name == LOGITS or name.endswith(f".{SIDE}") else ""
+        scene.add(name, maps, kind_of(name, maps), title_of(name), note, fitted, shares[name], as_mask=as_mask)
         if name in bases:
             add_summaries(scene, name, maps, bases[name])
 

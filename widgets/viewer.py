@@ -4,6 +4,7 @@ Everything it shows is computed elsewhere.
 """
 
 import base64
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import traitlets
 from numpy.typing import NDArray
 
 from widgets.front_end import CODE, STYLE
-from widgets.look import RANGES, SORTS, Look
+from widgets.look import MASK_AS, RANGES, SORTS, Look
 from widgets.planes import COLOUR_MAPS
 from widgets.scene import Packer, Scene
 
@@ -37,7 +38,7 @@ class Viewer(anywidget.AnyWidget):
 
     What is looked at is synced, so that other widgets can be linked: `layer`, `channel`, `pin` ([x, y] in the photo's
     pixels, or []), `colormap`, `range`, `limits`, `opacity`, `sort`, `zoom`, `ablated`, `region`. A value that points
-    at nothing raises `TraitError`.
+    at nothing raises `TraitError`. Masks are drawn as `mask_as` says, at `threshold`, on `ground`.
     """
 
     _esm = CODE
@@ -59,6 +60,9 @@ class Viewer(anywidget.AnyWidget):
     sort = traitlets.Enum(SORTS, "detail").tag(sync=True)
     zoom = traitlets.List([1.0, 0.0, 0.0]).tag(sync=True)
     ablated = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    mask_as = traitlets.Enum(MASK_AS, "map").tag(sync=True)
+    threshold = traitlets.Float(0.5, min=0.0, max=1.0).tag(sync=True)
+    ground = traitlets.Unicode("checker").tag(sync=True)
 
     region: traitlets.List[Any] = traitlets.List().tag(sync=True)
     marks: traitlets.List[Any] = traitlets.List().tag(sync=True)
@@ -127,6 +131,12 @@ class Viewer(anywidget.AnyWidget):
         if value and not (len(value) == 2 and np.isfinite(value).all()):
             raise traitlets.TraitError(f"A pin is [x, y] in pixels of the photo, or []. Got {value}.")
         return value
+
+    @traitlets.validate("ground")
+    def _known_ground(self, proposal: dict[str, Any]) -> str:
+        if not re.fullmatch(r"checker|#[0-9a-fA-F]{6}", proposal["value"]):
+            raise traitlets.TraitError(f"A ground is checker or #rrggbb. Got {proposal['value']!r}.")
+        return proposal["value"]
 
     @traitlets.validate("region")
     def _rectangle(self, proposal: dict[str, Any]) -> list[float]:

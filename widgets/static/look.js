@@ -1,5 +1,6 @@
 // What is being looked at, and the steps from one look to the next, without a page. Its fields are those of widgets/look.py.
 import { cell, cellCentre, clamp, limitsOf, rank, STATISTICS } from "./core.js";
+import { MASK_AS } from "./mask.js";
 
 export const RANGES = ["map", "layer", "all", "own"];
 export const SORTS = ["detail", "variance", "mean", "max", "agreement", "index"];
@@ -81,6 +82,12 @@ export function transition(scene, look, action) {
     }
     case "opacity":
       return { ...look, opacity: clamp(action.opacity, 0, 1) };
+    case "mask_as":
+      return action.mask_as in MASK_AS ? { ...look, mask_as: action.mask_as } : look;
+    case "threshold":
+      return { ...look, threshold: clamp(action.threshold, 0, 1) };
+    case "ground":
+      return /^(checker|#[0-9a-f]{6})$/i.test(action.ground) ? { ...look, ground: action.ground } : look;
     case "colormap":
       return scene.colormaps.includes(action.colormap) || action.colormap === "auto"
         ? { ...look, colormap: action.colormap }

@@ -1,6 +1,7 @@
 // One map on the page: a canvas, the marks over it, and the cell under the cursor.
 import { cell, codeValue, colourTable, formatValue, overlay, paint, quantumOf, shortValue, shrink } from "./core.js";
 import { coloursFor, layerOf, limitsFor } from "./look.js";
+import { alphaTable, cutOut, findOutline, levelOf } from "./mask.js";
 import { h, svg } from "./dom.js";
 
 export const PHOTO = "photo";
@@ -13,6 +14,9 @@ export class MapPanel {
     this.canvas = h("canvas", { class: "bv-canvas", dataset: { panel: place, layer, draws: "0" } });
     this.marker = h("span", { class: "bv-marker", hidden: true });
     this.overlay = svg("svg", { class: "bv-marks", preserveAspectRatio: "none", "aria-hidden": "true" });
+    this.markGroup = svg("g");
+    this.outlines = [svg("path", { class: "bv-outline bv-outline-under" }), svg("path", { class: "bv-outline" })];
+    this.overlay.append(...this.outlines, this.markGroup);
     this.sheet = h("div", { class: "bv-sheet" }, this.canvas, this.overlay);
     // The marker is outside the sheet that the zoom scales: its lines keep their width.
     this.frame = h("div", { class: "bv-frame" }, this.sheet, this.marker);
@@ -79,20 +83,38 @@ export class MapPanel {
     const { scene, look } = store;
     const limits = limitsFor(scene, look, plane, store.statistics);
     const colours = alike && look.colormap === "auto" ? "RdBu" : coloursFor(scene, look, this.layer);
-    const opacity = this.backdrop ? look.opacity : 1;
+    // A mask may be drawn as an outline or a cut-out instead of in colours.
+    const as = this.backdrop && !alike && this.info.mask ? look.mask_as : "map";
+    const opacity = as === "outline" ? 0 : this.backdrop ? look.opacity : 1;
     const [width, height] = this.backdrop ? this.pixelsOver(photo) : [plane.width, plane.height];
-    const state = `${channel} ${limits} ${colours} ${opacity} ${width}`;
+    const state = `${channel} ${limits} ${colours} ${opacity} ${width} ${as} ${look.threshold} ${look.ground}`;
     if (this.drawn === state && this.plane === plane) return plane;
     this.prepare(width, height);
     colourTable(plane, limits, store.colours.get(colours), PANEL_TABLE);
-    if (this.backdrop)
+    if (as.endsWith("cut-out")) {
+      const alpha = alphaTable(plane, this.info.mask, as === "hard cut-out" ? look.threshold : null);
+      cutOut(plane, alpha, this.photoAt(photo, width, height), width, height, look.ground, this.pixels);
+    } else if (this.backdrop)
       overlay(plane, PANEL_TABLE, this.photoAt(photo, width, height), width, height, opacity, this.pixels);
     else paint(plane, PANEL_TABLE, this.pixels);
     this.context.putImageData(this.image, 0, 0);
     this.plane = plane;
     this.limits = limits;
+    this.drawOutline(as === "outline" ? findOutline(plane, levelOf(this.info.mask, look.threshold)) : []);
     this.finish(state);
     return plane;
+  }
+
+  // Lines given as [x1, y1, x2, y2, …] in parts of the picture.
+  drawOutline(segments) {
+    const { width, height } = this.store.scene.image;
+    const pieces = [];
+    for (let i = 0; i < segments.length; i += 4) {
+      const [x1, y1, x2, y2] = [0, 1, 2, 3].map((j) => (segments[i + j] * (j % 2 ? height : width)).toFixed(2));
+      pieces.push(`M${x1} ${y1}L${x2} ${y2}`);
+    }
+    this.outline = pieces.join("");
+    for (const path of this.outlines) path.setAttribute("d", this.outline);
   }
 
   drawPhoto() {
@@ -155,7 +177,7 @@ export class MapPanel {
   // Points, boxes and lines in the photo's pixels, each with a tone that the style sheet colours.
   drawMarks(marks) {
     this.marks = marks.filter((mark) => !mark.layers || mark.layers.includes(this.layer));
-    this.overlay.replaceChildren(
+    this.markGroup.replaceChildren(
       ...this.marks.map((mark) => {
         const look = { class: `bv-mark bv-tone-${mark.tone ?? "one"} bv-${mark.kind}`, opacity: mark.weight ?? 1 };
         if (mark.kind === "box")

@@ -1,6 +1,7 @@
 // Taking a view away: a picture, or a state that opens it again.
 import { LOOK } from "./store.js";
 import { download, h, toBase64 } from "./dom.js";
+import { MASK_AS } from "./mask.js";
 
 const WIDTH = 1200;
 const MARGIN = 20;
@@ -54,6 +55,22 @@ class Paper {
       };
       if (panel.backdrop) panel.inFull(lay);
       else lay();
+      if (panel.outline) {
+        // The line is thinner on the sheet than the photo's pixels it is written in.
+        const size = (scale * width) / image.width;
+        context.save();
+        context.translate(x - left * scale * width, y - top * scale * height);
+        context.scale(size, (scale * height) / image.height);
+        for (const [colour, wide] of [
+          ["rgb(0 0 0 / .7)", 4],
+          [TONES.two, 1.8],
+        ]) {
+          context.strokeStyle = colour;
+          context.lineWidth = wide / size;
+          context.stroke(new Path2D(panel.outline));
+        }
+        context.restore();
+      }
       context.lineWidth = 2;
       for (const mark of panel.marks ?? []) drawMark(context, mark, place, panel.backdrop ? 3 : 1.5);
       if (store.look.pin.length === 2) drawCell(context, panel, place, scale * width, scale * height);
@@ -154,10 +171,23 @@ export async function savePicture(store, view) {
     }),
   );
   paper.text([...controls.legend.children].map((key) => key.textContent).join("   "), x, top + 80, { muted: true });
+  const masks = view.mask.root.hidden ? [] : [...view.mask.said.children];
+  masks.forEach((line, i) =>
+    paper.text(
+      `${MASK_AS[look.mask_as]}, at ${look.threshold.toFixed(2)}: ${line.textContent}`,
+      x,
+      top + 130 + 16 * i,
+      {
+        size: 11,
+        width,
+      },
+    ),
+  );
   if (look.pin.length) paper.text(view.probe.innerText.replaceAll("\n", "   "), x, top + 98, {});
   // As on the page: a short table beside the picture, a long one below it.
   const { root, short } = view.table;
-  const beside = short ? writeTable(paper, root, x, top + 132, width) : top + 132;
+  const below = top + 132 + 16 * masks.length + (masks.length ? 8 : 0);
+  const beside = short ? writeTable(paper, root, x, below, width) : below;
   paper.y = Math.max(bottom, beside) + 24;
   if (!short && !root.hidden) paper.y = writeTable(paper, root, MARGIN, paper.y, WIDTH - 2 * MARGIN) + 24;
   writeGrid(paper, view, ratio);

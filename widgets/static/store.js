@@ -15,7 +15,12 @@ export const LOOK = [
   "sort",
   "zoom",
   "ablated",
+  "mask_as",
+  "threshold",
+  "ground",
 ];
+// Of views that were saved before these existed.
+const UNSAID = { mask_as: "map", threshold: 0.5, ground: "checker" };
 
 const REACTS = ["pin", "layer", "ablated"];
 const MESSAGE_BYTES = 2 ** 21;
@@ -34,7 +39,7 @@ class Store {
   constructor(model) {
     this.model = model;
     this.scene = model.get("scene");
-    this.look = Object.fromEntries(LOOK.map((name) => [name, model.get(name)]));
+    this.look = Object.fromEntries(LOOK.map((name) => [name, model.get(name) ?? UNSAID[name]]));
     this.cache = new PlaneCache();
     this.statistics = new Map();
     this.alike = false;

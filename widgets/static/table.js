@@ -1,5 +1,7 @@
 // Numbers beside the pictures: scores, or the rows of a comparison. A row that names a layer shows it when chosen.
 import { h } from "./dom.js";
+import { layerOf } from "./look.js";
+import { levelOf, scoreMask } from "./mask.js";
 
 export class Table {
   constructor(store) {
@@ -18,6 +20,7 @@ export class Table {
     const table = store.model.get("table") ?? {};
     this.root.hidden = !table.rows?.length;
     if (table !== this.table) this.build(table);
+    this.follow(table);
     for (const row of this.rows ?? []) {
       if (row.dataset.channel)
         row.setAttribute("aria-selected", String(Number(row.dataset.channel) === store.look.channel));
@@ -25,9 +28,29 @@ export class Table {
     }
   }
 
+  // The column with the IoU of each row's mask is that of the threshold in force.
+  follow({ follow, rows }) {
+    const { store } = this;
+    const { look, scene } = store;
+    if (follow === undefined || !this.rows || this.root.hidden) return;
+    const truth = store.plane(scene.truth, 0);
+    const planes = rows.map((row) => store.plane(row.mask, 0));
+    const state = [look.threshold, truth, ...planes];
+    if (!truth || state.every((value, i) => value === this.followed?.[i])) return;
+    this.followed = state;
+    this.root.querySelectorAll("thead th")[follow].textContent = `IoU at ${look.threshold.toFixed(2)}`;
+    const real = levelOf(layerOf(scene, scene.truth).mask, 0.5);
+    planes.forEach((plane, i) => {
+      if (!plane) return;
+      const level = levelOf(layerOf(scene, rows[i].mask).mask, look.threshold);
+      this.rows[i].children[follow].textContent = scoreMask(plane, level, truth, real).iou.toFixed(4);
+    });
+  }
+
   build(table) {
     const { store } = this;
     this.table = table;
+    this.followed = null;
     if (this.root.hidden) return;
     this.rows = table.rows.map(({ cells, layer, channel, status, first, tone }) => {
       const chosen = layer || channel !== undefined;

@@ -8,6 +8,7 @@ import { coloursFor, layerOf } from "./look.js";
 import { h, hyphenate, watchTheme } from "./dom.js";
 import { follow, grab, key, KEYS } from "./pointer_and_keys.js";
 import { MapPanel, PHOTO } from "./map_panel.js";
+import { MaskPanel } from "./mask_panel.js";
 import { NetworkMap } from "./network_map.js";
 import { savePicture, saveState } from "./save.js";
 import { storeOf } from "./store.js";
@@ -54,6 +55,7 @@ class View {
     this.controls = new Controls(store);
     this.atlas = new Atlas(store, this.controls.sort);
     this.choices = new Choices(store);
+    this.mask = new MaskPanel(store);
     this.table = new Table(store);
     this.map?.stop();
     this.map = new NetworkMap(store);
@@ -85,6 +87,7 @@ class View {
         "div",
         { class: "bv-side" },
         this.controls.root,
+        this.mask.root,
         this.choices.root,
         scene.map ? null : this.atlas.root,
         this.table.short ? table : null,
@@ -287,6 +290,7 @@ class View {
     for (const panel of [...this.stages, ...this.panels]) panel.frame.dataset.stale = String(stale.has(panel.layer));
     for (const panel of this.panels) this.drawPanel(panel);
     this.controls.update(this.stages.find((stage) => stage.layer === look.layer));
+    this.mask.update(this.stages);
     this.atlas.update();
     this.choices.update();
     this.map.update();

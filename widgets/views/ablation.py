@@ -16,7 +16,7 @@ from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import evaluating
 from birefnet_lite.metrics import iou, mae, s_measure
 from widgets.view_registry import register
-from widgets.view_setup import Size, fit_mask, new_scene, run
+from widgets.view_setup import Size, add_truth, fit_mask, new_scene, run
 from widgets.viewer import Viewer
 
 __all__ = ["ablation"]
@@ -44,10 +44,15 @@ def ablation(model: nn.Module, image: Any, mask: Any = None, size: Size = None) 
         "switches": {"label": "Switch off", "options": options},
         "choices": [{"name": "how", "label": "How", "options": list(HOW)}],
     }
-    scene.add("whole", before[None], "unit", "Mask of the whole network")
+    scene.add("whole", before[None], "unit", "Mask of the whole network", as_mask="probability")
+    if mask is None:
+        scene.extra |= {"truth": "whole", "against": "the whole network's own"}
+    else:
+        scene.columns.append("Given\nmask")
+        scene.rows[0][1].append(add_truth(scene, truth))
 
     def fill(after: NDArray[np.float32]) -> None:
-        scene.add("without", after[None], "unit", "Mask without the parts that are off")
+        scene.add("without", after[None], "unit", "Mask without the parts that are off", as_mask="probability")
         scene.add(
             "change",
             (after - before)[None],
@@ -90,10 +95,11 @@ def _scores(
 ) -> dict[str, Any]:
     target = from_numpy(truth.copy()) > 0.5
     rows = []
-    for name, shown in (("Whole network", before), ("Without", after)):
+    for name, layer, shown in (("Whole network", "whole", before), ("Without", "without", after)):
         prediction = from_numpy(shown.copy())
         scores = [f"{float(score(prediction, target)):.4f}" for score in (mae, iou, s_measure)]
-        rows.append({"cells": [name, *scores, f"{np.abs(shown - before).mean():.4f}"]})
+        change = f"{np.abs(shown - before).mean():.4f}"
+        rows.append({"cells": [name, *scores, change], "mask": layer, "layer": layer})
     against = "the given mask" if given else "the whole network's own mask, over 0.5"
     columns = ["", "mean error", "IoU", "S-measure", "mean change"]
-    return {"caption": f"Scores against {against}", "columns": columns, "rows": rows}
+    return {"caption": f"Scores against {against}", "columns": columns, "rows": rows, "follow": columns.index("IoU")}

@@ -74,7 +74,8 @@ def computation(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     for name, x in parts.items():
         note = f"features + image + {head.bias:.4f} = logits"
         title = "Head · mask, as logits" if name == LOGITS else f"Head · {name}"
-        scene.add(f"head.{name}", x.numpy(), "signed", title, note, group=group, shares=group)
+        as_mask = "logits" if name == LOGITS else ""
+        scene.add(f"head.{name}", x.numpy(), "signed", title, note, group=group, shares=group, as_mask=as_mask)
     scene.rows.append(("Head", [group[0], None, None, None, group[1], group[2]]))
     scene.focus = f"{next(iter(equations))}.out" if equations else group[-1]
     scene.facts.append(f"the head's constant is {head.bias:.4f}")

@@ -95,5 +95,6 @@ def _add(scene: Scene, name: str, layer: Layer, other: Layer) -> tuple[float, in
         added = scene.add(group[SIDES.index(side)], maps[side], kind, title, layer.note, None, None, group, channels)
         added.shares = shares or []
         added.photo = "second" if side == "second" else ""
+        added.mask = layer.mask if side != "difference" else ""
     samples = [maps[side][channels].reshape(len(channels), -1).T for side in SIDES[:2]]
     return linear_cka(*samples), len(samples[0])

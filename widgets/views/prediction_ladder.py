@@ -13,7 +13,7 @@ from birefnet_lite.network.resize import resize
 from widgets.number_format import TIMES
 from widgets.scene import Scene
 from widgets.view_registry import register
-from widgets.view_setup import fit_mask, fit_within, new_scene, run
+from widgets.view_setup import add_truth, fit_mask, fit_within, new_scene, run
 from widgets.viewer import Viewer
 
 __all__ = ["prediction_ladder"]
@@ -60,21 +60,31 @@ def prediction_ladder(
                 scene, f"{title}.error", shown - truth[None], "signed", "error: red is too much, blue is missed"
             )
             rows["Error against\nthe mask"].append(error)
-        lines.append({"cells": [title.capitalize(), *_scores(shown[0], truth, before)], "layer": f"{title}.upsampled"})
+        layer = f"{title}.upsampled"
+        cells = [title.capitalize(), *_scores(shown[0], truth, before)]
+        lines.append({"cells": cells, "layer": layer, "mask": layer})
         before = shown
+    if truth is not None:
+        scene.columns.append("Given\nmask")
+        for title, names in rows.items():
+            names.append(add_truth(scene, truth) if title == "Up-sampled" else None)
     scene.rows = list(rows.items())
     scene.focus = "final.upsampled"
     columns = (
         ["Output", "mean change"] if truth is None else ["Output", "mean change", "mean error", "IoU", "S-measure"]
     )
     caption = "Scores, at the size shown" + ("" if truth is not None else "; give a mask to see errors")
-    return register(Viewer(scene, table={"caption": caption, "columns": columns, "rows": lines}))
+    table: dict[str, Any] = {"caption": caption, "columns": columns, "rows": lines}
+    if truth is not None:
+        table["follow"] = columns.index("IoU")
+    return register(Viewer(scene, table=table))
 
 
 def _add(scene: Scene, name: str, maps: NDArray[np.floating], kind: str, note: str) -> str:
     title = name.split(".")[0]
-    limits = (-1.0, 1.0) if kind == "signed" else None
-    scene.add(name, maps, kind, f"{'Final mask' if title == 'final' else title.capitalize()} · {note}", limits=limits)
+    limits, as_mask = ((-1.0, 1.0), "") if kind == "signed" else (None, "probability")
+    words = f"{'Final mask' if title == 'final' else title.capitalize()} · {note}"
+    scene.add(name, maps, kind, words, limits=limits, as_mask=as_mask)
     return name
 
 

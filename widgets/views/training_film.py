@@ -11,7 +11,7 @@ from birefnet_lite.training.recording import Recording
 from widgets.look import Look
 from widgets.scene import Scene
 from widgets.view_registry import register
-from widgets.view_setup import kind_of
+from widgets.view_setup import add_truth, kind_of
 from widgets.viewer import Viewer
 
 __all__ = ["training_film"]
@@ -49,8 +49,7 @@ def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> V
     scene.columns = [f"Channel {i + 1}" for i in range(SHOWN)]
     masks: list[str | None] = ["mask"]
     if recording.truth is not None:
-        scene.add("truth", recording.truth[None] / np.float32(255), "unit", "True mask")
-        masks.append("truth")
+        masks.append(add_truth(scene, recording.truth / np.float32(255), "True mask"))
     scene.rows.insert(0, ("Mask, and\nthe true one", [*masks, *[None] * (SHOWN - len(masks))]))
     scene.focus = "mask"
     scene.facts = [f"{len(steps)} recorded steps, {recording.steps[0]} to {recording.steps[-1]}"]
@@ -66,8 +65,10 @@ def _add_film(scene: Scene, name: str, title: str, frames: Any, kind: str, steps
     ranges = {"unit": (0.0, 1.0), "signed": (-top, top), "positive": (0.0, top)}
     group = [name, f"{name} · last"]
     film = scene.add(name, frames, kind, title, limits=ranges[kind], group=group, channels=range(len(frames)))
+    last = scene.add(group[1], frames[-1:], kind, f"{title} · last step", limits=ranges[kind], group=group)
     film.labels = steps
-    scene.add(group[1], frames[-1:], kind, f"{title} · last step", limits=ranges[kind], group=group)
+    if name == "mask":
+        film.mask = last.mask = "probability"
 
 
 def _loss_table(recording: Recording) -> dict[str, Any]:
