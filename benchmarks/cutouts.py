@@ -3,6 +3,7 @@
     python benchmarks/cutouts.py                      # time of each part, errors of the estimates
     python benchmarks/cutouts.py --before CHECKOUT    # the same parts in an older checkout, in the same run
     python benchmarks/cutouts.py --command            # also the whole command `segment --cutout`, twelve photos
+    python benchmarks/cutouts.py --overlap            # only that command, with and without its threads' overlap
 
 Photos have 12 megapixels: the sample photos enlarged, with noise like a camera's. The estimate of pymatting
 (Germer et al. 2020) is compared where that package is installed: uv pip install pymatting.
@@ -39,10 +40,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--before", metavar="CHECKOUT", help="an older checkout of this repository to compare with")
     parser.add_argument("--command", action="store_true", help="time the whole command on twelve photos, too")
+    parser.add_argument("--overlap", action="store_true", help="time and memory of the command without its overlap")
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.json:
         print(json.dumps(time_parts()))
+        return
+    if options.overlap:
+        print_overlap()
         return
     columns = {"now": time_parts()}
     if options.before:
@@ -124,6 +129,48 @@ def time_command(checkout: Path) -> float:
         start = time.perf_counter()
         subprocess.run([*command, "--device", "cpu"], env=environment, cwd=checkout, check=True, capture_output=True)
         return time.perf_counter() - start
+
+
+ALONE = """
+import functools, sys
+from birefnet_lite.cli import main, segment
+segment.run_pipeline = functools.partial(segment.run_pipeline, max_pixels=1)
+sys.exit(main.main(sys.argv[1:]))
+"""
+"""The command with one photo in memory at a time: it is read, segmented and written before the next is read."""
+
+
+def print_overlap() -> None:
+    """Print seconds and peak memory of the command, with and without reading and writing beside the network."""
+    ways = {"one photo at a time": ["-c", ALONE], "overlapping": ["-m", "birefnet_lite"]}
+    print("`segment` on twelve photos of 12 megapixels, start included, medians of", ROUNDS, "by turns\n")
+    print("| | one photo at a time | overlapping | ratio |\n|---|---:|---:|---:|")
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(folder, "photos")
+        photos.mkdir()
+        for number in range(12):
+            Image.fromarray(make_photo(NAMES[number % len(NAMES)])).save(photos / f"{number:02}.jpg", quality=92)
+        for what, flags in {"masks": [], "cut-outs": ["--cutout"]}.items():
+            measured: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+            for turn in range(ROUNDS):
+                for name, start in ways.items():
+                    out = Path(folder, f"out-{what}-{turn}-{len(name)}")
+                    command = [sys.executable, *start, "segment", str(photos), "-o", str(out), *flags]
+                    measured[name].append(run_measured([*command, "--device", "cpu"]))
+            for index, unit in enumerate(("s", "MiB")):
+                before, after = (median(values[index] for values in column) for column in measured.values())
+                print(f"| {what}, {unit} | {before:.1f} | {after:.1f} | {before / after:.2f} |", flush=True)
+
+
+def run_measured(command: list[str]) -> tuple[float, float]:
+    """Run a command, and return its seconds and its peak memory in MiB (Linux)."""
+    start = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise RuntimeError(f"The command ended with status {child.returncode}.")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
 # -- quality -----------------------------------------------------------------------------------------------------------
