@@ -13,7 +13,7 @@ import pytest
 import torch
 from small_network import small
 
-from birefnet_lite.checkpoints import best_device
+from birefnet_lite.checkpoints import best_device, save
 from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
 
 # Hypothesis measures time and fails where it is long, which says nothing on a busy machine.
@@ -75,6 +75,15 @@ def seeded():
 def model():
     """A small network for tests that leave it as it is."""
     return small()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A file of a tiny network, whose import and loading take little."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save(small(backbone="convnet_n", train_size=(32, 64)), path)
+    return path
 
 
 @pytest.fixture(scope="session")

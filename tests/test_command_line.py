@@ -9,28 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_case import list_names, save_photo
 from PIL import Image
 
-from birefnet_lite import save as save_model
 from birefnet_lite.__main__ import main
 from birefnet_lite.checkpoints import load
-from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.inference.predict import cut_out, segment
-from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.synthetic import held_out_scenes
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    config = BiRefNetConfig(
-        backbone="resnet50", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(32, 64)
-    )
-    save_model(BiRefNet(config), path)
-    return path
 
 
 @pytest.fixture
@@ -51,27 +38,15 @@ def run(checkpoint, tmp_path, monkeypatch, capsys):
     return run
 
 
-def save(path, height=20, width=30, seed=0):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-def files(folder):
-    return sorted(path.name for path in Path(folder).iterdir())
-
-
 # --- segment ---------------------------------------------------------------------------------------------------------
 
 
 def test_masks_and_cut_outs_are_those_of_predict(run):
-    photo = save("photo.png", 33, 21)
+    photo = save_photo("photo.png", 33, 21)
     status, lines = run(photo, "-o", "new/out", "--cutout", "--size", "64x32")
     assert status == 0
     assert lines == [f"birefnet_lite: masks and cut-outs of 1 of 1 photos written to {Path('new/out')}"]
-    assert files("new/out") == ["photo.cutout.png", "photo.png"]
+    assert list_names("new/out") == ["photo.cutout.png", "photo.png"]
     expected = segment(run.model, photo, (64, 32))
     mask = Image.open("new/out/photo.png")
     assert mask.mode == "L"
@@ -82,25 +57,25 @@ def test_masks_and_cut_outs_are_those_of_predict(run):
 
 def test_folders_patterns_and_files_each_photo_once(run):
     for name in ("in/b.PNG", "in/a.jpg", "in/.hidden.png", "other/c.png", "other/[d].png"):
-        save(name)
+        save_photo(name)
     Path("in/notes.txt").write_text("not a photo")
     Path("in/folder.png").mkdir()
     status, _ = run("in", "other/*.png", "other/[d].png", "in/a.jpg", "-o", "out")
     assert status == 0
-    assert files("out") == ["[d].png", "a.png", "b.png", "c.png"]
+    assert list_names("out") == ["[d].png", "a.png", "b.png", "c.png"]
 
 
 def test_one_name_from_several_folders(run):
     photos = [
-        save("x/cat.png", 10, 10),
-        save("y/cat.png", 11, 10),
-        save("y/CAT.jpg", 12, 10),
-        save("z/cat-2.png", 13, 10),
+        save_photo("x/cat.png", 10, 10),
+        save_photo("y/cat.png", 11, 10),
+        save_photo("y/CAT.jpg", 12, 10),
+        save_photo("z/cat-2.png", 13, 10),
     ]
-    save("z/cat.cutout.png", 14, 10)
+    save_photo("z/cat.cutout.png", 14, 10)
     status, lines = run(*photos, "z/cat.cutout.png", "-o", "out", "--cutout")
     assert status == 0
-    heights = {name: Image.open(f"out/{name}").height for name in files("out")}
+    heights = {name: Image.open(f"out/{name}").height for name in list_names("out")}
     assert heights == {
         "cat.png": 10,
         "cat.cutout.png": 10,
@@ -117,18 +92,18 @@ def test_one_name_from_several_folders(run):
 
 
 def test_a_photo_is_never_written_over(run):
-    png, jpg = save("in/one.png"), save("in/two.jpg")
+    png, jpg = save_photo("in/one.png"), save_photo("in/two.jpg")
     before = png.read_bytes()
     status, lines = run("in", "-o", "in")
     assert status == 1
     assert any("one.png" in line and "write over" in line for line in lines)
     assert png.read_bytes() == before
-    assert files("in") == ["one.png", "two.jpg", "two.png"]
+    assert list_names("in") == ["one.png", "two.jpg", "two.png"]
     assert jpg.exists()
 
 
 def test_bad_photos_get_a_line_each_and_the_others_are_done(run):
-    good = save("in/good.png")
+    good = save_photo("in/good.png")
     Path("in/cut.png").write_bytes(good.read_bytes()[:700])
     Path("in/empty.jpg").touch()
     Path("in/text.jpg").write_text("hello")
@@ -136,7 +111,7 @@ def test_bad_photos_get_a_line_each_and_the_others_are_done(run):
     Path("nothing").mkdir()
     status, lines = run("in", "nothing", "missing.jpg", "x*.jpg", "-o", "out")
     assert status == 1
-    assert files("out") == ["good.png"]
+    assert list_names("out") == ["good.png"]
     *problems, summary = lines
     assert len(problems) == 7, lines
     for name, words in [
@@ -159,11 +134,11 @@ def test_nothing_done_is_status_two(run):
     assert lines[-1].endswith("there is no photo to segment")
     Path("bad.jpg").touch()
     assert run("bad.jpg", "-o", "out")[0] == 2
-    assert files("out") == []
+    assert list_names("out") == []
 
 
 def test_output_that_cannot_be_written(run):
-    photo = save("photo.jpg")
+    photo = save_photo("photo.jpg")
     status, lines = run(photo, "-o", photo)
     assert status == 2
     assert len(lines) == 1
@@ -172,24 +147,24 @@ def test_output_that_cannot_be_written(run):
     status, lines = run(photo, "-o", "out")
     assert status == 0
     assert "photo.jpg becomes photo-2.png" in lines[0]
-    assert files("out") == ["photo-2.png", "photo.png"]
+    assert list_names("out") == ["photo-2.png", "photo.png"]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write and read everywhere")
 def test_folder_and_photo_without_permission(run):
-    photo = save("photo.jpg")
+    photo = save_photo("photo.jpg")
     Path("closed").mkdir(mode=0o555)
     status, lines = run(photo, "-o", "closed")
     assert status == 2
     assert "Permission denied" in lines[0]
     photo.chmod(0)
-    status, lines = run(photo, save("other.jpg"), "-o", "out")
+    status, lines = run(photo, save_photo("other.jpg"), "-o", "out")
     assert status == 1
     assert "Permission denied" in lines[0]
 
 
 def test_a_full_disk_leaves_no_half_file(run, monkeypatch):
-    photo = save("photo.png")
+    photo = save_photo("photo.png")
     run(photo, "-o", "out")
     before = Path("out/photo.png").read_bytes()
 
@@ -201,12 +176,12 @@ def test_a_full_disk_leaves_no_half_file(run, monkeypatch):
     status, lines = run(photo, "-o", "out")
     assert status == 2
     assert "No space left on device" in lines[0]
-    assert files("out") == ["photo.png"]
+    assert list_names("out") == ["photo.png"]
     assert Path("out/photo.png").read_bytes() == before
 
 
 def test_out_of_memory_is_one_line(run, monkeypatch):
-    photos = [save("one.png"), save("two.png")]
+    photos = [save_photo("one.png"), save_photo("two.png")]
     calls = []
 
     def fail_once(*arguments):
@@ -219,11 +194,11 @@ def test_out_of_memory_is_one_line(run, monkeypatch):
     status, lines = run(*photos, "-o", "out")
     assert status == 1
     assert "one.png: does not fit into memory" in lines[0]
-    assert files("out") == ["two.png"]
+    assert list_names("out") == ["two.png"]
 
 
 def test_interruption_ends_politely(run, monkeypatch):
-    photos = [save("one.png"), save("two.png", 21)]
+    photos = [save_photo("one.png"), save_photo("two.png", 21)]
 
     def stop(model, photo, size):
         if photo.size == (21, 30):
@@ -234,7 +209,7 @@ def test_interruption_ends_politely(run, monkeypatch):
     status, lines = run(*photos, "-o", "out")
     assert status == 130
     assert "stopped" in lines[-1]
-    assert files("out") == ["one.png"]
+    assert list_names("out") == ["one.png"]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +226,7 @@ def test_interruption_ends_politely(run, monkeypatch):
 )
 def test_wrong_options(checkpoint, tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
-    save("photo.png")
+    save_photo("photo.png")
     status = main(["segment", "photo.png", "-o", "out", "--device", "cpu", "--model", str(checkpoint), *arguments])
     output = capsys.readouterr()
     assert status == 2
@@ -262,7 +237,7 @@ def test_wrong_options(checkpoint, tmp_path, monkeypatch, capsys, arguments, wor
 
 def test_default_model_is_the_one_that_ships(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path)
-    photo = save(tmp_path / "photo.png")
+    photo = save_photo(tmp_path / "photo.png")
     assert main(["segment", str(photo), "-o", str(tmp_path / "out")]) == 2
     assert "give --model" in capsys.readouterr().err
     (tmp_path / "weights").mkdir()
@@ -301,7 +276,7 @@ def test_notes_of_a_library_are_one_line(run, monkeypatch):
         return segment(*arguments)
 
     monkeypatch.setattr("birefnet_lite.cli.segment.segment", warn)
-    status, lines = run(save("photo.png"), "-o", "out")
+    status, lines = run(save_photo("photo.png"), "-o", "out")
     assert status == 0
     assert lines[0] == "birefnet_lite: note: something to know"
 
@@ -341,7 +316,7 @@ def test_info_of_what_is_not_there(capsys):
 
 def test_evaluate_prints_scores_and_writes_them(checkpoint, tmp_path, capsys):
     for name in ("a", "b"):
-        save(tmp_path / f"im/{name}.jpg", 40, 40)
+        save_photo(tmp_path / f"im/{name}.jpg", 40, 40)
         mask = np.zeros((40, 40), np.uint8)
         mask[10:30, 10:30] = 255
         (tmp_path / "gt").mkdir(exist_ok=True)
@@ -400,14 +375,14 @@ def python(*arguments, **options):
 
 
 def test_as_a_program(checkpoint, tmp_path):
-    save(tmp_path / "photo.png")
+    save_photo(tmp_path / "photo.png")
     (tmp_path / "bad.jpg").write_text("hello")
     arguments = ["segment", "photo.png", "bad.jpg", "-o", "out", "--model", str(checkpoint), "--device", "cpu"]
     result = python("-m", "birefnet_lite", *arguments, cwd=tmp_path)
     assert result.returncode == 1
     assert result.stdout == ""
     assert [line.startswith("birefnet_lite: ") for line in result.stderr.splitlines()] == [True, True]
-    assert files(tmp_path / "out") == ["photo.png"]
+    assert list_names(tmp_path / "out") == ["photo.png"]
 
 
 def test_version_and_help_import_nothing_heavy():

@@ -10,32 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_case import list_names, save_photo
 from PIL import Image, PngImagePlugin
 from torch import nn
 
-from birefnet_lite import save as save_model
 from birefnet_lite.__main__ import main
 from birefnet_lite.checkpoints import load
-from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.inference.images import read_mask, read_photo
 from birefnet_lite.inference.listing import list_photos
 from birefnet_lite.inference.marks import MASK, is_own_output, read_mark
 from birefnet_lite.inference.predict import evaluating, segment
-from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.output import check_target
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    config = BiRefNetConfig(
-        backbone="resnet50", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(32, 64)
-    )
-    save_model(BiRefNet(config), path)
-    return path
 
 
 @pytest.fixture
@@ -55,14 +42,6 @@ def run(checkpoint, tmp_path, monkeypatch, capsys):
     return run
 
 
-def save(path, height=20, width=30, seed=0, **options):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path, **options)
-    return path
-
-
 def save_mask(path, height=20, width=30):
     mask = np.zeros((height, width), np.uint8)
     mask[5:15, 8:20] = 255
@@ -71,39 +50,35 @@ def save_mask(path, height=20, width=30):
     return Path(path)
 
 
-def names(folder):
-    return sorted(path.name for path in Path(folder).iterdir())
-
-
 # --- files lost -------------------------------------------------------------------------------------------------------
 
 
 def test_an_unrelated_file_in_the_output_folder_is_kept(run):
-    save("ph/cat.jpg")
-    other = save("ph/cat.png", seed=1)
+    save_photo("ph/cat.jpg")
+    other = save_photo("ph/cat.png", seed=1)
     before = other.read_bytes()
     status, lines, _ = run("segment", "ph/cat.jpg", "-o", "ph")
     assert status == 0
     assert other.read_bytes() == before
-    assert names("ph") == ["cat-2.png", "cat.jpg", "cat.png"]
+    assert list_names("ph") == ["cat-2.png", "cat.jpg", "cat.png"]
     assert f"note: {Path('ph/cat.jpg')} becomes cat-2.png, as {Path('ph/cat.png')} is there" in lines[0]
 
 
 def test_the_same_command_three_times_in_one_folder_gives_one_mask(run):
-    save("ph/cat.jpg")
+    save_photo("ph/cat.jpg")
     masks = []
     for _ in range(3):
         status, _, _ = run("segment", "ph", "-o", "ph", "--cutout")
         assert status == 0
-        assert names("ph") == ["cat.cutout.png", "cat.jpg", "cat.png"]
+        assert list_names("ph") == ["cat.cutout.png", "cat.jpg", "cat.png"]
         masks.append(Path("ph/cat.png").read_bytes())
     assert masks[0] == masks[1] == masks[2]
 
 
 def test_outputs_are_marked_and_taken_for_no_photos(run):
-    save("ph/cat.jpg")
+    save_photo("ph/cat.jpg")
     run("segment", "ph", "-o", "out", "--webp")
-    assert names("out") == ["cat.cutout.webp", "cat.png"]
+    assert list_names("out") == ["cat.cutout.webp", "cat.png"]
     assert read_mark("out/cat.png").kind == MASK
     assert is_own_output("out/cat.cutout.webp")
     assert not is_own_output("ph/cat.jpg")
@@ -117,29 +92,29 @@ def test_outputs_are_marked_and_taken_for_no_photos(run):
 
 
 def test_an_output_of_another_photo_is_kept(run):
-    save("x/cat.png", seed=1)
-    save("y/cat.png", seed=2)
+    save_photo("x/cat.png", seed=1)
+    save_photo("y/cat.png", seed=2)
     run("segment", "x/cat.png", "-o", "out")
     before = Path("out/cat.png").read_bytes()
     for _ in range(2):
         run("segment", "y/cat.png", "-o", "out")
-        assert names("out") == ["cat-2.png", "cat.png"]
+        assert list_names("out") == ["cat-2.png", "cat.png"]
         assert Path("out/cat.png").read_bytes() == before
 
 
 def test_an_output_follows_its_photo_when_that_is_edited_or_moved(run):
-    save("x/cat.png", seed=1)
+    save_photo("x/cat.png", seed=1)
     run("segment", "x", "-o", "out")
-    save("x/cat.png", 22, seed=2)  # edited
+    save_photo("x/cat.png", 22, seed=2)  # edited
     run("segment", "x", "-o", "out")
     Path("x").rename("y")  # moved
     run("segment", "y", "-o", "out")
-    assert names("out") == ["cat.png"]
+    assert list_names("out") == ["cat.png"]
     assert Image.open("out/cat.png").height == 22
 
 
 def test_a_link_to_a_photo_is_not_written_through(run):
-    photo = save("ph/cat.jpg")
+    photo = save_photo("ph/cat.jpg")
     Path("out").mkdir()
     Path("out/cat.png").symlink_to(photo.resolve())
     before = photo.read_bytes()
@@ -150,7 +125,7 @@ def test_a_link_to_a_photo_is_not_written_through(run):
 
 
 def test_a_soft_mask_comes_back_as_it_was_written(run):
-    photo = save("ph/cat.jpg")
+    photo = save_photo("ph/cat.jpg")
     run("segment", photo, "-o", "out")
     written = np.asarray(Image.open("out/cat.png")) / np.float32(255)
     np.testing.assert_array_equal(read_mask("out/cat.png"), written)
@@ -159,7 +134,7 @@ def test_a_soft_mask_comes_back_as_it_was_written(run):
 @pytest.fixture
 def data(tmp_path):
     for name in ("a", "b"):
-        save(tmp_path / f"D/im/{name}.png")
+        save_photo(tmp_path / f"D/im/{name}.png")
         save_mask(tmp_path / f"D/gt/{name}.png")
     (tmp_path / "p.csv").write_text("image,mask\nD/im/a.png,D/gt/a.png\n")
     return tmp_path / "D"
@@ -186,8 +161,8 @@ def test_evaluate_writes_over_nothing_and_says_so_before_scoring(run, data, monk
 
     monkeypatch.setattr("birefnet_lite.cli.evaluate.evaluate", never)
     Path("notes.csv").write_text("my notes")
-    save("photo.png")
-    save("tiny.png")
+    save_photo("photo.png")
+    save_photo("tiny.png")
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     status, lines, _ = run("evaluate", "tiny.png", *arguments)
     assert status == 2
@@ -200,19 +175,19 @@ def test_evaluate_may_replace_its_own_tables(run, data):
     for _ in range(2):
         status, lines, _ = run("evaluate", "m", "D", "--csv", "new/scores.csv", "--worst", "new/worst.png")
         assert status == 0, lines
-    assert names("new") == ["scores.csv", "worst.png"]
+    assert list_names("new") == ["scores.csv", "worst.png"]
 
 
 # --- everything stops for one -----------------------------------------------------------------------------------------
 
 
 def test_names_that_no_file_can_have_get_a_line_each(run):
-    save("good.jpg")
+    save_photo("good.jpg")
     Path("loop.jpg").symlink_to("loop.jpg")
     Path("broken.jpg").symlink_to("nowhere.jpg")
     status, lines, _ = run("segment", "x" * 300 + ".jpg", "good.jpg", "loop.jpg", "broken.jpg", "a\0b", "-o", "out")
     assert status == 1
-    assert names("out") == ["good.png"]
+    assert list_names("out") == ["good.png"]
     *problems, summary = lines
     assert len(problems) == 4
     assert "name too long" in problems[0]
@@ -223,8 +198,8 @@ def test_names_that_no_file_can_have_get_a_line_each(run):
 
 
 def test_a_folder_that_may_not_be_read_gets_a_line(run, monkeypatch):
-    save("good.jpg")
-    save("closed/a.jpg")
+    save_photo("good.jpg")
+    save_photo("closed/a.jpg")
     listdir = os.listdir
 
     def refuse(path="."):
@@ -302,11 +277,11 @@ def damaged_metadata(folder):
     """PNG files whose pixels are sound."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", "x" * 2**21, zip=True)
-    save(folder / "ztxt.png", pnginfo=text)
-    save(folder / "icc.png", icc_profile=bytes(2**21))
-    save(folder / "exif.png", exif=b"Exif\0\0this is no EXIF")
-    save(folder / "exif.webp", exif=b"Exif\0\0this is no EXIF", lossless=True)
-    plain = save(folder / "crc.png", pnginfo=_text("Comment", "hello")).read_bytes()
+    save_photo(folder / "ztxt.png", pnginfo=text)
+    save_photo(folder / "icc.png", icc_profile=bytes(2**21))
+    save_photo(folder / "exif.png", exif=b"Exif\0\0this is no EXIF")
+    save_photo(folder / "exif.webp", exif=b"Exif\0\0this is no EXIF", lossless=True)
+    plain = save_photo(folder / "crc.png", pnginfo=_text("Comment", "hello")).read_bytes()
     (folder / "crc.png").write_bytes(plain.replace(b"hello", b"jello"))
     return sorted(folder.iterdir())
 
@@ -318,7 +293,7 @@ def _text(key, value):
 
 
 def test_metadata_that_cannot_be_read_are_left_out_with_a_note(tmp_path):
-    expected = np.asarray(Image.open(save(tmp_path / "plain.png")))
+    expected = np.asarray(Image.open(save_photo(tmp_path / "plain.png")))
     folder = tmp_path / "damaged"
     for path in damaged_metadata(folder):
         with pytest.warns(UserWarning, match=f"{path.name}: .*left out"):
@@ -328,7 +303,7 @@ def test_metadata_that_cannot_be_read_are_left_out_with_a_note(tmp_path):
 
 
 def test_segment_reads_the_cut_outs_that_it_writes(run, recwarn):
-    save("ph/a.jpg", icc_profile=np.random.default_rng(0).bytes(2**21))
+    save_photo("ph/a.jpg", icc_profile=np.random.default_rng(0).bytes(2**21))
     status, _, _ = run("segment", "ph", "-o", "out", "--cutout")
     assert status == 0
     assert len(read_photo("out/a.cutout.png").profile) == 2**21
@@ -354,7 +329,7 @@ def test_an_image_that_is_cut_off_is_left_out_of_the_scores(run, data):
 
 def test_images_of_one_name_are_told_apart(run, tmp_path):
     for folder in ("x", "y"):
-        save(f"{folder}/im.png")
+        save_photo(f"{folder}/im.png")
         save_mask(f"{folder}/gt.png")
     Path("p.csv").write_text("image,mask\nx/im.png,x/gt.png\ny/im.png,y/gt.png\n")
     run("evaluate", "m", "p.csv", "--csv", "scores.csv")
@@ -366,37 +341,37 @@ def test_images_of_one_name_are_told_apart(run, tmp_path):
 
 def test_names_that_windows_keeps_are_changed(run):
     for name in ("aux.png", "CON.jpg", "com1.v2.jpg", "lpt.jpg"):
-        save(f"in/{name}")
+        save_photo(f"in/{name}")
     status, lines, _ = run("segment", "in", "-o", "out")
     assert status == 0
-    assert names("out") == ["_CON.png", "_aux.png", "_com1.v2.png", "lpt.png"]
+    assert list_names("out") == ["_CON.png", "_aux.png", "_com1.v2.png", "lpt.png"]
     assert sum("Windows keeps its name" in line for line in lines) == 3
 
 
 def test_names_that_some_systems_take_for_one_get_numbers(run):
     composed, decomposed = (unicodedata.normalize(form, "M\u00fcller") for form in ("NFC", "NFD"))
     for name in (composed, decomposed, "Cat", "cat"):
-        save(f"in/{name}.jpg")
+        save_photo(f"in/{name}.jpg")
     status, _, _ = run("segment", "in", "-o", "out")
     assert status == 0
-    keys = {unicodedata.normalize("NFC", name).casefold() for name in names("out")}
-    assert len(keys) == len(names("out")) == 4
+    keys = {unicodedata.normalize("NFC", name).casefold() for name in list_names("out")}
+    assert len(keys) == len(list_names("out")) == 4
 
 
 def test_long_names_are_shortened_to_fit(run):
-    save("in/" + "\u00e4" * 125 + ".jpg")
-    save("in/" + "\u00e4" * 124 + "b.jpg", seed=1)
+    save_photo("in/" + "\u00e4" * 125 + ".jpg")
+    save_photo("in/" + "\u00e4" * 124 + "b.jpg", seed=1)
     status, lines, _ = run("segment", "in", "-o", "out", "--cutout")
     assert status == 0, lines
-    assert len(names("out")) == 4
-    assert all(len(os.fsencode(name)) <= 255 for name in names("out"))
+    assert len(list_names("out")) == 4
+    assert all(len(os.fsencode(name)) <= 255 for name in list_names("out"))
 
 
 # --- again and in parts -----------------------------------------------------------------------------------------------
 
 
 def test_skip_existing_does_the_rest_and_counts_all(run, monkeypatch):
-    photos = [save(f"in/{i}.jpg", seed=i) for i in range(4)]
+    photos = [save_photo(f"in/{i}.jpg", seed=i) for i in range(4)]
     run("segment", *photos[:2], "-o", "out")
     Path("out/1.png").write_bytes(Path("out/1.png").read_bytes())
     seen = []
@@ -410,7 +385,7 @@ def test_skip_existing_does_the_rest_and_counts_all(run, monkeypatch):
     assert status == 0
     assert len(seen) == 2
     assert lines[-1].endswith("masks of 4 of 4 photos written to out; 2 of them were there already")
-    save("in/0.jpg", 25)  # edited: its mask is that of another picture
+    save_photo("in/0.jpg", 25)  # edited: its mask is that of another picture
     run("segment", "in", "-o", "out", "--skip-existing")
     assert len(seen) == 3
     run("segment", "in", "-o", "out", "--skip-existing", "--cutout")
@@ -419,13 +394,13 @@ def test_skip_existing_does_the_rest_and_counts_all(run, monkeypatch):
 
 def test_batches_give_the_masks_of_single_photos(run):
     for i in range(5):
-        save(f"in/{i}.jpg", 20 + i, 30, seed=i)
+        save_photo(f"in/{i}.jpg", 20 + i, 30, seed=i)
     Path("in/bad.jpg").write_text("no photo")
     run("segment", "in", "-o", "one")
     status, lines, _ = run("segment", "in", "-o", "three", "--batch", "3")
     assert status == 1
     assert len(lines) == 2
-    for name in names("one"):
+    for name in list_names("one"):
         one, three = (np.asarray(Image.open(f"{folder}/{name}"), int) for folder in ("one", "three"))
         assert np.abs(one - three).max() <= 1
 
@@ -490,7 +465,7 @@ def test_parts_and_the_whole_are_evaluated_in_any_order():
 
 def test_a_trial_leaves_nothing_behind(tmp_path):
     check_target(tmp_path / "a/b/c.txt")
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
     (tmp_path / "file").write_text("x")
     check_target(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "x"

@@ -41,7 +41,7 @@ class Brightness(nn.Module):
 def network():
     torch.manual_seed(0)
     config = BiRefNetConfig(
-        backbone="resnet50", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(64, 96)
+        backbone="convnet_n", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(64, 96)
     )
     return BiRefNet(config).eval()
 
