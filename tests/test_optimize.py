@@ -1,5 +1,7 @@
 """`optimize`: the whole network, rewritten, against the plain one."""
 
+import copy
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -24,7 +26,12 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 
 def small(**fields) -> BiRefNet:
     """The architecture at widths that run in a blink, with weights under which every part has a say."""
-    model = BiRefNet(BiRefNetConfig(**{"backbone": "timm:test_convnext", **SMALL, **fields}))
+    return copy.deepcopy(_build(BiRefNetConfig(**{"backbone": "timm:test_convnext", **SMALL, **fields})))
+
+
+@functools.lru_cache(maxsize=8)
+def _build(config: BiRefNetConfig) -> BiRefNet:
+    model = BiRefNet(config)
     fill_model(model)
     return model.eval()
 
@@ -333,7 +340,7 @@ def test_auto_precision_keeps_a_wide_networks_logits(monkeypatch):
     """`lite` with moved taps: within 1 % of the range of its logits."""
     set_processor(monkeypatch, True)
     torch.manual_seed(0)
-    model, x = BiRefNet(BiRefNetConfig.preset("lite")), torch.randn(1, 3, 256, 256)
+    model, x = BiRefNet(BiRefNetConfig.preset("lite")), torch.randn(1, 3, 128, 128)
     for name, parameter in model.named_parameters():
         if "offset_conv.weight" in name:
             nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
@@ -357,7 +364,8 @@ def test_auto_precision_keeps_the_trained_mask(name, monkeypatch):
     assert apart.max() <= 3
 
 
-@pytest.mark.parametrize("name", PHOTOS)
+# The others are slow: a processor without float16 takes seconds for each.
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "coffee")) for name in PHOTOS])
 def test_float16_keeps_the_trained_mask(name):
     # bfloat16, with three bits less, does not. Nor does float16 with any weights: with those of other steps of the
     # training, the cup's saucer, which the network is unsure of, was up to 2.1/255 off.
