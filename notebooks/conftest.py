@@ -5,3 +5,4 @@ import os
 os.environ["BIREFNET_PROGRESS"] = "off"  # the user's progress is neither read nor changed
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # see tests/conftest.py

@@ -1,11 +1,15 @@
 """Settings and fixtures of all tests, and the order in which the files run."""
 
 import os
+import sys
 
 # Before torch is imported: one thread for each process (notebooks' kernels inherit it), and a thread that waits gives
 # its core to others soon, so that the tests take about as long on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# Compiled modules are kept, also where PYTHONDONTWRITEBYTECODE is set, as in many containers. uv installs none, and
+# without them each of the many processes that start here would compile the libraries again, for seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import hypothesis
 import numpy as np
@@ -19,6 +23,7 @@ from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
 # Hypothesis measures time and fails where it is long, which says nothing on a busy machine.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
+sys.dont_write_bytecode = False
 os.environ["BIREFNET_PROGRESS"] = "off"  # nobody's progress is read or changed by a test
 
 
