@@ -4,6 +4,7 @@ import copy
 import math
 import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -144,56 +145,92 @@ def test_what_is_in_the_files(files):
     assert sorted(file.name for file in path.parent.iterdir()) == ["lite.onnx", "nano.onnx"]
 
 
-@pytest.mark.parametrize("decomposed", [False, True])
-@pytest.mark.parametrize(
-    ("size", "kernel", "stride", "padding", "dilation", "groups", "masked", "biased"),
-    [
-        ((9, 7), (3, 3), (1, 1), (1, 1), (1, 1), 1, True, True),
-        ((6, 11), (7, 7), (1, 1), (3, 3), (1, 1), 1, True, False),
-        ((8, 8), (1, 1), (1, 1), (0, 0), (1, 1), 2, False, True),
-        ((13, 10), (3, 2), (2, 3), (2, 0), (2, 3), 3, True, True),
-        ((1, 5), (1, 3), (1, 1), (0, 1), (1, 1), 1, False, False),
-    ],
-)
-def test_the_operator_alone(size, kernel, stride, padding, dilation, groups, masked, biased, decomposed, tmp_path):
-    """Also with what the network never asks for: strides, unequal sides, groups of offsets."""
-    taps = groups * kernel[0] * kernel[1]
+class Case(NamedTuple):
+    """Arguments of a deformable convolution of six channels, also those that the network never uses."""
 
-    class Layer(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.randn(4, 6, *kernel))
-            self.bias = nn.Parameter(torch.randn(4)) if biased else None
+    size: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    masked: bool
+    biased: bool
 
-        def forward(self, both):
-            x, offset, mask = both[0], both[1], both[2] if masked else None
-            return deform_conv2d(x, offset, self.weight, self.bias, stride, padding, dilation, mask, "gather")
+    def parts(self):
+        """Shapes of image, offsets and mask."""
+        out = tuple(
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, p, d, k, s in zip(self.size, self.padding, self.dilation, self.kernel, self.stride, strict=True)
+        )
+        taps = self.groups * math.prod(self.kernel)
+        return [(6, *self.size), (2 * taps, *out), (taps, *out)]
 
-    class Split(nn.Module):
-        """The exporter's function has one input: everything comes in one row for each image."""
 
-        def __init__(self):
-            super().__init__()
-            self.layer = Layer()
+CASES = [
+    Case((9, 7), (3, 3), (1, 1), (1, 1), (1, 1), 1, True, True),
+    Case((6, 11), (7, 7), (1, 1), (3, 3), (1, 1), 1, True, False),
+    Case((8, 8), (1, 1), (1, 1), (0, 0), (1, 1), 2, False, True),
+    Case((13, 10), (3, 2), (2, 3), (2, 0), (2, 3), 3, True, True),
+    Case((1, 5), (1, 3), (1, 1), (0, 1), (1, 1), 1, False, False),
+]
 
-        def forward(self, image):
-            parts = [(6, *size), (2 * taps, *out), (taps, *out)]
-            pieces = image.split([math.prod(part) for part in parts], dim=1)
-            return self.layer([piece.reshape(-1, *part) for piece, part in zip(pieces, parts, strict=True)])
 
-    out = tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(size, padding, dilation, kernel, stride, strict=True)
-    )
-    layer = Split().eval()
-    rows = 2 * torch.randn(3, 6 * math.prod(size) + 3 * taps * math.prod(out))
+class Layer(nn.Module):
+    """The deformable convolution of one case, from rows that hold image, offsets and mask behind one another."""
+
+    def __init__(self, case):
+        super().__init__()
+        self.case = case
+        self.weight = nn.Parameter(torch.randn(4, 6, *case.kernel))
+        self.bias = nn.Parameter(torch.randn(4)) if case.biased else None
+
+    def forward(self, rows):
+        case, parts = self.case, self.case.parts()
+        pieces = rows.split([math.prod(part) for part in parts], dim=1)
+        x, offset, mask = (piece.reshape(-1, *part) for piece, part in zip(pieces, parts, strict=True))
+        geometry = (case.stride, case.padding, case.dilation)
+        return deform_conv2d(x, offset, self.weight, self.bias, *geometry, mask if case.masked else None, "gather")
+
+
+class Layers(nn.Module):
+    """All cases in one graph. The exporter's function has one input and one output: rows for each image."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(map(Layer, CASES))
+        self.lengths = [sum(math.prod(part) for part in case.parts()) for case in CASES]
+
+    def forward(self, image):
+        rows = image.split(self.lengths, dim=1)
+        return torch.cat([layer(row).flatten(1) for layer, row in zip(self.layers, rows, strict=True)], dim=1)
+
+
+@pytest.fixture(scope="module")
+def layers():
+    torch.manual_seed(0)
+    return Layers().eval()
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["native", "decomposed"])
+def operator_alone(request, layers, tmp_path_factory):
+    """The operator on rows in PyTorch and in onnxruntime, for each case: an export takes long, so they share one."""
+    rows = 2 * torch.randn(3, sum(layers.lengths))
     batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(layer, (rows[:2],), dynamic_shapes=({0: batch},))
-    to_onnx(program, 18 + (not decomposed), decomposed).save(tmp_path / "layer.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "layer.onnx", providers=["CPUExecutionProvider"])
-    assert operators(tmp_path / "layer.onnx") & BOTH == {"GridSample" if decomposed else "DeformConv"}
-    got = session.run(None, {"image": rows.numpy()})[0]
-    np.testing.assert_allclose(got, layer(rows).detach().numpy(), atol=2e-4)
+    program = torch.export.export(layers, (rows[:2],), dynamic_shapes=({0: batch},))
+    path = tmp_path_factory.mktemp("operator") / "layers.onnx"
+    to_onnx(program, 18 + (not request.param), request.param).save(path)
+    assert operators(path) & BOTH == {"GridSample" if request.param else "DeformConv"}
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    wanted = [layer(row).detach() for layer, row in zip(layers.layers, rows.split(layers.lengths, dim=1), strict=True)]
+    got = torch.from_numpy(session.run(None, {"image": rows.numpy()})[0])
+    return wanted, got.split([math.prod(x.shape[1:]) for x in wanted], dim=1)
+
+
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_the_operator_alone(case, operator_alone):
+    wanted, got = (every[case] for every in operator_alone)
+    np.testing.assert_allclose(got.reshape(wanted.shape), wanted, atol=2e-4)
 
 
 # --- torch.export ----------------------------------------------------------------------------------------------------
