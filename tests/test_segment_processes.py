@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from birefnet_lite import save as save_model
+from birefnet_lite.__main__ import main
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
 
@@ -28,7 +29,7 @@ def model(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     config = BiRefNetConfig(
-        backbone="resnet50", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(32, 64)
+        backbone="convnet_n", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(32, 64)
     )
     save_model(BiRefNet(config), path)
     return path
@@ -70,7 +71,7 @@ def test_two_processes_share_the_photos(model, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_after_a_kill_the_same_command_does_the_rest(model, tmp_path):
+def test_after_a_kill_the_same_command_does_the_rest(model, tmp_path, monkeypatch, capsys):
     save_photos(tmp_path / "in", 6)
     arguments = ["segment", "in", "-o", "out", "--model", str(model), "--device", "cpu", "--skip-existing"]
     slow = (
@@ -96,12 +97,10 @@ def test_after_a_kill_the_same_command_does_the_rest(model, tmp_path):
     assert 0 < len(finished) < 6
     for path in finished:
         Image.open(path).load()
-    again = subprocess.run(
-        [sys.executable, "-m", "birefnet_lite", *arguments],
-        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert again.returncode == 0, again.stderr
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert main(arguments) == 0
     there = len(finished)
-    assert f"masks of 6 of 6 photos written to out; {there} of them were there already" in again.stderr
+    assert f"masks of 6 of 6 photos written to out; {there} of them were there already" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in finished} == finished
     assert sorted(path.name for path in Path(tmp_path / "out").glob("*.png")) == [f"{i}.png" for i in range(6)]
