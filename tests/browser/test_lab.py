@@ -8,7 +8,7 @@ from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.config import BiRefNetConfig
 torch.manual_seed(0); torch.set_num_threads(1)
 narrow = dict(inter_channels=8, aspp_channels=8, image_channels=8, gradient_channels=4, train_size=(64, 96))
-model = BiRefNet(BiRefNetConfig(backbone="pvt_v2_b0", **narrow)).eval()
+model = BiRefNet(BiRefNetConfig(backbone="convnet_n", **narrow)).eval()
 photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
 """
 DRAWN = 'canvas[data-panel="focus"][data-state="drawn"]'
