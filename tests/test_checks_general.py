@@ -2,6 +2,7 @@
 
 import functools
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -237,8 +238,6 @@ def test_an_object_in_place_of_its_class_and_a_missing_forward_are_named(name):
 
 @EVERY
 def test_an_endless_loop_and_an_exit_end_in_a_message(name, monkeypatch):
-    monkeypatch.setattr(time_limit, "SECONDS", 0.2)
-
     def endless(function, arguments):
         while True:
             pass
@@ -246,8 +245,23 @@ def test_an_endless_loop_and_an_exit_end_in_a_message(name, monkeypatch):
     def leave(function, arguments):
         raise SystemExit
 
-    is_refused(name, with_call(solutions()[name], endless), "never ends")
     is_refused(name, with_call(solutions()[name], leave), "ends the program")
+    monkeypatch.setattr(time_limit, "SECONDS", 0.02)
+    is_refused(name, with_call(solutions()[name], endless), "never ends")
+
+
+def test_an_answer_that_sleeps_is_stopped_too(monkeypatch):
+    monkeypatch.setattr(time_limit, "SECONDS", 0.02)
+    is_refused("fuse_context", lambda features: threading.Event().wait(300), "never ends")
+
+
+def test_the_time_limit_is_longer_on_a_busy_machine(monkeypatch):
+    clock = SimpleNamespace(passed=0.0, computed=0.0)
+    fake = SimpleNamespace(monotonic=lambda: clock.passed, process_time=lambda: clock.computed)
+    monkeypatch.setattr(time_limit, "time", fake)
+    is_up = time_limit._start_clock(10)
+    for clock.passed, clock.computed, up in ((9.9, 9.9, False), (10, 5, True), (30, 3, False), (60, 0, True)):
+        assert is_up() == up
 
 
 def test_the_time_limit_holds_in_another_thread_where_there_is_no_alarm(monkeypatch):
