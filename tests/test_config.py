@@ -1,3 +1,5 @@
+"""The configuration: presets, the original's flags, and what is refused."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""The sample photos: images, masks and areas to ignore, against those that scikit-image installs."""
+
 import numpy as np
 import pytest
 from skimage import data
