@@ -61,6 +61,14 @@ class BiRefNetConfig:
     Raises:
         ValueError: A value is not possible, or does not fit another field. The message says what is possible.
         TypeError: A value has the wrong type.
+
+    Examples:
+        >>> BiRefNetConfig(backbone="resnet50", aspp="plain").squeeze_block
+        'basic'
+        >>> BiRefNetConfig.preset("nano").train_size
+        (256, 256)
+        >>> BiRefNetConfig.from_official(bb="pvt_v2_b2", dec_blk="ResBlk").reconstruction_block
+        'residual'
     """
 
     backbone: str = "swin_v1_t"

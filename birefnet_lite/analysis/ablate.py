@@ -15,7 +15,13 @@ HOW = ("zero", "mean", "resample")
 
 
 def ablatable(model: nn.Module) -> list[str]:
-    """The layers of a model that can be switched off, in the order in which they are computed."""
+    """The layers of a model that can be switched off, in the order in which they are computed.
+
+    Examples:
+        >>> from birefnet_lite import BiRefNet, BiRefNetConfig
+        >>> len(ablatable(BiRefNet(BiRefNetConfig.preset("nano"))))
+        24
+    """
     return list(_removable_parts(model))
 
 
@@ -41,6 +47,16 @@ def ablate(
 
     Raises:
         ValueError: The layer cannot be switched off, has no such channel, or `how` is none of the three.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> from birefnet_lite import segment
+        >>> with ablate(model, "decoder.stage2.inward_reference"):
+        ...     without = segment(model, photo, size=64)
+        >>> bool((without != segment(model, photo, size=64)).any())
+        True
     """
     parts = _removable_parts(model)
     if layer not in parts:

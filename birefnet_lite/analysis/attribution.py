@@ -33,7 +33,13 @@ class _RegionScore(nn.Module):
 
 
 def possible_methods(model: nn.Module) -> tuple[str, ...]:
-    """The methods that a model allows: guided backprop needs ReLUs that are modules, and some in its backbone."""
+    """The methods that a model allows: guided backprop needs ReLUs that are modules, and some in its backbone.
+
+    Examples:
+        >>> from birefnet_lite import BiRefNet, BiRefNetConfig
+        >>> possible_methods(BiRefNet(BiRefNetConfig.preset("nano")))
+        ('integrated gradients', 'layer GradCAM', 'occlusion', 'guided backprop')
+    """
     backbone = getattr(getattr(model, "encoder", None), "backbone", model)
     guided = any(isinstance(module, nn.ReLU) for module in backbone.modules())
     return METHODS if guided else METHODS[:3]
@@ -52,6 +58,14 @@ def attribute(
 
     Without a region it is the whole image. `steps` of integrated gradients; `patch` times `patch` squares of occlusion.
     Positive: it raises the logits there. GradCAM explains through the squeeze module's output, and is never negative.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> gradients = attribute(model, photo, "layer GradCAM", size=64)
+        >>> gradients.shape
+        (64, 64)
     """
     if method not in METHODS:
         raise ValueError(f"A method is {', '.join(METHODS)}. Got {method!r}.")

@@ -103,6 +103,14 @@ def capture(
 
     Raises:
         ValueError: The model has no layer of a name in `layers`, or cannot take the size.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> maps = capture(model, photo, size=64)
+        >>> maps["squeeze"].shape
+        torch.Size([384, 2, 2])
     """
     prepared = image if isinstance(image, Prepared) else prepare(model, image, size)
     wanted = None if layers is None else set(layers)

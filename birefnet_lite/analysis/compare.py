@@ -81,6 +81,14 @@ def compare_layers(
     my parts stands for which of the reference's, where they are called differently; what lies inside a renamed part is
     renamed with it. Values agree where they differ by at most `tolerance` times the largest of the reference. NaN and
     infinities must be in the same places.
+
+    Examples:
+        >>> import torch
+        >>> mine, reference = torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(3, 4, 1)
+        >>> mine.load_state_dict(reference.state_dict())
+        <All keys matched successfully>
+        >>> [row.status for row in compare_layers(mine, reference, torch.rand(1, 3, 8, 8))]
+        ['OK']
     """
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
     theirs = outputs_of(reference, _copies(inputs))

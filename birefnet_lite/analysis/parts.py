@@ -140,6 +140,12 @@ def list_parts(model: nn.Module) -> dict[str, Part]:
     """The parts that a model has, by layer name, in the order in which they are computed.
 
     A model without some of them, such as a learner's own, has the others.
+
+    Examples:
+        >>> from birefnet_lite import BiRefNet, BiRefNetConfig
+        >>> parts = list_parts(BiRefNet(BiRefNetConfig.preset("nano")))
+        >>> list(parts)[-1], parts["squeeze"].title
+        ('logits', 'Squeeze module')
     """
     builder = _Builder(model)
     encoder = getattr(model, "encoder", None)
@@ -246,12 +252,22 @@ def list_blocks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def encoder_layer(level: int, scale: str = "") -> str:
-    """The layer of an encoder level: of the `full` or `half`-size image, or of both joined."""
+    """The layer of an encoder level: of the `full` or `half`-size image, or of both joined.
+
+    Examples:
+        >>> encoder_layer(1, "half")
+        'encoder.half.x1'
+    """
     return f"encoder.{scale}.x{level}" if scale else f"encoder.x{level}"
 
 
 def stage_layer(stage: int, step: str) -> str:
-    """The layer of a decoder stage's step: `decoder.stage3.lateral`."""
+    """The layer of a decoder stage's step: `decoder.stage3.lateral`.
+
+    Examples:
+        >>> stage_layer(3, "lateral")
+        'decoder.stage3.lateral'
+    """
     return f"decoder.stage{stage}.{step}"
 
 
@@ -262,7 +278,12 @@ def stage_module(stage: int, step: str = OUT) -> str:
 
 
 def split_layer(name: str) -> tuple[int, str] | None:
-    """The stage and step of a decoder layer's name; None for other layers."""
+    """The stage and step of a decoder layer's name; None for other layers.
+
+    Examples:
+        >>> split_layer("decoder.stage3.lateral")
+        (3, 'lateral')
+    """
     parts = name.split(".")
     if len(parts) == 3 and parts[0] == "decoder" and parts[2] in STEPS:
         return int(parts[1].removeprefix("stage")), parts[2]
@@ -270,12 +291,22 @@ def split_layer(name: str) -> tuple[int, str] | None:
 
 
 def stride_of(level: int) -> int:
-    """Pixels of the network's image that a cell of a level spans: 4, 8, 16, 32; 1 for level 0."""
+    """Pixels of the network's image that a cell of a level spans: 4, 8, 16, 32; 1 for level 0.
+
+    Examples:
+        >>> stride_of(2)
+        8
+    """
     return 2 ** (level + 1) if level else 1
 
 
 def title_of(name: str) -> str:
-    """A layer's name in words: `decoder.stage3.lateral` is `Stage 3 · lateral block: …`."""
+    """A layer's name in words: `decoder.stage3.lateral` is `Stage 3 · lateral block: …`.
+
+    Examples:
+        >>> title_of("decoder.stage3.lateral")
+        'Stage 3 · lateral block: encoder map of the next finer level'
+    """
     fixed = {
         LOGITS: "Mask, as logits",
         SQUEEZE: "Squeeze module",

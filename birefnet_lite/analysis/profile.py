@@ -66,6 +66,14 @@ def measure_costs(model: nn.Module, image: Any, size: int | tuple[int, int] | No
         image: A photo, or a `Prepared` one.
         size: As for `prepare`.
         passes: How many passes are timed, after one that warms up.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> costs = measure_costs(model, photo, size=64, passes=1)
+        >>> max(costs.parts, key=lambda part: part.parameters).name
+        'encoder.backbone'
     """
     prepared = image if isinstance(image, Prepared) else prepare(model, image, size)
     modules = list_costed_modules(model)

@@ -65,6 +65,14 @@ def receptive_field(
 
     Every channel is weighted by a random sign, so that channels do not cancel. The theoretical field is where this
     gradient, or that of random noise as input, is not zero. The model is left as it was.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> field = receptive_field(model, photo, "encoder.full.x1", 3, 4, size=64)
+        >>> field.status, field.box
+        ('bound', (0, 0, 32, 36))
     """
     prepared = image if isinstance(image, Prepared) else prepare(model, image, size)
     generator = torch.Generator().manual_seed(0)

@@ -46,7 +46,16 @@ class Kernel:
 
 
 def deformable_kernels(model: nn.Module, image: Any, size: int | tuple[int, int] | None = None) -> dict[str, Kernel]:
-    """Every deformable convolution of a model on an image, by dotted name, in the order in which they run."""
+    """Every deformable convolution of a model on an image, by dotted name, in the order in which they run.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> kernels = deformable_kernels(model, photo, size=64)
+        >>> next(iter(kernels))
+        'squeeze.0.aspp.branches.0.conv'
+    """
     prepared = image if isinstance(image, Prepared) else prepare(model, image, size)
     found: dict[str, Kernel] = {}
 

@@ -28,12 +28,24 @@ class LevelTargets:
 
 
 def image_laplacian(image: Tensor) -> Tensor:
-    """The Laplacian of the mean over colours, (1, 3, H, W) to (1, H, W), of the image as the network sees it."""
+    """The Laplacian of the mean over colours, (1, 3, H, W) to (1, H, W), of the image as the network sees it.
+
+    Examples:
+        >>> import torch
+        >>> image_laplacian(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 32, 32])
+    """
     return laplacian(image.mean(dim=1, keepdim=True))[0]
 
 
 def level_targets(image: Tensor, side_logits: Tensor) -> LevelTargets:
-    """Both targets of a level from the image (1, 3, H, W), normalised, and its side output's logits (1, h, w)."""
+    """Both targets of a level from the image (1, 3, H, W), normalised, and its side output's logits (1, h, w).
+
+    Examples:
+        >>> import torch
+        >>> level_targets(torch.rand(1, 3, 64, 64), torch.zeros(1, 16, 16)).masked.shape
+        torch.Size([1, 64, 64])
+    """
     side = side_logits[None].to(image)
     original = gradient_target(image, side)[0].sigmoid()  # (1, H, W)
     masked = masked_gradient_target(image, side)[0]  # (1, H, W)

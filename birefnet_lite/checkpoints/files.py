@@ -57,6 +57,11 @@ def load(
     Raises:
         CheckpointError: The file or name cannot be used; the message says which, and why.
         ValueError: The weights have numbers that `dtype` cannot hold.
+
+    Examples:
+        >>> model = load("nano", "cpu")
+        >>> model.config.backbone
+        'convnet_n'
     """
     name = os.fspath(name_or_path)
     published = published_name(name)
@@ -98,6 +103,14 @@ def save(model: nn.Module, path: str | os.PathLike, dtype: torch.dtype | None = 
     Raises:
         ValueError: The file's name does not end in `.safetensors`, or numbers are not finite (in that dtype).
         TypeError: The model is no BiRefNet.
+
+    Examples:
+        >>> import tempfile
+        >>> from birefnet_lite import BiRefNet, BiRefNetConfig
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(BiRefNet(BiRefNetConfig.preset("nano")), f"{folder}/mine.safetensors")
+        ...     load(f"{folder}/mine.safetensors", "cpu").config.train_size
+        (256, 256)
     """
     path = Path(path)
     if path.suffix.lower() != ".safetensors":

@@ -19,6 +19,12 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> BiRefNetConfig:
 
     Raises:
         CheckpointError: The weights are not those of a BiRefNet.
+
+    Examples:
+        >>> from birefnet_lite import BiRefNet, BiRefNetConfig
+        >>> from birefnet_lite.checkpoints import official_state_dict
+        >>> infer_config(official_state_dict(BiRefNet(BiRefNetConfig.preset("nano")))).backbone
+        'convnet_n'
     """
     backbone = _infer_backbone(state_dict)
     block = "decoder.decoder_block4"

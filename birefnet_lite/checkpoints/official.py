@@ -94,12 +94,26 @@ def _official_name(module: nn.Module, name: str) -> str:
 
 
 def official_names(model: BiRefNet) -> dict[str, str]:
-    """Return a dict from this package's name to the original's, for each parameter and buffer."""
+    """Return a dict from this package's name to the original's, for each parameter and buffer.
+
+    Examples:
+        >>> from birefnet_lite import BiRefNetConfig
+        >>> names = official_names(BiRefNet(BiRefNetConfig.preset("nano")))
+        >>> names["decoder.stage4.lateral.conv.weight"]
+        'decoder.lateral_block4.conv.weight'
+    """
     return {name: _official_name(model, name) for name in model.state_dict()}
 
 
 def official_state_dict(model: BiRefNet, keep_vars: bool = False) -> dict[str, Tensor]:
-    """Return the weights by the original's names, in the new patch order, so that the original can load them."""
+    """Return the weights by the original's names, in the new patch order, so that the original can load them.
+
+    Examples:
+        >>> from birefnet_lite import BiRefNetConfig
+        >>> weights = official_state_dict(BiRefNet(BiRefNetConfig.preset("nano")))
+        >>> "decoder.conv_out1.0.weight" in weights
+        True
+    """
     names = official_names(model)
     return {names[name]: value for name, value in model.state_dict(keep_vars=keep_vars).items()}
 
@@ -116,6 +130,12 @@ def load_official_state_dict(model: BiRefNet, state_dict: Mapping[str, Tensor], 
     Raises:
         CheckpointError: Names or shapes do not fit; the message says how many, and some of them.
         ValueError: The patch order is neither `"new"` nor `"old"`.
+
+    Examples:
+        >>> from birefnet_lite import BiRefNetConfig
+        >>> model = BiRefNet(BiRefNetConfig.preset("nano"))
+        >>> weights = {f"module.{name}": value for name, value in official_state_dict(model).items()}
+        >>> load_official_state_dict(model, weights)
     """
     if patch_order not in ("new", "old"):
         raise ValueError(f"patch_order is {patch_order!r}; it can be 'new' or 'old'.")
@@ -144,6 +164,11 @@ def new_patch_order(weight: Tensor) -> Tensor:
 
     Returns:
         (out, 3 * rows * columns, k, k).
+
+    Examples:
+        >>> import torch
+        >>> new_patch_order(torch.rand(16, 4 * 4 * 3, 3, 3)).shape
+        torch.Size([16, 48, 3, 3])
     """
     out, channels, height, width = weight.shape
     grid = round((channels // 3) ** 0.5)

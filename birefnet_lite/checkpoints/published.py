@@ -50,7 +50,12 @@ PUBLISHED: dict[str, Published] = {
 
 
 def published_name(name: str) -> str | None:
-    """The full name on the hub of a published checkpoint, given with or without its owner; None for other names."""
+    """The full name on the hub of a published checkpoint, given with or without its owner; None for other names.
+
+    Examples:
+        >>> published_name("BiRefNet_lite")
+        'ZhengPeng7/BiRefNet_lite'
+    """
     return next((full for full in PUBLISHED if name in (full, full.split("/")[1])), None)
 
 

@@ -42,6 +42,12 @@ def estimate_foreground(
 
     Returns:
         F as uint8 (H, W, 3). The additional memory is bounded, whatever the size of the photo.
+
+    Examples:
+        >>> import numpy as np
+        >>> pixels = np.full((8, 8, 3), 100, np.uint8)
+        >>> estimate_foreground(pixels, np.full((8, 8), 0.5, np.float32)).shape
+        (8, 8, 3)
     """
     height, width = alpha.shape
     least, most = float(alpha.min()), float(alpha.max())

@@ -48,6 +48,12 @@ def read_photo(image: Any) -> Photo:
         OSError: The file cannot be opened.
         ValueError: The file is no image, damaged or too large, or values or shapes are not those above.
         TypeError: `image` is of another type.
+
+    Examples:
+        >>> from PIL import Image
+        >>> photo = read_photo(Image.new("RGB", (60, 40)))
+        >>> photo.pixels.shape
+        (40, 60, 3)
     """
     if isinstance(image, Photo):
         return image
@@ -90,6 +96,12 @@ def read_mask(mask: Any, soft: bool = False) -> NDArray[np.float32]:
         ValueError: The file is no image, damaged or too large, or its values can be read as a mask in no way or in
             several; the message says which values there are.
         TypeError: `mask` is of another type.
+
+    Examples:
+        >>> import numpy as np
+        >>> read_mask(np.array([[0, 1], [1, 1]], np.uint8))
+        array([[0., 1.],
+               [1., 1.]], dtype=float32)
     """
     if isinstance(mask, str | os.PathLike):
         decoded = decode_file(mask, MAX_PIXELS)
@@ -113,7 +125,13 @@ def read_size(image: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def to_tensor(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
-    """(H, W, 3), uint8 or float in [0, 1], as a tensor (3, H, W), float32 in [0, 1]."""
+    """(H, W, 3), uint8 or float in [0, 1], as a tensor (3, H, W), float32 in [0, 1].
+
+    Examples:
+        >>> import numpy as np
+        >>> to_tensor(np.full((4, 6, 3), 255, np.uint8)).max()
+        tensor(1.)
+    """
     scale = 255 if pixels.dtype == np.uint8 else 1
     return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / scale
 
@@ -126,6 +144,11 @@ def normalise(pixels: Tensor | NDArray[np.uint8] | NDArray[np.float32]) -> Tenso
 
     Returns:
         A tensor (..., 3, H, W).
+
+    Examples:
+        >>> import numpy as np
+        >>> normalise(np.zeros((4, 6, 3), np.uint8)).shape
+        torch.Size([3, 4, 6])
     """
     images = pixels if isinstance(pixels, Tensor) else to_tensor(pixels)
     mean, std = (images.new_tensor(values)[:, None, None] for values in (MEAN, STD))
@@ -136,6 +159,11 @@ def resize(pixels: NDArray, height: int, width: int) -> NDArray:
     """Resize bilinearly with Pillow, with antialiasing where it gets smaller.
 
     (h, w) or (h, w, 3), uint8 or float32, to (height, width) or (height, width, 3) of the same type.
+
+    Examples:
+        >>> import numpy as np
+        >>> resize(np.zeros((40, 60, 3), np.uint8), 32, 32).shape
+        (32, 32, 3)
     """
     if pixels.shape[:2] == (height, width):
         return pixels

@@ -25,6 +25,11 @@ def forward_bytes(model: nn.Module, height: int, width: int) -> int:
 
     Returns:
         Bytes beyond the weights. An upper estimate: up to twice what is used.
+
+    Examples:
+        >>> from birefnet_lite import BiRefNet, BiRefNetConfig
+        >>> forward_bytes(BiRefNet(BiRefNetConfig.preset("nano")).eval(), 256, 256) / 2**20 < 200  # MiB
+        True
     """
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     image = torch.empty(1, 3, height, width, dtype=dtype, device="meta")

@@ -54,6 +54,14 @@ def segment(model: nn.Module, image: Any, size: int | tuple[int, int] | None = N
 
     Raises:
         OSError, TypeError, ValueError: As `read_photo` and `network_size`; `ValueError` for a model that gives no mask.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> photo, _, _ = load_photo("chelsea")
+        >>> mask = segment(load("nano", "cpu"), photo)
+        >>> mask.shape, mask.dtype
+        ((300, 451), dtype('float32'))
     """
     return next(iter(segment_batch(model, [image], size)))
 
@@ -61,7 +69,15 @@ def segment(model: nn.Module, image: Any, size: int | tuple[int, int] | None = N
 def segment_batch(
     model: nn.Module, images: Sequence[Any], size: int | tuple[int, int] | None = None
 ) -> list[NDArray[np.float32]]:
-    """Segment several photos in one forward, which is faster on a GPU; see `segment`."""
+    """Segment several photos in one forward, which is faster on a GPU; see `segment`.
+
+    Examples:
+        >>> import numpy as np
+        >>> from birefnet_lite import load
+        >>> photos = [np.zeros((40, 60, 3), np.uint8), np.zeros((50, 30, 3), np.uint8)]
+        >>> [mask.shape for mask in segment_batch(load("nano", "cpu"), photos, size=64)]
+        [(40, 60), (50, 30)]
+    """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a network (torch.nn.Module), not {type(model).__name__}.")
     height, width = network_size(model, size)
@@ -86,6 +102,12 @@ def cut_out(image: Any, mask: Any) -> Image.Image:
 
     Raises:
         OSError, TypeError, ValueError: As `read_photo` and `read_mask`; `ValueError` for a mask of another size.
+
+    Examples:
+        >>> import numpy as np
+        >>> photo, mask = np.zeros((40, 60, 3), np.uint8), np.zeros((40, 60), np.float32)
+        >>> cut_out(photo, mask).mode
+        'RGBA'
     """
     photo = read_photo(image)
     alpha = read_mask(mask, soft=True)
@@ -116,6 +138,11 @@ def network_size(model: nn.Module, size: int | tuple[int, int] | None = None) ->
     Raises:
         ValueError: The size is below what the model takes or above `MAX_SIZE`, or None for a model without one.
         TypeError: It is no size.
+
+    Examples:
+        >>> from birefnet_lite import BiRefNet, BiRefNetConfig
+        >>> network_size(BiRefNet(BiRefNetConfig.preset("nano")))
+        (256, 256)
     """
     if size is None:
         config = getattr(model, "config", None)

@@ -54,6 +54,13 @@ def segment_tiled(
     Raises:
         OSError, TypeError, ValueError: As `predict.segment`; `ValueError` for a bound that is too low, with what is
             needed.
+
+    Examples:
+        >>> import numpy as np
+        >>> from birefnet_lite import load
+        >>> photo = np.zeros((200, 300, 3), np.uint8)
+        >>> segment_tiled(load("nano", "cpu"), photo, memory=200).shape
+        (200, 300)
     """
     photo = read_photo(image)
     bound = _to_bytes(memory)
@@ -118,7 +125,12 @@ class Axis(NamedTuple):
 
 
 def split_axis(length: int, side: int) -> Axis:
-    """Tiles of `side` pixels, evenly spread over `length` pixels, each sharing a quarter or more with the next."""
+    """Tiles of `side` pixels, evenly spread over `length` pixels, each sharing a quarter or more with the next.
+
+    Examples:
+        >>> split_axis(100, side=64).starts
+        [0, 36]
+    """
     side = min(side, length)
     step = max(1, int(side * (1 - OVERLAP)))
     starts = [int(start) for start in np.linspace(0, length - side, 1 + -(-(length - side) // step))]

@@ -23,7 +23,17 @@ def boundary_of(image: Tensor, width_ratio: float = 0.02) -> Tensor:
 
 
 def boundary_iou(prediction: Tensor, mask: Tensor, *, threshold: float = 0.5, width_ratio: float = 0.02) -> Tensor:
-    """Boundary IoU as published: IoU of the boundaries of `prediction > threshold` and mask; 1 if there is none."""
+    """Boundary IoU as published: IoU of the boundaries of `prediction > threshold` and mask; 1 if there is none.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> round(boundary_iou(prediction, mask).item(), 4)
+        0.3043
+    """
     prediction, mask = check_pair(prediction, mask)
     ours, theirs = boundary_of(prediction > threshold, width_ratio) > 0, boundary_of(mask, width_ratio) > 0
     union = (ours | theirs).sum().double()
@@ -35,6 +45,15 @@ def boundary_iou_curve(prediction: Tensor, mask: Tensor, *, width_ratio: float =
 
     The boundary region of the soft map is cut at the threshold, while `boundary_iou` cuts first. So an edge that is
     softer than the region is wide has no boundary here. Both are equal for a prediction of zeros and ones.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> boundary_iou_curve(prediction, mask).shape
+        torch.Size([256])
     """
     prediction, mask = check_pair(prediction, mask)
     rim = boundary_of(levels(prediction), width_ratio).long()
@@ -54,6 +73,15 @@ def mean_boundary_accuracy(prediction: Tensor, mask: Tensor, *, threshold: float
     """mBA, a scalar: accuracy in a band around the boundary, the mean over five widths of the band.
 
     The band's radius goes from 1 pixel towards (H + W) / 300 (Cheng et al. 2020). NaN if the mask has no boundary.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> round(mean_boundary_accuracy(prediction, mask).item(), 4)
+        0.7258
     """
     prediction, mask = check_pair(prediction, mask)
     height, width = mask.shape

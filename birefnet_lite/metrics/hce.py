@@ -42,6 +42,15 @@ def human_correction_effort(
 
     Raises:
         ValueError: `distance_to` is neither.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> round(human_correction_effort(prediction, mask).item(), 4)
+        0.0
     """
     if distance_to not in ("chord", "line"):
         raise ValueError(f"The distance is measured to {distance_to!r}; choose 'chord' or 'line'.")

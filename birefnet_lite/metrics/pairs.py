@@ -61,6 +61,12 @@ def prepare(
     Raises:
         ValueError: The shapes differ, or values are out of range.
         TypeError: Another type.
+
+    Examples:
+        >>> import numpy as np
+        >>> prediction, mask = prepare(np.full((4, 6), 51, np.uint8), np.ones((4, 6), bool), stretch=False)
+        >>> prediction.max()
+        tensor(0.2000, dtype=torch.float64)
     """
     prediction = _as_fraction(_as_image(prediction, "prediction"), "prediction")
     mask = _as_fraction(_as_image(mask, "mask"), "mask").to(prediction.device)

@@ -9,13 +9,33 @@ from birefnet_lite.metrics.pairs import EPS, check_pair
 
 
 def mae(prediction: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute error, scalar in [0, 1]. The mask may be a soft one: prepare it with `binarise=False`."""
+    """Mean absolute error, scalar in [0, 1]. The mask may be a soft one: prepare it with `binarise=False`.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> round(mae(prediction, mask).item(), 4)
+        0.0625
+    """
     prediction, mask = check_pair(prediction, mask, soft_mask=True)
     return (prediction - mask.double()).abs().mean()
 
 
 def mse(prediction: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error, scalar in [0, 1]. The mask may be a soft one: prepare it with `binarise=False`."""
+    """Mean squared error, scalar in [0, 1]. The mask may be a soft one: prepare it with `binarise=False`.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> round(mse(prediction, mask).item(), 4)
+        0.0625
+    """
     prediction, mask = check_pair(prediction, mask, soft_mask=True)
     return (prediction - mask.double()).square().mean()
 
@@ -30,6 +50,15 @@ def s_measure(prediction: Tensor, mask: Tensor, *, alpha: float = 0.5) -> Tensor
         prediction: (H, W) in [0, 1].
         mask: bool (H, W).
         alpha: Weight of the object part.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> round(s_measure(prediction, mask).item(), 4)
+        0.8521
     """
     prediction, mask = check_pair(prediction, mask)
     coverage = mask.double().mean()
@@ -81,6 +110,15 @@ def weighted_f_measure(prediction: Tensor, mask: Tensor, *, beta_squared: float 
     Errors in the object are smoothed over their neighbours. False alarms weigh from 1 at the object to 2 far away, 1.5
     at 5 pixels, so that the score depends on the image's size. Distances are computed by SciPy on the CPU, the rest on
     the tensors' device.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> round(weighted_f_measure(prediction, mask).item(), 4)
+        0.8888
     """
     prediction, mask = check_pair(prediction, mask)
     if not mask.any():

@@ -37,13 +37,33 @@ def _f_measure(hits: Tensor, false_alarms: Tensor, mask: Tensor, beta_squared: f
 
 
 def f_measure_curve(prediction: Tensor, mask: Tensor, *, beta_squared: float = 0.3) -> Tensor:
-    """F-measure at each threshold, (256,); with β² = 0.3 precision weighs more than recall (Achanta et al. 2009)."""
+    """F-measure at each threshold, (256,); with β² = 0.3 precision weighs more than recall (Achanta et al. 2009).
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> f_measure_curve(prediction, mask).shape
+        torch.Size([256])
+    """
     prediction, mask = check_pair(prediction, mask)
     return _f_measure(*counts_above(levels(prediction), mask), mask, beta_squared)
 
 
 def f_measure_adaptive(prediction: Tensor, mask: Tensor, *, beta_squared: float = 0.3) -> Tensor:
-    """F-measure at twice the mean prediction, a scalar."""
+    """F-measure at twice the mean prediction, a scalar.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> round(f_measure_adaptive(prediction, mask).item(), 4)
+        0.875
+    """
     prediction, mask = check_pair(prediction, mask)
     return _f_measure(*_adaptive_counts(prediction, mask), mask, beta_squared)
 
@@ -71,13 +91,32 @@ def e_measure_curve(prediction: Tensor, mask: Tensor) -> Tensor:
     """E-measure (enhanced alignment) at each threshold, (256,) (Fan et al. 2018).
 
     The sum is divided by the number of pixels minus one, as in the reference, so that it can be slightly above 1.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> e_measure_curve(prediction, mask).shape
+        torch.Size([256])
     """
     prediction, mask = check_pair(prediction, mask)
     return _e_measure(*counts_above(levels(prediction), mask), mask)
 
 
 def e_measure_adaptive(prediction: Tensor, mask: Tensor) -> Tensor:
-    """E-measure at twice the mean prediction, a scalar."""
+    """E-measure at twice the mean prediction, a scalar.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> round(e_measure_adaptive(prediction, mask).item(), 4)
+        0.9409
+    """
     prediction, mask = check_pair(prediction, mask)
     return _e_measure(*_adaptive_counts(prediction, mask), mask)
 
@@ -87,6 +126,15 @@ def iou(prediction: Tensor, mask: Tensor, *, threshold: float = 0.5) -> Tensor:
 
     To ignore pixels, pass the others as one row: `iou(prediction[keep][None], mask[keep][None])`. This works for MAE
     and MSE too, but not for metrics that depend on neighbours.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.metrics import prepare
+        >>> mask = torch.zeros(32, 32)
+        >>> mask[8:24, 8:24] = 1
+        >>> prediction, mask = prepare(mask.roll(2, 1), mask, stretch=False)  # two pixels too far right
+        >>> round(iou(prediction, mask).item(), 4)
+        0.7778
     """
     prediction, mask = check_pair(prediction, mask)
     chosen = prediction > threshold

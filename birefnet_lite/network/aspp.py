@@ -12,7 +12,12 @@ __all__ = ["ASPP", "DeformableASPP", "batch_norm_or_identity"]
 
 
 def batch_norm_or_identity(channels: int, batch_norm: bool) -> nn.BatchNorm2d | nn.Identity:
-    """A batch norm, or `nn.Identity` for checkpoints trained without batch norms outside the backbone."""
+    """A batch norm, or `nn.Identity` for checkpoints trained without batch norms outside the backbone.
+
+    Examples:
+        >>> batch_norm_or_identity(8, batch_norm=False)
+        Identity()
+    """
     return nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
 
 
@@ -82,6 +87,11 @@ class ASPP(_Pyramid):
         out_channels: Width of the result; None is `in_channels`.
         channels: Width of each branch.
         batch_norm: False leaves out all batch norms.
+
+    Examples:
+        >>> import torch
+        >>> ASPP(16, channels=8).eval()(torch.zeros(1, 16, 8, 8)).shape
+        torch.Size([1, 16, 8, 8])
     """
 
     rates = (1, 6, 12, 18)
@@ -101,6 +111,11 @@ class DeformableASPP(_Pyramid):
     These are the hierarchical receptive fields of the paper's reconstruction block. The paper names the sizes 1, 3 and
     7; the original code has the 1x1 branch twice, and its weights need both.
     Arguments and shapes are those of `ASPP`.
+
+    Examples:
+        >>> import torch
+        >>> DeformableASPP(16, channels=8).eval()(torch.zeros(1, 16, 8, 8)).shape
+        torch.Size([1, 16, 8, 8])
     """
 
     kernel_sizes = (1, 1, 3, 7)

@@ -40,6 +40,11 @@ def logits_of(output: Tensor | Sequence[Any]) -> Tensor:
 
     Args:
         output: A tensor, or a tuple or list whose last entry is the logits, such as a `BiRefNetOutput`.
+
+    Examples:
+        >>> import torch
+        >>> logits_of([torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 64, 64)]).shape
+        torch.Size([1, 1, 64, 64])
     """
     return output if isinstance(output, Tensor) else output[-1]
 
@@ -53,6 +58,14 @@ class BiRefNet(nn.Module):
     Args:
         config: The configuration; None is the published `BiRefNet_lite`.
         bb_pretrained: Give the backbone its ImageNet weights (see `build_backbone`).
+
+    Examples:
+        >>> import torch
+        >>> model = BiRefNet(BiRefNetConfig.preset("nano")).eval()
+        >>> with torch.no_grad():
+        ...     output = model(torch.zeros(1, 3, 64, 96))
+        >>> output.logits.shape
+        torch.Size([1, 1, 64, 96])
     """
 
     def __init__(self, config: BiRefNetConfig | None = None, bb_pretrained: bool = False) -> None:

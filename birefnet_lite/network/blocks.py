@@ -19,6 +19,11 @@ class BasicBlock(nn.Module):
         aspp: `"deformable"`, `"plain"` or `"none"`.
         aspp_channels: Width of each branch of the ASPP.
         batch_norm: False leaves out all batch norms.
+
+    Examples:
+        >>> import torch
+        >>> BasicBlock(64, 32, inter_channels=16, aspp_channels=16).eval()(torch.zeros(1, 64, 8, 8)).shape
+        torch.Size([1, 32, 8, 8])
     """
 
     def __init__(
@@ -54,7 +59,14 @@ class BasicBlock(nn.Module):
 
 
 class ResidualBlock(BasicBlock):
-    """A `BasicBlock` plus a 1x1 convolution of its input. Same arguments and shapes."""
+    """A `BasicBlock` plus a 1x1 convolution of its input. Same arguments and shapes.
+
+    Examples:
+        >>> import torch
+        >>> block = ResidualBlock(64, 32, inter_channels=16, aspp="plain", aspp_channels=16).eval()
+        >>> block(torch.zeros(1, 64, 8, 8)).shape
+        torch.Size([1, 32, 8, 8])
+    """
 
     def __init__(
         self,
@@ -81,7 +93,12 @@ def build_block(
     aspp_channels: int = 256,
     batch_norm: bool = True,
 ) -> BasicBlock:
-    """Build a `"basic"` or `"residual"` block; `ValueError` for any other kind."""
+    """Build a `"basic"` or `"residual"` block; `ValueError` for any other kind.
+
+    Examples:
+        >>> type(build_block("residual", 64, 32)).__name__
+        'ResidualBlock'
+    """
     kinds = {"basic": BasicBlock, "residual": ResidualBlock}
     if kind not in kinds:
         raise ValueError(f"The block is {kind!r}; it can be 'basic' or 'residual'.")

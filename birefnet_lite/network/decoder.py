@@ -55,6 +55,13 @@ class DecoderStage(nn.Module):
         outward_reference: Whether gradient attention weights the features.
         gradient_channels: Width of the features from which gradients and attention are computed.
         batch_norm: False leaves out all batch norms.
+
+    Examples:
+        >>> import torch
+        >>> stage = DecoderStage(64, 32, lateral_channels=48, image_channels=8, inter_channels=16, aspp_channels=16)
+        >>> x, image, lateral = torch.zeros(1, 64, 4, 4), torch.zeros(1, 3, 128, 128), torch.zeros(1, 48, 8, 8)
+        >>> stage.eval()(x, image, lateral).features.shape
+        torch.Size([1, 32, 8, 8])
     """
 
     def __init__(

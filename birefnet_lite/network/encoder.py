@@ -21,6 +21,13 @@ def fuse_scales(full: tuple[Tensor, ...], half: tuple[Tensor, ...], how: str) ->
 
     Returns:
         Four maps (B, 2 C, H, W) or (B, C, H, W).
+
+    Examples:
+        >>> import torch
+        >>> full = tuple(torch.zeros(1, 8, side, side) for side in (32, 16, 8, 4))
+        >>> half = tuple(torch.zeros(1, 8, side, side) for side in (16, 8, 4, 2))
+        >>> [x.shape[1] for x in fuse_scales(full, half, "cat")]
+        [16, 16, 16, 16]
     """
     half = tuple(resize(small, large.shape[-2:]) for large, small in zip(full, half, strict=True))
     if how == "add":
@@ -37,6 +44,12 @@ def fuse_context(features: tuple[Tensor, ...], scales: int) -> Tensor:
 
     Returns:
         (B, sum of the last C_i, H_4, W_4). The deepest map comes last.
+
+    Examples:
+        >>> import torch
+        >>> features = tuple(torch.zeros(1, 8, side, side) for side in (32, 16, 8, 4))
+        >>> fuse_context(features, scales=3).shape
+        torch.Size([1, 32, 4, 4])
     """
     *finer, deepest = features
     context = [resize(x, deepest.shape[-2:]) for x in finer[len(finer) - scales :]]
@@ -52,6 +65,13 @@ class Encoder(nn.Module):
         backbone: A network that gives four maps, finest first.
         multi_scale_input: How the two scales are joined: `"cat"`, `"add"`, or `"none"` to use the image alone.
         context_scales: How many of the finer maps join the deepest one, 0 to 3.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite.network.backbone import build_backbone
+        >>> encoder = Encoder(build_backbone("convnet_n")).eval()
+        >>> [tuple(x.shape) for x in encoder(torch.zeros(1, 3, 64, 64))]
+        [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4), (1, 832, 2, 2)]
     """
 
     def __init__(self, backbone: Backbone, multi_scale_input: str = "cat", context_scales: int = 3) -> None:

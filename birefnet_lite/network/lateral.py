@@ -11,6 +11,11 @@ class LateralBlock(nn.Module):
     """A 1x1 convolution from the width of an encoder map to the width of the decoder stage that adds it.
 
     Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
+
+    Examples:
+        >>> import torch
+        >>> LateralBlock(192, 64)(torch.zeros(1, 192, 16, 16)).shape
+        torch.Size([1, 64, 16, 16])
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -26,6 +31,12 @@ class PyramidNeck(nn.Module):
 
     Each map is resized to its level of the pyramid (strides 4, 8, 16 and 32 of the image) and projected to its width.
     Shapes: four maps (B, in_channels[i], h, w), finest level first, to (B, out_channels[i], H / stride, W / stride).
+
+    Examples:
+        >>> import torch
+        >>> neck = PyramidNeck((384,) * 4, (32, 64, 128, 192))
+        >>> [tuple(x.shape[1:]) for x in neck(tuple(torch.zeros(1, 384, 4, 4) for _ in range(4)), (64, 64))]
+        [(32, 16, 16), (64, 8, 8), (128, 4, 4), (192, 2, 2)]
     """
 
     strides = (4, 8, 16, 32)

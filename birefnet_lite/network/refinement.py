@@ -32,6 +32,15 @@ def image_to_tiles(image: Tensor, grid: int) -> Tensor:
 
     Returns:
         (B, C * grid * grid, H / grid, W / grid).
+
+    Examples:
+        >>> import torch
+        >>> image = torch.rand(1, 3, 64, 64)
+        >>> tiles = image_to_tiles(image, grid=4)
+        >>> tiles.shape
+        torch.Size([1, 48, 16, 16])
+        >>> torch.equal(tiles[0, 0], image[0, 0, :16, :16])  # the first channel is the top left tile of red
+        True
     """
     batch, channels, height, width = image.shape
     if height % grid or width % grid:
@@ -45,6 +54,11 @@ class ImageBranch(nn.Module):
     """Two 3x3 convolutions without an activation between them: together a linear 5x5 filter (paper Fig. 2, InRef).
 
     Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
+
+    Examples:
+        >>> import torch
+        >>> ImageBranch(48, 16)(torch.zeros(1, 48, 8, 8)).shape
+        torch.Size([1, 16, 8, 8])
     """
 
     def __init__(self, in_channels: int, out_channels: int, inter_channels: int = 64) -> None:
@@ -66,6 +80,12 @@ class InwardReference(nn.Module):
         out_channels: Width of the result.
         inter_channels: Width between the two convolutions.
         tiles: Cut the image into tiles, which keeps all detail, or resize it, which loses detail.
+
+    Examples:
+        >>> import torch
+        >>> inward = InwardReference(grid=4, out_channels=16)
+        >>> inward(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 16, 8, 8])
     """
 
     def __init__(self, grid: int, out_channels: int, inter_channels: int = 64, tiles: bool = True) -> None:
@@ -90,6 +110,12 @@ class OutwardReference(nn.Module):
         in_channels: Width of the input.
         channels: Width of the gradient features.
         batch_norm: False leaves out the batch norm.
+
+    Examples:
+        >>> import torch
+        >>> attention, gradient_logits = OutwardReference(64).eval()(torch.zeros(1, 64, 8, 8))
+        >>> attention.shape, gradient_logits.shape
+        (torch.Size([1, 1, 8, 8]), torch.Size([1, 1, 8, 8]))
     """
 
     def __init__(self, in_channels: int, channels: int = 16, batch_norm: bool = True) -> None:
@@ -115,6 +141,11 @@ def laplacian(image: Tensor) -> Tensor:
 
     Returns:
         (B, C, H, W), in the unit of the image.
+
+    Examples:
+        >>> import torch
+        >>> laplacian(torch.ones(1, 1, 8, 8)).abs().max().item() < 1e-6  # a flat image has no edges
+        True
     """
     import kornia.filters  # takes more than a second to import, and only training needs it
 
@@ -133,6 +164,11 @@ def gradient_target(image: Tensor, side_logits: Tensor) -> Tensor:
 
     Returns:
         (B, 1, H, W), unbounded.
+
+    Examples:
+        >>> import torch
+        >>> gradient_target(torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 16, 16)).shape
+        torch.Size([1, 1, 64, 64])
     """
     edges = laplacian(image.mean(dim=1, keepdim=True))  # (B, 1, H, W)
     return edges * resize(side_logits, image.shape[-2:])
@@ -151,6 +187,12 @@ def masked_gradient_target(image: Tensor, side_logits: Tensor, percentile: float
 
     Returns:
         (B, 1, H, W), in 0 to 1.
+
+    Examples:
+        >>> import torch
+        >>> target = masked_gradient_target(torch.rand(1, 3, 64, 64), torch.full((1, 1, 16, 16), -9.0))
+        >>> target.shape, target.max().item()  # no object, so no edges to learn
+        (torch.Size([1, 1, 64, 64]), 0.0)
     """
     height, width = image.shape[-2:]
     edges = laplacian(image.detach().mean(dim=1, keepdim=True)).abs()  # (B, 1, H, W)

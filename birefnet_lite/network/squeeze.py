@@ -19,6 +19,11 @@ class SqueezeModule(nn.Sequential):
         block: `"basic"` or `"residual"` for a reconstruction block, `"aspp"` or `"deformable_aspp"` for an ASPP alone.
         depth: How many blocks.
         inter_channels, aspp, aspp_channels, batch_norm: Those of `BasicBlock`.
+
+    Examples:
+        >>> import torch
+        >>> SqueezeModule(512, 64, inter_channels=16, aspp_channels=16).eval()(torch.zeros(1, 512, 8, 8)).shape
+        torch.Size([1, 64, 8, 8])
     """
 
     def __init__(

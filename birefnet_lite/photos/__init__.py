@@ -30,6 +30,11 @@ def load_photo(name: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray
 
     Raises:
         ValueError: There is no photo of that name.
+
+    Examples:
+        >>> photo, mask, ignore = load_photo("astronaut")
+        >>> photo.shape, mask.shape
+        ((512, 512, 3), (512, 512))
     """
     if name not in PHOTOS:
         raise ValueError(f"no photograph {name!r} with a mask; choose one of {', '.join(PHOTOS)}")

@@ -47,12 +47,22 @@ class Batch(NamedTuple):
 
 
 def family_names() -> tuple[str, ...]:
-    """Names of all object families; a class label is an index into them."""
+    """Names of all object families; a class label is an index into them.
+
+    Examples:
+        >>> len(family_names()) > 10
+        True
+    """
     return tuple(family.name for family in FAMILIES)
 
 
 def background_names() -> tuple[str, ...]:
-    """Names of all backgrounds."""
+    """Names of all backgrounds.
+
+    Examples:
+        >>> len(background_names()) > 5
+        True
+    """
     return tuple(background.name for background in BACKGROUNDS)
 
 
@@ -92,6 +102,12 @@ class SyntheticScenes:
 
     Raises:
         ValueError: A size, difficulty, variety, reshaping or name is out of range.
+
+    Examples:
+        >>> scenes = SyntheticScenes((64, 64), seed=0)
+        >>> batch = scenes.batch(2, 0)
+        >>> batch.images.shape, batch.masks.shape
+        (torch.Size([2, 3, 64, 64]), torch.Size([2, 1, 64, 64]))
     """
 
     def __init__(
@@ -203,7 +219,12 @@ class SyntheticScenes:
 
 
 def held_out_scenes(size: tuple[int, int] = (256, 256), device: torch.device | str = "cpu") -> SyntheticScenes:
-    """The scenes for evaluation: held-out families on held-out backgrounds, with a fixed seed and difficulty."""
+    """The scenes for evaluation: held-out families on held-out backgrounds, with a fixed seed and difficulty.
+
+    Examples:
+        >>> held_out_scenes().batch(1, 0).images.shape
+        torch.Size([1, 3, 256, 256])
+    """
     return SyntheticScenes(size, EVALUATION_SEED, EVALUATION_DIFFICULTY, "held_out", "held_out", device)
 
 

@@ -16,6 +16,12 @@ class EMA:
 
     Attributes:
         model: The averaged model, in evaluation mode and without gradients.
+
+    Examples:
+        >>> import torch
+        >>> model = torch.nn.Linear(2, 1)
+        >>> average = EMA(model)
+        >>> average.update(model, decay=0.99)
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -158,6 +158,14 @@ def evaluate(
     Raises:
         ValueError: There is nothing to score, a metric is unknown or, without `on_error`, an image cannot be scored;
             the message names it.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> scores = evaluate(model, [("chelsea", photo, mask)], size=64, metrics=("iou", "mae"))
+        >>> scores.images[0].name
+        'chelsea'
     """
     unknown = [name for name in metrics if name not in METRICS]
     if unknown or not metrics:

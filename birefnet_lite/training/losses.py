@@ -25,6 +25,11 @@ def resize_to(logits: Tensor, target: Tensor) -> Tensor:
     """Resize logits (B, C, h, w) bilinearly to the size of `target`: (B, C, H, W).
 
     Half-precision logits are converted to float32 first, so that the interpolation does not round.
+
+    Examples:
+        >>> import torch
+        >>> resize_to(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 64, 48)).shape
+        torch.Size([1, 1, 64, 48])
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.shape[-2:] == target.shape[-2:]:
@@ -41,6 +46,13 @@ class PixelLoss(nn.Module):
 
     Raises:
         ValueError: A name is unknown, a factor is negative or infinite, or all factors are 0.
+
+    Examples:
+        >>> import torch
+        >>> loss = PixelLoss({"bce": 1.0, "iou": 1.0})
+        >>> parts = loss([torch.zeros(2, 1, 16, 16), torch.zeros(2, 1, 32, 32)], torch.ones(2, 1, 64, 64))
+        >>> sorted(parts.parts)
+        ['bce', 'iou']
     """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
@@ -147,6 +159,16 @@ class BiRefNetLoss(nn.Module):
         gradient_weight: 1 in the original.
         gradient_target: That of the model's config.
         class_weight: 5 in the original.
+
+    Examples:
+        >>> import torch
+        >>> from birefnet_lite import BiRefNet, BiRefNetConfig
+        >>> model = BiRefNet(BiRefNetConfig.preset("nano")).train()
+        >>> loss = BiRefNetLoss({"bce": 1.0, "iou": 1.0}, class_weight=0)
+        >>> result = loss(model(torch.rand(2, 3, 64, 64)), torch.ones(2, 1, 64, 64))
+        >>> result.total.backward()
+        >>> sorted(result.parts)
+        ['bce', 'gradient', 'iou', 'pixel']
     """
 
     def __init__(

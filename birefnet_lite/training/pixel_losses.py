@@ -45,6 +45,13 @@ def bce_loss(logits: Tensor, mask: Tensor) -> Tensor:
 
     Computed from logits; the original takes the logarithm of a sigmoid. Both are equal until the sigmoid saturates (for
     |logit| above about 16 in float32); beyond, this one is finite and has a useful gradient.
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> bce_loss((mask - 0.5) * 40, mask).item() < 1e-3  # logits that agree with the mask
+        True
     """
     return F.binary_cross_entropy_with_logits(logits, mask)
 
@@ -61,6 +68,13 @@ def iou_sum_loss(logits: Tensor, mask: Tensor) -> Tensor:
 
     So its weight relative to other losses grows with the batch, an empty mask always costs 1, and the loss is NaN if
     the sigmoid underflows to zeros. `iou_loss` has none of these problems.
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> iou_sum_loss((mask - 0.5) * 40, mask).item() < 1e-3  # logits that agree with the mask
+        True
     """
     intersection, union = _intersection_and_union(logits.sigmoid(), mask)
     return (1 - intersection / union).sum()
@@ -68,7 +82,15 @@ def iou_sum_loss(logits: Tensor, mask: Tensor) -> Tensor:
 
 @full_precision
 def iou_loss(logits: Tensor, mask: Tensor, *, eps: float = 1.0) -> Tensor:
-    """Soft IoU loss, the mean over the batch of 1 - (I + ε) / (U + ε); with ε, in pixels, empty on empty costs 0."""
+    """Soft IoU loss, the mean over the batch of 1 - (I + ε) / (U + ε); with ε, in pixels, empty on empty costs 0.
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> iou_loss((mask - 0.5) * 40, mask).item() < 1e-3  # logits that agree with the mask
+        True
+    """
     intersection, union = _intersection_and_union(logits.sigmoid(), mask)
     return (1 - (intersection + eps) / (union + eps)).mean()
 
@@ -79,6 +101,14 @@ def iou_patch_original_loss(logits: Tensor, mask: Tensor, *, patch: int = 64) ->
 
     Its loops run over the batch and channel dimensions instead of rows and columns, so that nothing outside the first
     patch changes the loss (for batches of up to 64 images).
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> mask[..., 16:, 16:] = 0  # changes nothing: only the top-left patch counts
+        >>> iou_patch_original_loss((mask - 0.5) * 40, mask, patch=16).item() < 1e-3
+        True
     """
     intersection, union = _intersection_and_union(logits.sigmoid()[..., :patch, :patch], mask[..., :patch, :patch])
     return (1 - intersection / union).sum()
@@ -86,7 +116,15 @@ def iou_patch_original_loss(logits: Tensor, mask: Tensor, *, patch: int = 64) ->
 
 @full_precision
 def iou_patch_loss(logits: Tensor, mask: Tensor, *, patch: int = 64, eps: float = 1.0) -> Tensor:
-    """Soft IoU loss of every `patch` x `patch` tile (smaller at the right and bottom border), the mean over all."""
+    """Soft IoU loss of every `patch` x `patch` tile (smaller at the right and bottom border), the mean over all.
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> iou_patch_loss((mask - 0.5) * 40, mask).item() < 1e-3  # logits that agree with the mask
+        True
+    """
     probability = logits.sigmoid()
     height, width = mask.shape[-2:]
     pad = (0, -width % patch, 0, -height % patch)
@@ -140,7 +178,15 @@ def _blur_by_convolution(x: Tensor) -> Tensor:
 
 @full_precision
 def ssim_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """(1 - SSIM) / 2, the mean over pixels: Gaussian window 11x11, sigma 1.5 (paper: L_SSIM = 1 - SSIM, twice this)."""
+    """(1 - SSIM) / 2, the mean over pixels: Gaussian window 11x11, sigma 1.5 (paper: L_SSIM = 1 - SSIM, twice this).
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> ssim_loss((mask - 0.5) * 40, mask).item() < 1e-3  # logits that agree with the mask
+        True
+    """
     x, y = logits.sigmoid(), mask
     blurred = _GaussianBlur.apply(torch.stack([x, y, x * x, y * y, x * y]))  # (5, B, 1, H, W)
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = blurred
@@ -152,19 +198,42 @@ def ssim_loss(logits: Tensor, mask: Tensor) -> Tensor:
 
 @full_precision
 def mae_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute difference between probability and mask."""
+    """Mean absolute difference between probability and mask.
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> mae_loss((mask - 0.5) * 40, mask).item() < 1e-3  # logits that agree with the mask
+        True
+    """
     return (logits.sigmoid() - mask).abs().mean()
 
 
 @full_precision
 def mse_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared difference between probability and mask."""
+    """Mean squared difference between probability and mask.
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> mse_loss((mask - 0.5) * 40, mask).item() < 1e-3  # logits that agree with the mask
+        True
+    """
     return (logits.sigmoid() - mask).square().mean()
 
 
 @full_precision
 def binary_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Mean of 2p(1 - p), independent of the mask: 0 if all probabilities are 0 or 1 (the original's `reg`)."""
+    """Mean of 2p(1 - p), independent of the mask: 0 if all probabilities are 0 or 1 (the original's `reg`).
+
+    Examples:
+        >>> import torch
+        >>> logits = torch.zeros(1, 1, 8, 8)
+        >>> binary_loss(logits, logits).item()  # all probabilities are 0.5
+        0.5
+    """
     probability = logits.sigmoid()
     return (2 * probability * (1 - probability)).mean()
 
@@ -175,6 +244,13 @@ def contour_loss(logits: Tensor, mask: Tensor, *, length_weight: float = 10.0) -
 
     The length is the mean of √(∂y² + ∂x²), with differences one row below and one column to the right of the pixel, as
     in the original.
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> contour_loss((mask - 0.5) * 40, mask).item() > 0  # its outline has a length
+        True
     """
     p = logits.sigmoid()
     step_y = (p[..., 2:, :-2] - p[..., 1:-1, :-2]).square()  # (B, 1, H - 2, W - 2)
@@ -186,7 +262,15 @@ def contour_loss(logits: Tensor, mask: Tensor, *, length_weight: float = 10.0) -
 
 @full_precision
 def structure_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Weighted BCE + weighted IoU; weights rise from 1 to 6 near the mask's edges (mean of a 31x31 box)."""
+    """Weighted BCE + weighted IoU; weights rise from 1 to 6 near the mask's edges (mean of a 31x31 box).
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> structure_loss((mask - 0.5) * 40, mask).item() < 1e-3  # logits that agree with the mask
+        True
+    """
     weight = 1 + 5 * (F.avg_pool2d(mask, 31, stride=1, padding=15) - mask).abs()
     bce = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
     bce = (weight * bce).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))  # (B, 1)
@@ -198,7 +282,15 @@ def structure_loss(logits: Tensor, mask: Tensor) -> Tensor:
 
 @full_precision
 def structure_original_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """The original's structure loss: it applies the sigmoid twice, so that a perfect map costs about 1 instead of 0."""
+    """The original's structure loss: it applies the sigmoid twice, so that a perfect map costs about 1 instead of 0.
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:24, 8:24] = 1
+        >>> round(structure_original_loss((mask - 0.5) * 40, mask).item(), 1)  # of a perfect map
+        1.1
+    """
     return structure_loss(logits.sigmoid(), mask)
 
 

@@ -52,6 +52,10 @@ def repaired_weights(weights: Mapping[str, float], batch_size: int = 4) -> dict[
         weights: Weights of pixel losses.
         batch_size: The batch that the weights were made for. `iou` is a mean over the batch and `iou_sum` a sum, so
             that its weight is multiplied by this number.
+
+    Examples:
+        >>> repaired_weights({"bce": 30.0, "iou_sum": 0.5}, batch_size=4)
+        {'bce': 30.0, 'iou': 2.0}
     """
     names = {"iou_sum": "iou", "iou_patch_original": "iou_patch", "structure_original": "structure"}
     factors = {"iou_sum": batch_size, "iou_patch_original": batch_size}
@@ -77,6 +81,10 @@ def weights_at(
 
     Raises:
         ValueError: The epoch is outside the run, or the schedule is unknown.
+
+    Examples:
+        >>> weights_at(RECIPES["DIS5K"], epoch=1)
+        {'bce': 30.0, 'iou_sum': 0.5, 'ssim': 10.0}
     """
     epochs = recipe.epochs if epochs is None else epochs
     if not 1 <= epoch <= epochs:

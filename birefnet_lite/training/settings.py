@@ -25,6 +25,10 @@ class TrainSettings:
     Raises:
         TypeError: A value is of a wrong type.
         ValueError: A value is out of its range, or two do not fit together.
+
+    Examples:
+        >>> TrainSettings(output="runs/mine", steps=200).learning_rate
+        0.001
     """
 
     output: str
@@ -179,7 +183,12 @@ class TrainSettings:
 
 
 def shipped_settings() -> list[str]:
-    """Names of the settings that come with the package."""
+    """Names of the settings that come with the package.
+
+    Examples:
+        >>> shipped_settings()
+        ['finetune', 'nano', 'nano-gpu', 'nano-on']
+    """
     return sorted(entry.name.removesuffix(".toml") for entry in _CONFIGS.iterdir() if entry.name.endswith(".toml"))
 
 
@@ -196,6 +205,10 @@ def read_settings(path: str | Path, **changes: Any) -> TrainSettings:
         FileNotFoundError: There is no such file.
         ValueError: It is not TOML, or has an unknown key or a value out of range.
         TypeError: A value is of a wrong type.
+
+    Examples:
+        >>> read_settings(find_settings("finetune"), folder="my_photos").batch_size
+        4
     """
     path = Path(path)
     if not path.is_file():

@@ -18,6 +18,12 @@ def build_backbone(name: str, pretrained: bool = False) -> Backbone:
     Raises:
         ValueError: The name is not known.
         ConnectionError: The pretrained weights are not in the cache and cannot be downloaded.
+
+    Examples:
+        >>> import torch
+        >>> backbone = build_backbone("convnet_n").eval()
+        >>> [tuple(x.shape[1:]) for x in backbone(torch.zeros(1, 3, 64, 64))]
+        [(32, 16, 16), (64, 8, 8), (128, 4, 4), (192, 2, 2)]
     """
     if not pretrained:
         return _build(name, pretrained=False)

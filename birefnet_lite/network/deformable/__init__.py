@@ -27,6 +27,11 @@ class DeformableConv2d(nn.Module):
         in_channels, out_channels: Widths of input and output.
         kernel_size: Height and width of the kernel, an odd number; `ValueError` for an even one.
         bias: Whether `conv` has a bias.
+
+    Examples:
+        >>> import torch
+        >>> DeformableConv2d(8, 16, kernel_size=3)(torch.zeros(1, 8, 10, 12)).shape
+        torch.Size([1, 16, 10, 12])
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = False):
@@ -87,6 +92,14 @@ def deform_conv2d(
     Raises:
         ValueError: The shapes do not fit, or the backend is unknown or cannot compute this convolution.
         TypeError: The dtypes differ.
+
+    Examples:
+        >>> import torch
+        >>> x, weight = torch.rand(1, 8, 10, 12), torch.rand(16, 8, 3, 3)
+        >>> still = torch.zeros(1, 2 * 3 * 3, 10, 12)  # no tap is moved, so that this is a plain convolution
+        >>> moved = deform_conv2d(x, still, weight, padding=1)
+        >>> torch.allclose(moved, torch.nn.functional.conv2d(x, weight, padding=1), atol=1e-5)
+        True
     """
     stride, padding = to_pair("stride", stride, 1), to_pair("padding", padding, 0)
     dilation = to_pair("dilation", dilation, 1)

@@ -30,6 +30,14 @@ def use_backend(backend: str | None) -> Iterator[None]:
 
     Raises:
         ValueError: The name is not known.
+
+    Examples:
+        >>> import torch
+        >>> x, offset, weight = torch.rand(1, 4, 6, 6), torch.rand(1, 18, 6, 6), torch.rand(8, 4, 3, 3)
+        >>> with use_backend("gather"):
+        ...     gathered = deform_conv2d(x, offset, weight, padding=1)
+        >>> torch.allclose(gathered, deform_conv2d(x, offset, weight, padding=1), atol=1e-5)
+        True
     """
     check_backend(backend)
     token = _requested.set(backend)
