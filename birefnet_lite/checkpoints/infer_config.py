@@ -23,8 +23,8 @@ def infer_config(state_dict: Mapping[str, Tensor]) -> BiRefNetConfig:
     Examples:
         >>> from birefnet_lite import BiRefNet, BiRefNetConfig
         >>> from birefnet_lite.checkpoints import official_state_dict
-        >>> infer_config(official_state_dict(BiRefNet(BiRefNetConfig.preset("nano")))).backbone
-        'convnet_n'
+        >>> infer_config(official_state_dict(BiRefNet(BiRefNetConfig(backbone="pvt_v2_b0")))).backbone
+        'pvt_v2_b0'
     """
     backbone = _infer_backbone(state_dict)
     block = "decoder.decoder_block4"
