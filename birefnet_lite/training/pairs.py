@@ -1,11 +1,8 @@
 """Find pairs of image and mask in a folder or a CSV file, and check them before the work begins."""
 
-import csv
-import io
 import os
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +15,7 @@ from birefnet_lite.inference.images import read_mask, read_size
 from birefnet_lite.inference.listing import list_photos
 from birefnet_lite.inference.marks import MASK, read_mark
 from birefnet_lite.output import join_some
+from birefnet_lite.training.csv_table import FileFinder, iterate_rows
 
 __all__ = ["Fault", "FilePair", "check_pairs", "check_size", "find_pairs"]
 
@@ -185,13 +183,13 @@ def _read_class(path: Path) -> str:
 def _read_csv(table: Path, classes: bool) -> list[FilePair]:
     """Pairs listed in a CSV file: separated by commas, semicolons or tabs, headings in any case."""
     wanted = ["image", "mask", "class"] if classes else ["image", "mask"]
-    rows = _iterate_rows(table)
+    rows = iterate_rows(table)
     _, headings = next(rows, (1, []))
     columns = [heading.lower() for heading in headings]
     lacking = [column for column in wanted if column not in columns]
     if lacking:
         raise ValueError(f"{table} has no column {lacking[0]!r}; its first line should read {','.join(wanted)}")
-    finder = _FileFinder(table.parent)
+    finder = FileFinder(table.parent)
     pairs: list[FilePair] = []
     missing: list[str] = []
     for line, cells in rows:
@@ -206,55 +204,3 @@ def _read_csv(table: Path, classes: bool) -> list[FilePair]:
     if missing:
         raise FileNotFoundError(f"{table}: " + join_some(missing, separator="; "))
     return pairs
-
-
-def _iterate_rows(table: Path) -> Iterator[tuple[int, list[str]]]:
-    """(number of the line, cells without spaces at their ends) for each line that is not empty."""
-    data = table.read_bytes()
-    try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeError as error:
-        raise ValueError(f"{table} is not in UTF-8: save it as CSV UTF-8.") from error
-    skipped = 0
-    if text[:4].lower() == "sep=":  # a line for Excel
-        text = text.partition("\n")[2]
-        skipped = 1
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    try:
-        for cells in reader:
-            cells = [cell.strip() for cell in cells]
-            if any(cells):
-                yield reader.line_num + skipped, cells
-    except csv.Error as error:
-        raise ValueError(f"{table}, line {reader.line_num + skipped}: {error}") from error
-
-
-class _FileFinder:
-    """Finds files that a table names: relative to a folder, with either slash, and in either spelling of accents."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._listings: dict[Path, dict[str, Path]] = {}
-
-    def find(self, name: str) -> Path:
-        """The file, or the path as it is written if there is none."""
-        written = self._folder / name
-        for path in (written, self._folder / name.replace("\\", "/")):
-            if os.path.isfile(path):
-                return path
-            if path.parent not in self._listings:
-                self._listings[path.parent] = dict(_compose_names(path.parent))
-            found = self._listings[path.parent].get(unicodedata.normalize("NFC", path.name))
-            if found is not None and os.path.isfile(found):
-                return found
-        return written
-
-
-def _compose_names(folder: Path) -> Iterable[tuple[str, Path]]:
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        names = []
-    return ((unicodedata.normalize("NFC", name), folder / name) for name in names)
