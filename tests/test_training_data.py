@@ -9,7 +9,8 @@ from torch import nn
 from birefnet_lite import CheckpointError
 from birefnet_lite.inference.images import normalise
 from birefnet_lite.synthetic import SyntheticScenes
-from birefnet_lite.training.data_sources import TrainingData, iterate_parts, part_numbers
+from birefnet_lite.training.background import iterate_parts, part_numbers
+from birefnet_lite.training.data_sources import TrainingData
 from birefnet_lite.training.ema import EMA
 from birefnet_lite.training.run_log import RunLog
 from birefnet_lite.training.run_state import load_state, random_state, restore_random_state, save_state

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from birefnet_lite.checkpoints import save
-from birefnet_lite.training.data_sources import iterate_parts, part_numbers
+from birefnet_lite.training.background import iterate_parts, part_numbers
 from birefnet_lite.training.run_lock import FolderInUse, lock_folder
 from birefnet_lite.training.run_log import RunLog
 from birefnet_lite.training.run_state import STATE_FILE, load_state
