@@ -24,7 +24,7 @@ from birefnet_lite.synthetic import colours as colour_module
 from birefnet_lite.synthetic import scenes as scene_module
 from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.backgrounds import BACKGROUNDS
-from birefnet_lite.synthetic.canvas import NOISES, PATTERNS, Canvas
+from birefnet_lite.synthetic.canvas import Canvas
 from birefnet_lite.synthetic.colours import TONES, random_colours, separate_colours
 from birefnet_lite.synthetic.compositing import composite
 from birefnet_lite.synthetic.domain_randomization import (
@@ -33,6 +33,7 @@ from birefnet_lite.synthetic.domain_randomization import (
     apply_random_convolution,
 )
 from birefnet_lite.synthetic.families import FAMILIES
+from birefnet_lite.synthetic.materials import NOISES, PATTERNS
 from birefnet_lite.synthetic.random_numbers import RandomNumbers
 from birefnet_lite.synthetic.scenes import select_indices
 from birefnet_lite.synthetic.textures import SURFACES, blur, spectral_noise, surface

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.synthetic.canvas import NOISES
+from birefnet_lite.synthetic.materials import NOISES
 from birefnet_lite.synthetic.random_numbers import RandomNumbers
 from birefnet_lite.synthetic.shape_changes import pixel_coordinates, sample_layers
 from birefnet_lite.synthetic.textures import blur, spectral_noise

@@ -1,6 +1,8 @@
-"""Object families of tools and imaginary machines. Each function draws one family on a canvas."""
+"""Object families of tools, imaginary machines and large bodies. Each function draws one family on a canvas."""
 
 import math
+
+import torch
 
 from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.canvas import Canvas
@@ -98,3 +100,42 @@ def build(c: Canvas, count: int) -> None:
         if d.flag(0.12):
             part = sd.difference(part, sd.circle(u, v, size * 0.35))
         c.paint(part, d.pick(materials), roundness=d.uniform(0.05, 0.35))
+
+
+def big_machine(c: Canvas) -> None:
+    """A large object of many parts, so close that the frame cuts it."""
+    c.place((1.1, 1.9), turn=math.pi, spread=0.55, squash=0.3)
+    build(c, c.rng.integer(6, 12))
+
+
+def big_body(c: Canvas) -> None:
+    """A large soft body that reaches in from the border: an arm, a trunk, a shoulder, folded cloth."""
+    d = c.rng
+    c.place((1.0, 1.6), turn=math.pi, at=(0.0, 0.0), spread=0.2, squash=0.3)
+    tip = (d.uniform(-0.2, 0.2), d.uniform(-0.5, 0.0))
+    trunk = sd.capsule(c.x, c.y, (d.uniform(-0.5, 0.5), 2.2), tip, d.uniform(0.5, 0.9), d.uniform(0.3, 0.5))
+    main = c.material(d.pick(("cloth", "fur", "skin", None)))
+    if d.flag(0.5):
+        lump = sd.ellipse(
+            c.x - tip[0] - d.uniform(-0.3, 0.3),
+            c.y - tip[1] - d.uniform(0, 0.3),
+            d.uniform(0.3, 0.6),
+            d.uniform(0.25, 0.5),
+        )
+        trunk = sd.smooth_union(trunk, lump, 0.15)
+    c.paint(trunk, main, roundness=d.uniform(0.3, 0.8), fuzz=d.pick((0.0, 0.03)))
+    for _ in range(d.integer(1, 5)):
+        x, y = sd.rotate(c.x - d.uniform(-0.5, 0.5), c.y - d.uniform(-0.4, 0.9), d.uniform(0, math.pi))
+        zone = d.pick(("band", "oval", "half", "wave"))
+        if zone == "band":
+            area = y.abs() - d.uniform(0.05, 0.25)
+        elif zone == "oval":
+            area = sd.ellipse(x, y, d.uniform(0.1, 0.4), d.uniform(0.1, 0.4))
+        elif zone == "half":
+            area = y
+        else:
+            area = y + 0.15 * torch.sin(x * d.uniform(2, 8))
+        c.mark(sd.intersection(area, trunk), c.material(free=True), soft=d.pick((1.0, 3.0)))
+    if d.flag(0.5):
+        part = sd.ellipse(c.x - tip[0], c.y - tip[1] + 0.25, d.uniform(0.15, 0.35), d.uniform(0.15, 0.4))
+        c.paint(part, c.material(), roundness=0.25)

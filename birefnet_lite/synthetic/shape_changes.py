@@ -12,7 +12,7 @@ from torch import Tensor
 
 from birefnet_lite.synthetic import signed_distance as sd
 from birefnet_lite.synthetic.camera import random_rows
-from birefnet_lite.synthetic.canvas import NOISES
+from birefnet_lite.synthetic.materials import NOISES
 from birefnet_lite.synthetic.random_numbers import RandomNumbers
 from birefnet_lite.synthetic.textures import spectral_noise
 

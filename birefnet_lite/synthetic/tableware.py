@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from birefnet_lite.synthetic import signed_distance as sd
-from birefnet_lite.synthetic.canvas import Canvas, Material
+from birefnet_lite.synthetic.canvas import Canvas
+from birefnet_lite.synthetic.materials import Material
 from birefnet_lite.synthetic.solid import decorate
 
 
