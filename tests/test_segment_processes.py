@@ -5,17 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
+from command_case import list_names, save_photo
 from PIL import Image
 
-from birefnet_lite import save as save_model
 from birefnet_lite.__main__ import main
-from birefnet_lite.config import BiRefNetConfig
-from birefnet_lite.network.birefnet import BiRefNet
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
 LAUNCH = (
@@ -24,28 +19,15 @@ LAUNCH = (
 )
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    config = BiRefNetConfig(
-        backbone="convnet_n", inter_channels=8, aspp_channels=8, image_channels=8, train_size=(32, 64)
-    )
-    save_model(BiRefNet(config), path)
-    return path
-
-
 def save_photos(folder, count):
-    folder.mkdir()
     for i in range(count):
-        pixels = np.random.default_rng(i).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i}.png")
+        save_photo(folder / f"{i}.png", 40, 60, seed=i)
 
 
-def test_two_processes_share_the_photos(model, tmp_path):
+def test_two_processes_share_the_photos(checkpoint, tmp_path):
     save_photos(tmp_path / "in", 7)
     (tmp_path / "in/bad.jpg").write_text("no photo")
-    arguments = ["segment", "in", "-o", "out", "--model", str(model), "--device", "cpu"]
+    arguments = ["segment", "in", "-o", "out", "--model", str(checkpoint), "--device", "cpu"]
     probe = tmp_path / "sitecustomize.py"  # says in which process a file was written
     probe.write_text(
         "import os, builtins\n"
@@ -64,16 +46,16 @@ def test_two_processes_share_the_photos(model, tmp_path):
     assert done.returncode == 1, done.stderr  # one photo is bad
     assert done.stderr.count("masks of 7 of 8 photos written to out") == 1, done.stderr
     assert done.stderr.count("bad.jpg is not an image") == 1
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{i}.png" for i in range(7)]
+    assert list_names(tmp_path / "out") == [f"{i}.png" for i in range(7)]
     written = [line.split() for line in (tmp_path / "written.txt").read_text().splitlines() if line.endswith(".png")]
     assert sorted(name for _, name in written) == [f"{i}.png" for i in range(7)]
     assert {rank for rank, _ in written} == {"0", "1"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_after_a_kill_the_same_command_does_the_rest(model, tmp_path, monkeypatch, capsys):
+def test_after_a_kill_the_same_command_does_the_rest(checkpoint, tmp_path, monkeypatch, capsys):
     save_photos(tmp_path / "in", 6)
-    arguments = ["segment", "in", "-o", "out", "--model", str(model), "--device", "cpu", "--skip-existing"]
+    arguments = ["segment", "in", "-o", "out", "--model", str(checkpoint), "--device", "cpu", "--skip-existing"]
     slow = (
         "import sys, time\n"
         "from birefnet_lite.cli import segment as module\n"
@@ -103,4 +85,4 @@ def test_after_a_kill_the_same_command_does_the_rest(model, tmp_path, monkeypatc
     there = len(finished)
     assert f"masks of 6 of 6 photos written to out; {there} of them were there already" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in finished} == finished
-    assert sorted(path.name for path in Path(tmp_path / "out").glob("*.png")) == [f"{i}.png" for i in range(6)]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [f"{i}.png" for i in range(6)]
