@@ -1,4 +1,4 @@
-"""Looking inside must not change what is looked at, and must name what it finds."""
+"""Capture: the named maps are those of the network, and capturing changes neither the model nor its result."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The vendored runtime is what its record says."""
+"""The onnxruntime-web files in the repository have the hashes and the licence that their record names."""
 
 import gzip
 import hashlib

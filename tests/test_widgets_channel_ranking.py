@@ -1,4 +1,4 @@
-"""What the atlas sorts channels by: against NumPy, and by what it is for."""
+"""The ranking of channels: each score against NumPy, and on maps whose order is known."""
 
 import numpy as np
 

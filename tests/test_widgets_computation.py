@@ -1,4 +1,4 @@
-"""Views of sums and of pairs: terms that add up, differences that are differences."""
+"""The views `computation`, `paired` and `training_film`: terms add up, differences and steps are those of the maps."""
 
 import numpy as np
 import pytest
