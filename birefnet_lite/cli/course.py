@@ -2,9 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from birefnet_lite.cli import CommandError, describe_error, report
+
+if TYPE_CHECKING:
+    from birefnet_lite.course.kit.classroom import Classroom
 
 __all__ = ["add_arguments", "run"]
 
@@ -32,11 +35,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     hand_in.add_argument("--name", metavar="NAME", help="a name or pseudonym to hand in under (default: a random one)")
     hand_in.add_argument("-o", "--output", metavar="FILE.zip", help="the file to write (default: NAME.zip)")
+    collect = actions.add_parser(
+        "collect",
+        help="for teachers: put the hand-ins of a class together",
+        description="Reads every hand-in (.zip) in FOLDER and below, and shows who is where, which exercise holds "
+        "people up and which mistakes the checks named. Nothing is unpacked, and nothing of it is run without --run. "
+        "The exit status is 1 if a file was left out.",
+    )
+    collect.add_argument("folder", metavar="FOLDER", help="the folder with the hand-ins")
+    collect.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="also write class.html, class.csv, exercises.csv, and discuss.html with the wrong answers, without names",
+    )
+    collect.add_argument(
+        "--run",
+        action="store_true",
+        help="check the answers again: each in a process of its own with limits of time, memory and files, without "
+        "network. This is a hurdle and no wall: do it on a machine on which nothing is at stake",
+    )
+    collect.add_argument("--seconds", type=float, default=60, metavar="S", help="the most for one answer (default: 60)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Do what the first argument says; 0 when done, 1 when something was left out."""
-    actions = {"status": _status, "minutes": _minutes, "reset": _reset, "hand-in": _hand_in}
+    actions = {"status": _status, "minutes": _minutes, "reset": _reset, "hand-in": _hand_in, "collect": _collect}
     return actions[options.action](options)
 
 
@@ -98,3 +122,67 @@ def _hand_in(options: argparse.Namespace) -> int:
         report(note)
     report(f"{path}: {path.stat().st_size / 1e3:.0f} kB, handed in as {hand_in.name}; open it to read all of it")
     return 1 if notes else 0
+
+
+def _collect(options: argparse.Namespace) -> int:
+    from birefnet_lite.course.kit.class_tables import describe_class
+    from birefnet_lite.course.kit.classroom import read_folder
+    from birefnet_lite.course.kit.recheck import CannotRun, recheck
+
+    folder = Path(options.folder)
+    if not folder.is_dir():
+        raise CommandError(f"{folder} is no folder; give the one with the hand-ins")
+    if options.seconds <= 0:
+        raise CommandError("--seconds takes a number above 0")
+    targets = _targets(Path(options.output)) if options.output else {}
+    classroom = read_folder(folder)
+    for line in classroom.left_out:
+        report(f"left out: {line}")
+    for line in classroom.notes:
+        report(line)
+    if not classroom.hand_ins:
+        raise CommandError(f"there is no hand-in in {folder}")
+    protections: list[str] = []
+    if options.run:
+        try:
+            classroom.verdicts, protections = recheck(classroom, options.seconds, min(10, options.seconds / 3))
+        except CannotRun as error:
+            raise CommandError(str(error)) from error
+    print(describe_class(classroom))
+    if protections:
+        print("\nHow answers were run, a hurdle and no wall:", *protections, sep="\n  ")
+    _write_pages(targets, classroom, protections)
+    return 1 if classroom.left_out else 0
+
+
+def _targets(folder: Path) -> dict[str, Path]:
+    """The files to write, each new or an earlier one of this command."""
+    from birefnet_lite.course.kit.class_tables import SIGNATURE
+    from birefnet_lite.output import check_target
+
+    targets = {name: folder / name for name in ("class.html", "discuss.html", "class.csv", "exercises.csv")}
+    for path in targets.values():
+        try:
+            check_target(path)
+            if path.exists():
+                with path.open("rb") as file:
+                    if SIGNATURE.encode() not in file.read(200):
+                        raise CommandError(f"{path} is there and was not written by collect: choose another folder")
+        except OSError as error:
+            raise CommandError(describe_error(error)) from error
+    return targets
+
+
+def _write_pages(targets: dict[str, Path], classroom: "Classroom", protections: list[str]) -> None:
+    from birefnet_lite.course.kit.class_pages import class_page, discussion_page
+    from birefnet_lite.course.kit.class_tables import class_csv, exercises_csv
+    from birefnet_lite.course.kit.classroom import wrong_answers
+    from birefnet_lite.output import write_text
+
+    if not targets:
+        return
+    write_text(targets["class.html"], class_page(classroom, protections))
+    write_text(targets["discuss.html"], discussion_page(wrong_answers(classroom)))
+    write_text(targets["class.csv"], class_csv(classroom))
+    write_text(targets["exercises.csv"], exercises_csv(classroom))
+    report(f"{targets['class.html'].parent}: class.html, discuss.html, class.csv, exercises.csv")
