@@ -84,6 +84,15 @@ def test_a_long_text_becomes_several_slides(notebook):
     assert len([source for _, source in made(notebook) if source.startswith("brief")]) == 1
 
 
+def test_for_a_projector_less_is_on_each_slide_and_the_page_opens_large(notebook):
+    notebook.cells.insert(2, new_markdown_cell("\n\n".join(["word " * 40] * 4)))
+    counts = [len(slides(notebook, projector).cells) for projector in (False, True)]
+    assert counts[1] > counts[0]
+    for projector in (False, True):
+        start = to_html(notebook, "01_adding", projector)[:200]
+        assert ("data-projector" in start) is projector
+
+
 class Requests(HTMLParser):
     """What a page would ask for while it is read."""
 

@@ -1,6 +1,6 @@
 """Interactive views of the network. Each function takes a model and an image and returns a viewer."""
 
-from widgets.saved_views import show, static
+from widgets.saved_views import framed, show, static
 from widgets.viewer import Viewer
 from widgets.views.ablation import ablation
 from widgets.views.architecture import architecture
@@ -25,6 +25,7 @@ __all__ = [
     "compare",
     "computation",
     "feature_pyramid",
+    "framed",
     "gradient_targets",
     "paired",
     "prediction_ladder",

@@ -1,6 +1,7 @@
-"""Open a saved view again, and show its picture."""
+"""Open a saved view again, show it as a framed page, and show its picture."""
 
 import base64
+import html
 import io
 import json
 from os import PathLike
@@ -11,12 +12,13 @@ import numpy as np
 from PIL import Image
 
 from widgets.channel_ranking import STATISTICS
+from widgets.html_page import format_page
 from widgets.look import Look
 from widgets.planes import Plane
 from widgets.scene import Scene
 from widgets.viewer import BESIDE, Viewer
 
-__all__ = ["scene_from_state", "show", "static"]
+__all__ = ["framed", "scene_from_state", "show", "static"]
 
 
 def show(state: dict[str, Any] | str | PathLike[str]) -> Viewer:
@@ -77,6 +79,27 @@ def scene_from_state(state: dict[str, Any]) -> Scene:
             codes = np.frombuffer(raw, "<u2").reshape(part["height"], part["width"])
             scene.layers[part["layer"]].planes[part["channel"]] = Plane(codes, part["lo"], part["hi"])
     return scene
+
+
+def framed(viewer: Viewer, height: int = 720, budget: float = 4 * 2**20) -> None:
+    """Show the view as a page in a frame, for places where widgets do not run, such as Kaggle.
+
+    It answers to the pointer and shows the maps that it holds, but computes nothing again. It is kept in the notebook.
+
+    Args:
+        viewer: The view.
+        height: Of the frame, in pixels.
+        budget: Most bytes of its maps; what is over it is left out.
+    """
+    from IPython.display import display
+
+    page = html.escape(format_page(viewer.state(budget), viewer._esm, viewer._css))
+    title = html.escape(viewer.scene["title"])
+    # Its scripts run, and see nothing of the page around them.
+    frame = f'<iframe srcdoc="{page}" title="{title}" sandbox="allow-scripts allow-downloads"'
+    style = f'style="width:100%;height:{int(height)}px;border:0"'
+    data = {"text/html": f"{frame} {style}></iframe>", "text/plain": f"The view {viewer.scene['title']!r} as a page."}
+    display(data, raw=True)
 
 
 def static(viewer: Viewer, width: int = 1200) -> None:

@@ -62,3 +62,25 @@ def test_the_speaker_has_the_answers(watched, tmp_path):
     assert watched.page.locator("aside.notes").count() == 3
     assert not watched.page.locator("aside.notes").first.is_visible()
     assert watched.page.evaluate("Reveal.hasPlugin('notes')")
+
+
+def test_the_key_p_makes_them_large_and_black_on_white_and_back(watched, tmp_path):
+    path = tmp_path / "slides.html"
+    path.write_text(to_html(nbformat.read(NOTEBOOKS / "02_backbone.ipynb", as_version=4), "02"), encoding="utf-8")
+    page = watched.page
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready]")
+    look = """(() => { const s = getComputedStyle(document.querySelector('section.present section.present p'));
+        return [parseFloat(s.fontSize), s.color, getComputedStyle(document.body).backgroundColor]; })()"""
+    before = page.evaluate(look)
+    page.keyboard.press("p")
+    size, colour, ground = page.evaluate(look)
+    assert size > 1.2 * before[0]
+    assert (colour, ground) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)")
+    page.keyboard.press("Space")
+    assert page.evaluate("(s => s.scrollHeight <= 802 || s.classList.contains('tall'))(Reveal.getCurrentSlide())")
+    page.keyboard.press("p")
+    page.keyboard.press("Shift+Space")
+    assert page.evaluate(look) == before
+    assert watched.errors == []

@@ -27,18 +27,32 @@
     found.forEach(typeset);
   }
 
-  // A slide that is too tall is drawn smaller, down to half; what is taller still scrolls.
+  // A slide that is too tall is drawn smaller, down to half, or less far for a projector; what is taller still scrolls.
   function fit(section) {
-    if (!section || section.dataset.fitted) return;
-    section.dataset.fitted = "yes";
+    if (!section) return;
+    const page = document.documentElement;
+    const mode = page.hasAttribute("data-projector") ? "projector" : "screen";
+    if (section.dataset.fitted === mode) return;
+    section.dataset.fitted = mode;
+    let inner = section.querySelector(":scope > .fitted");
+    if (inner) inner.style.zoom = 1;
+    section.classList.remove("tall");
     const room = Reveal.getConfig().height;
-    const scale = Math.max(0.5, Math.min(1, room / section.scrollHeight));
+    const scale = Math.max(mode === "projector" ? 0.7 : 0.5, Math.min(1, room / section.scrollHeight));
     if (scale === 1) return;
-    const inner = document.createElement("div");
-    inner.append(...section.childNodes);
-    section.append(inner);
+    if (!inner) {
+      inner = document.createElement("div");
+      inner.className = "fitted";
+      inner.append(...section.childNodes);
+      section.append(inner);
+    }
     inner.style.zoom = scale;
     section.classList.toggle("tall", section.scrollHeight > room + 2);
+  }
+
+  function project() {
+    document.documentElement.toggleAttribute("data-projector");
+    fit(Reveal.getCurrentSlide());
   }
 
   formulas(document.querySelector(".slides"));
@@ -53,5 +67,6 @@
     slideNumber: "c/t",
     transition: "none",
     plugins: [RevealNotes],
+    keyboard: { 80: project },
   }).then(() => document.documentElement.setAttribute("data-ready", "yes"));
 })();
