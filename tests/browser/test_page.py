@@ -627,17 +627,3 @@ def test_a_film_plays_and_its_rows_choose_the_step(opened, watched):
     page.wait_for_selector('canvas[data-panel="focus"][data-channel="3"]')
     page.wait_for_selector('button:text-is("Play")')
     assert watched.errors == []
-
-
-def test_a_framed_view_draws_in_a_sandbox_and_answers(viewer, watched, monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
-    widgets.framed(viewer, height=700)
-    page = watched.page
-    page.set_content(f"<!doctype html><body>{shown[0]['text/html']}</body>")
-    frame = page.frame_locator("iframe")
-    frame.locator('canvas[data-panel="focus"][data-state="drawn"]').wait_for()
-    assert page.locator("iframe").bounding_box()["height"] == 700
-    assert frame.locator(".bv-stage").count() > 0
-    assert "Test" in shown[0]["text/plain"]
-    assert (watched.errors, watched.outside) == ([], [])
