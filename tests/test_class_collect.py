@@ -78,7 +78,7 @@ def test_verdicts_count_more_than_what_a_file_says():
     assert [classroom.state("Ada", name) for name in ("wire", "decode", "step_up")] == ["tried", "tried", "solved"]
     assert classroom.claims("Ada") == ["wire", "decode"]
     assert "Not so." in classroom.mistakes("Ada", "wire")
-    assert "Ada: marked as solved, and not right when run: wire, decode." in describe_class(classroom)
+    assert "Ada: marked as solved, without a right answer in the file: wire, decode." in describe_class(classroom)
 
 
 def test_wrong_answers_are_shown_once_and_without_names_or_comments(folder):

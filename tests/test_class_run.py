@@ -177,7 +177,7 @@ def test_a_class_of_twelve_gives_the_right_table(tmp_path, capsys):
     assert not any("NOT" in line for line in protections)
     assert main(["course", "collect", str(folder), "--run", "-o", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
-    assert "forges: marked as solved, and not right when run: step_up." in shown
+    assert "forges: marked as solved, without a right answer in the file: step_up." in shown
     assert "reads: step_up tried to read files outside its folder; refused." in shown
     assert "Most are held up by 05 step_up: 6 tried" in shown
     page = (tmp_path / "out" / "discuss.html").read_text()

@@ -28,7 +28,7 @@ def describe_class(classroom: Classroom) -> str:
         )
     for learner in classroom.hand_ins:
         if claims := classroom.claims(learner):
-            parts.append(f"{learner}: marked as solved, and not right when run: {join_some(claims)}.")
+            parts.append(f"{learner}: marked as solved, without a right answer in the file: {join_some(claims)}.")
     for (learner, exercise), verdict in classroom.verdicts.items():
         if verdict.refused:
             parts.append(f"{learner}: {exercise} tried to {join_some(verdict.refused, separator='; ')}; refused.")

@@ -61,7 +61,7 @@ class Classroom:
         return said
 
     def claims(self, learner: str) -> list[str]:
-        """The exercises that a learner's file calls solved though its answer, run again, is not right."""
+        """The exercises that a learner's file calls solved, though it has no answer that is right when run again."""
         entries = self.hand_ins[learner].entries
         return [
             name

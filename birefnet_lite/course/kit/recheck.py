@@ -61,9 +61,10 @@ def recheck(
 
 
 def _verdict(said: dict[str, Any]) -> Verdict:
-    passed = said.get("passed")
-    refused = tuple(str(one)[:100] for one in said.get("refused", ()))
-    return Verdict(passed if isinstance(passed, bool) else None, str(said.get("message", "")), refused)
+    """A verdict as it comes from the process, whatever an answer has done to it."""
+    passed, refused = said.get("passed"), said.get("refused")
+    refused = [str(one)[:100] for one in refused[:9]] if isinstance(refused, list) else []
+    return Verdict(passed if isinstance(passed, bool) else None, str(said.get("message", ""))[:2000], tuple(refused))
 
 
 def _protection_lines(probe: dict[str, Any]) -> list[str]:

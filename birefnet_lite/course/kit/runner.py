@@ -79,9 +79,11 @@ def _verdict(said: bytes, token: str, in_time: bool, status: int, seconds: float
     first, _, rest = said.partition(b"\n")
     if first == token.encode():
         try:
-            return json.loads(rest)
-        except ValueError:
-            return _wrong("The answer has broken the line on which verdicts are reported.")
+            verdict = json.loads(rest)
+        except (ValueError, RecursionError):
+            verdict = None
+        if isinstance(verdict, dict):
+            return verdict
     if said:
         return _wrong("The answer writes into the line on which verdicts are reported.")
     if not in_time:
@@ -98,6 +100,7 @@ def _wrong(message: str) -> dict[str, Any]:
 def _child(job: dict[str, Any], action: Callable[..., Any], home: Path, writer: int, token: str) -> None:
     """In the child: limits first, then the hook, then the answer, then the verdict."""
     os.setsid()
+    _end_with_parent()
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
@@ -130,6 +133,14 @@ def _child(job: dict[str, Any], action: Callable[..., Any], home: Path, writer: 
     verdict["refused"] = list(refused)[:9]
     write(3, f"{token}\n{dump(verdict)}".encode("ascii", "replace"))
     end(0)
+
+
+def _end_with_parent() -> None:
+    """On Linux, have this process killed when the one that has started it ends, in whatever way."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _judge(job: dict[str, Any], action: Callable[..., Any]) -> dict[str, Any]:
