@@ -20,15 +20,12 @@ from birefnet_lite.course.progress import NOTEBOOKS, VARIABLE
 from birefnet_lite.output import format_table
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
-PEAK = """
-import resource, sys
-print(sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
-"""
+PEAK = "import resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in which systems count
 
 
 def measure(stem: str) -> float:
-    """The peak of one notebook's kernel and of the largest process that it has started, in MiB."""
+    """The peak of one notebook's kernel, in MiB."""
     solved = FOLDER / "solutions" / f"{stem}.ipynb"
     path = solved if solved.is_file() else FOLDER / f"{stem}.ipynb"
     notebook = nbformat.read(path, as_version=4)

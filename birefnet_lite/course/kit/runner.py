@@ -106,6 +106,7 @@ def _child(job: dict[str, Any], action: Callable[..., Any], home: Path, writer: 
         os.dup2(nothing, stream)
     os.dup2(writer, 3)
     os.closerange(4, 4096)
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
     os.environ.clear()
     os.environ.update(HOME=str(home), TMPDIR=str(home), BIREFNET_PROGRESS="off")
     os.chdir(home)
