@@ -56,6 +56,7 @@ def test_a_mask_of_any_size_is_scored_against_the_one_made_by_hand():
     assert score(by_hand[::4, ::4].astype(np.float32), by_hand) > 0.9
     assert score(np.ones((4, 6)), by_hand) == pytest.approx(0.5)
     assert score(np.zeros((4, 6)), by_hand) == 0
+    assert score(np.ones((4, 6)), by_hand, ignore=~by_hand) == 1
 
 
 def test_compared_masks_say_their_scores_and_show_their_mistakes():

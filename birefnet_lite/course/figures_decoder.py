@@ -127,10 +127,10 @@ def taps_inside(shares: Mapping[str, tuple[float, float]]) -> Picture:
         for place, value in zip(places, values, strict=True):
             axes.text(value + 0.01, place + offset, f"{value:.0%}", va="center", fontsize=8, color=INK)
     axes.set_yticks(places, list(shares), fontsize=9, color=INK)
-    axes.set(xlim=(0, 1.28), xticks=(0, 0.5, 1), xticklabels=("0", "half", "all"))
+    axes.set(xlim=(0, 1.45), xticks=(0, 0.5, 1), xticklabels=("0", "half", "all"))
     axes.tick_params(colors=QUIET, length=0)
     axes.set_xlabel("taps that land inside the map", fontsize=9, color=INK)
     axes.spines[:].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper right")
     said = "; ".join(f"{name}: {a:.0%} as trained, {b:.0%} not moved" for name, (a, b) in shares.items())
     return Picture.of(figure, f"Bars of the share of taps inside the map. {said}.")

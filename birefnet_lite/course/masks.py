@@ -15,10 +15,14 @@ __all__ = ["compare_masks", "mean_size", "rows_of_pictures", "score"]
 _TOO_MUCH, _MISSED = (230, 110, 20), (40, 120, 230)  # orange and blue, which most colour-blind people tell apart
 
 
-def score(mask: NDArray, by_hand: NDArray[np.bool_]) -> float:
-    """Intersection over union of a soft mask, resized to the hand-made one and cut at 0.5, with that one: 0 to 1."""
+def score(mask: NDArray, by_hand: NDArray[np.bool_], ignore: NDArray[np.bool_] | None = None) -> float:
+    """Intersection over union of a soft mask, resized to the hand-made one and cut at 0.5, with that one: 0 to 1.
+
+    Pixels in `ignore` are left out.
+    """
     full = resize(np.asarray(mask, np.float32), *by_hand.shape)
-    return float(iou(torch.as_tensor(full), torch.as_tensor(by_hand)))
+    keep = np.ones_like(by_hand) if ignore is None else ~ignore
+    return float(iou(torch.as_tensor(full[keep][None]), torch.as_tensor(by_hand[keep][None])))
 
 
 def compare_masks(

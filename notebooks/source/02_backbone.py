@@ -25,9 +25,49 @@
 # **Time:** 50 minutes, 30 of them for the exercises. **You need:** notebook 01.
 
 # %% [markdown]
-# ## 1 · The map
+# ## 1 · One look is not enough
 #
-# You are at the left: two columns of maps, made by one backbone, and the line that brings the context down.
+# BiRefNet's encoder looks at the photo twice, the second time at half size. Here every part is trained and works, but
+# the maps of the second look are replaced by zeros. Orange is too much, blue is missing.
+
+# %%
+import torch
+
+from birefnet_lite.analysis import prepare
+from birefnet_lite.course import course_model
+from birefnet_lite.course.masks import compare_masks
+from birefnet_lite.network import encoder
+from birefnet_lite.photos import load_photo
+
+course = course_model()
+model, SIZE = course.model, (256, 384)
+photo, by_hand, _ = load_photo("chelsea")
+prepared = prepare(model, photo, size=SIZE)
+with torch.inference_mode():
+    small = torch.nn.functional.interpolate(prepared.tensor, scale_factor=0.5, mode="bilinear", align_corners=True)
+    full, half = (model.encoder.backbone(x) for x in (prepared.tensor, small))  # four maps each
+
+# %% [markdown]
+# `mask_of` joins the two looks, as this notebook will, and lets the rest of the network answer.
+
+# %%
+def mask_of(full, half, image, use_context=True):
+    """The mask that the network makes of the maps of both looks, (H, W)."""
+    with torch.inference_mode():
+        maps = encoder.fuse_scales(full, half, "cat")
+        x4 = encoder.fuse_context(maps, 3)
+        if not use_context:
+            x4[:, : -maps[3].shape[1]] = 0  # the finer maps stand in front
+        return model.decoder(image, (*maps[:3], model.squeeze(x4))).logits.sigmoid()[0, 0].numpy()
+
+
+one_look = mask_of(full, [0 * x for x in half], prepared.tensor)
+compare_masks(photo, by_hand, {"one look": one_look}, "A cat; beside it a mask that misses the lower left corner.")
+
+# %% [markdown]
+# The cat's chest is missing at the lower left. One cell of level 4 has seen 4 times as much of the photo, relative to
+# the object, when the photo is half as high and wide. On the map, you are at the left: two columns of maps, made by one
+# backbone, and the line that brings the context down.
 
 # %%
 from birefnet_lite.course import network_map
@@ -52,9 +92,6 @@ network_map("02")
 # $e / (1 + e) = 0.731$ to itself, and gets $0.731$.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-import torch
-
-
 def attention(q, k, v):
     """Each (..., N, d) to (..., N, d)."""
     weights = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(dim=-1)  # (..., N, N)
@@ -78,14 +115,28 @@ print("equal to 1e-5:", bool(difference <= 1e-5))
 # ## 3 · Windows
 #
 # Attention compares every token with every other. Level 1 of a 1024 × 1024 photo has 256 × 256 tokens. Swin, the
-# backbone of `lite`, lets tokens look at their own **window** of 7 × 7 only. (`nano`, which the notebooks run, has
-# convolutions instead: sections 2 to 4 are about `lite` and `large`.) Where a side is no multiple of 7, as 64 is not,
-# Swin pads the map with zeros at its right and lower border, and cuts them off afterwards.
+# backbone of `lite`, lets tokens look at their own **window** of 7 × 7 only. (`nano`, which the notebooks run, is
+# a ConvNet and has no windows: this section is about `lite` and `large`.) Where a side is no multiple of 7, as 256 is
+# not, Swin pads the map with zeros at its right and lower border, and cuts them off afterwards.
+#
+# What does each cost? Count multiplications for 256 × 256 cells of 96 channels, which is level 1 of `lite`. A 3 × 3
+# convolution takes $9 C^2$ for each cell. Attention takes $4 C^2$ to make $Q$, $K$, $V$ and the result's projection,
+# and $2 C$ for each pair of tokens, one $C$ for the score and one for the sum. 256 is 36.6 times 7, so Swin pads to
+# 259.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-tokens = 256 * 256
-print(f"everything with everything: {tokens * tokens:,} pairs")
-print(f"inside windows of 7 x 7:    {tokens * 49:,} pairs")
+C, side, window = 96, 256, 7
+padded = -(-side // window) * window
+costs = {
+    "convolution 3 × 3": 9 * C * C * side**2,
+    "attention, all pairs": 4 * C * C * side**2 + 2 * C * side**4,
+    "attention in windows": 4 * C * C * side**2 + 2 * C * padded**2 * window**2,
+}
+for name, cost in costs.items():
+    print(f"{name:22} {cost / 1e9:7.1f} billion")
+
+# %% [markdown]
+# Windows make attention about as expensive as a convolution. Padding alone costs little: $259^2 / 256^2$ is 1.02.
 
 # %% [markdown]
 # ### A toy map, by hand
@@ -100,7 +151,7 @@ toy[0, :, :, 0]
 # %% [markdown]
 # ### Exercise 1 · Windows
 #
-# *Difficulty ★★☆ · 12 minutes.* Cut a map into windows. Swin keeps the channels last, so a map is (B, H, W, C) here.
+# *Difficulty ★★☆ · 10 minutes.* Cut a map into windows. Swin keeps the channels last, so a map is (B, H, W, C) here.
 
 # %% tags=["exercise"]
 def window_partition(x, window):
@@ -160,53 +211,52 @@ cut(toy, 2)[0, :, :, 0]
 cut(toy.roll((-1, -1), dims=(1, 2)), 2)[0, :, :, 0]
 
 # %% [markdown]
-# On a photo of 256 × 384, level 1 has cells of 4 pixels, so a window of 7 cells is 28 pixels wide; the shift is 3
-# cells, 12 pixels. The next cell draws the windows of both kinds of block.
+# As a picture, with the mask: white where one cell may look at another. A window whose cells come from four corners
+# lets each look at itself alone.
 
 # %%
-from skimage import data
+from birefnet_lite.course.figures_encoder import shifted_windows
 
-from birefnet_lite.analysis import prepare
-from birefnet_lite.course import course_model, side_by_side
-
-course = course_model()
-model, SIZE = course.model, (256, 384)
-seen = prepare(model, data.coffee(), size=SIZE).seen  # (H, W, 3)
-plain, shifted = seen.copy(), seen.copy()
-plain[::28], plain[:, ::28] = 255, 255
-shifted[12::28], shifted[:, 12::28] = 255, 255
-
-# %% [markdown]
-# Left, the windows of the first block; right, those of the second. What lies on a border on the left is well inside a
-# window on the right.
-
-# %%
-side_by_side(
-    {"windows": plain, "shifted windows": shifted},
-    alt="A cup of coffee under a grid of windows; beside it the same, the grid moved by almost half a window.",
-)
+shifted_windows()
 
 # %% [markdown]
 # ## 4 · Any backbone
 #
-# A backbone gives four maps, finest first. Here is one made of convolutions and one of windows. Strides agree, widths
-# do not; the rest of the network asks for the widths and adapts.
+# A backbone gives four maps, finest first. Here are `nano`'s, which is a small ConvNet, a ResNet, and `lite`'s, made of
+# windows. Strides agree, widths do not; the rest of the network asks for the widths and adapts.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 from birefnet_lite.network.backbone import build_backbone
 
 image = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
-for name in ("resnet50", "swin_v1_t"):
-    backbone = build_backbone(name).eval()
+backbones = {"nano": model.encoder.backbone}
+backbones |= {"resnet50": build_backbone("resnet50"), "lite": build_backbone("swin_v1_t")}
+for name, backbone in backbones.items():
     with torch.inference_mode():
-        print(f"{name:10}", *(tuple(x.shape[1:]) for x in backbone(image)))
+        print(f"{name:10}", *(tuple(x.shape[1:]) for x in backbone.eval()(image)))
 
 # %% [markdown]
 # ## 5 · Two sizes
 #
-# One cell of level 4 has seen more of the photo, relative to the object, when the photo is *smaller*. So BiRefNet
-# runs the same backbone twice: on the photo, for detail, and on the photo at half size, for the whole. Level by
-# level, the maps of the small photo are enlarged and laid behind the others.
+# BiRefNet runs the same backbone twice: on the photo, for detail, and on the photo at half size, for the whole. Here is
+# what both looks give, level by level: the mean size of the numbers in each cell, white where it is largest.
+
+# %%
+from birefnet_lite.course.masks import mean_size, rows_of_pictures
+
+
+def strip(title, picture, maps):
+    return {title: picture} | {f"x{i + 1}": mean_size(x[0].numpy()) for i, x in enumerate(maps)}
+
+
+rows = [strip("whole photo", prepared.seen, full), strip("half size", prepared.seen[::2, ::2], half)]
+rows_of_pictures(rows, "A cat and its four maps, from fine to coarse; below, the same for the photo at half size.")
+
+# %% [markdown]
+# In x1 one sees fur, eyes and whiskers; in x4 a few cells stand out, near the eyes. The half-size x1 has as many cells
+# as the x2 above it, and the half-size x4 has 4 × 6: one for 64 × 64 pixels of the photo.
+#
+# Level by level, the maps of the small photo are enlarged and laid behind the others.
 #
 # ### Exercise 2 · Two sizes
 #
@@ -296,8 +346,6 @@ context_checked
 # Unsolved exercises are replaced by the package's functions, so that the notebook goes on.
 
 # %%
-from birefnet_lite.network import encoder
-
 scales = fuse_scales if scales_checked.passed else lambda full, half: encoder.fuse_scales(full, half, "cat")
 context = fuse_context if context_checked.passed else lambda features: encoder.fuse_context(features, 3)
 
@@ -341,19 +389,73 @@ for size in [(1, 3, 64, 64), (2, 3, 64, 96), (1, 3, 160, 128)]:
         print(size, "equal to 1e-6:", all((a - b).abs().max().item() <= 1e-6 for a, b in pairs))
 
 # %% [markdown]
-# ## 9 · Play with it
+# The picture of section 1 again, with your encoder in the network:
+
+# %%
+with torch.inference_mode():
+    *maps, x4 = mine(prepared.tensor)
+    mask = model.decoder(prepared.tensor, (*maps, model.squeeze(x4))).logits.sigmoid()[0, 0].numpy()
+pair = {"one look": one_look, "your encoder": mask}
+compare_masks(photo, by_hand, pair, "A cat; a mask without its lower left corner; and a mask of the whole cat.")
+
+# %% [markdown]
+# The lower left corner is back: IoU .873 with one look, .937 with your encoder.
+
+# %% [markdown]
+# ## 9 · Predict, then measure
+#
+# *5 minutes, no check.* What is each piece of the encoder worth? Four damages, each to the trained network:
+#
+# - *one look*: the half-size maps are zeros,
+# - *same twice*: the whole photo's maps stand in both places,
+# - *swapped*: the half-size maps in front, as in question 3 below,
+# - *no context*: the three finer maps in front of x4 are zeros.
+#
+# **First write down** which of them costs most, and whether all three photos agree. Then run the cell. It leaves out
+# the pixels that one may argue about, such as loose whiskers and the flag behind the astronaut, so that the scores
+# differ from those of the pictures.
+
+# %%
+from birefnet_lite.course.masks import score
+from birefnet_lite.network.resize import resize
+
+print(" " * 10, "  whole, one look, same twice, swapped, no context")
+for name in ("chelsea", "astronaut", "coffee"):
+    picture, truth, ignore = load_photo(name)
+    image = prepare(model, picture, size=SIZE).tensor
+    with torch.inference_mode():
+        full, half = (model.encoder.backbone(x) for x in (image, resize(image, (128, 192))))
+    up = [resize(b, a.shape[-2:]) for a, b in zip(full, half)]
+    pairs = {"whole": (full, half), "one": (full, [0 * x for x in half]), "same": (full, full), "swapped": (up, full)}
+    values = [score(mask_of(*pair, image), truth, ignore) for pair in pairs.values()]
+    values.append(score(mask_of(full, half, image, use_context=False), truth, ignore))
+    print(f"{name:10}", *(f"{value:6.2f}" for value in values))
+
+# %% [markdown]
+# <details><summary>What you should see</summary>
+#
+# The photos do not agree. *One look* costs .09 on the cat and .34 on the coffee, and nothing on the astronaut. *Same
+# twice* costs .02 and .09, and the astronaut gets .02 better. *Swapped* costs .04 on the cat, .02 on the astronaut and
+# nothing on the coffee: no error and no shape tells of it, and on one photo not even the score; only an equality of
+# numbers does. *No context* changes cat and astronaut by .02 at most, and the coffee, this network's failure case, gets
+# .11 *better*. Three photos are no measurement of what a part is worth; they do show that a part which helps on one
+# photo can hurt on the next.
+#
+# </details>
+
+# %% [markdown]
+# ## 10 · Play with it
 #
 # The view opens at level 2 of the half-size photo. **Look for two things:**
 #
 # 1. *Encoder, half-size* at level 1 and *Encoder, whole image* at level 2 have equally many cells. Put the pointer on
-#    the spoon: do they show the same? One has been through more layers than the other.
-# 2. Go down *Encoder, half-size*. At level 4 the cup is two or three cells wide: this is what the network knows about
-#    the whole at once.
+#    an eye: do they show the same? One has been through more layers than the other.
+# 2. Go down *Encoder, half-size*. At level 4 there are 4 × 6 cells for the whole cat.
 #
 # <details><summary>What you should see</summary>
 #
 # 1. The same place, at the same resolution, but not the same maps: level 2 of the whole photo has been through more
-#    layers, and answers less to single edges. Both are concatenated at different levels.
+#    layers. Both are concatenated at different levels.
 # 2. At level 4 of the half-size photo, one cell is 64 × 64 pixels of the photo. No outline is left, only where
 #    something is.
 #
@@ -362,7 +464,7 @@ for size in [(1, 3, 64, 64), (2, 3, 64, 96), (1, 3, 160, 128)]:
 # %%
 from widgets import feature_pyramid
 
-view = feature_pyramid(model, data.coffee(), size=SIZE)
+view = feature_pyramid(model, photo, size=SIZE)
 view.layer = "encoder.half.x2"
 view
 

@@ -20,15 +20,38 @@
 # **After this notebook you can**
 # - write a 1 × 1 convolution and bilinear resizing as what they are: two matrices,
 # - say when two layers may change places, and use it to compute less,
-# - build the lateral block and the end of a decoder stage, and get the same numbers as the package.
+# - build the lateral block and the end of a decoder stage, and get the same numbers as the package,
+# - say where on a photo the number of a cell belongs, and what aligned corners make of it.
 #
-# **Time:** 50 minutes, 30 of them for the exercises. **You need:** notebook 02.
+# **Time:** 60 minutes, 40 of them for the exercises. **You need:** notebook 02.
 
 # %% [markdown]
-# ## 1 · The map
+# ## 1 · The bridges are out
 #
-# You are in the middle: three short bridges, at strides 4, 8 and 16. At stride 32 there is none: the squeeze module
-# stands there.
+# All parts of this network are trained, and work. Only the three encoder maps that cross over to the decoder are
+# replaced by zeros. Orange is too much, blue is missing.
+
+# %%
+import torch
+
+from birefnet_lite.analysis import capture, prepare
+from birefnet_lite.course import course_model
+from birefnet_lite.course.masks import compare_masks
+from birefnet_lite.photos import load_photo
+
+course = course_model()
+model, SIZE = course.model, (256, 384)
+photo, by_hand, _ = load_photo("chelsea")
+prepared = prepare(model, photo, size=SIZE)
+with torch.inference_mode():
+    *finer, x4 = model.encoder(prepared.tensor)
+    alone = (*(torch.zeros_like(x) for x in finer), model.squeeze(x4))
+    cut_off = model.decoder(prepared.tensor, alone).logits.sigmoid()[0, 0].numpy()
+compare_masks(photo, by_hand, {"no lateral maps": cut_off}, "A cat; beside it a round blob of a mask, without ears.")
+
+# %% [markdown]
+# The decoder still knows that there is one large thing in the middle; it has lost the outline. On the map, you are at
+# the three short bridges into stages 4, 3 and 2. Stage 1 has none, since there is no finer map.
 
 # %%
 from birefnet_lite.course import network_map
@@ -39,33 +62,37 @@ network_map("04")
 # Say it in symbols. Stage $i$ of the decoder ends with a map $d$, coarse and rich. $x$ is the encoder's map, twice as
 # fine. The next stage gets
 #
-# $$\text{up}(d) + W x + b$$
+# $$\text{up}(d) + K x + b$$
 #
-# where $\text{up}$ enlarges bilinearly, and $W x + b$ is the lateral block. Networks of this form are called *feature
-# pyramid networks* (Lin et al., 2017). A U-Net would concatenate instead. To add, both maps need the same width: this
-# is what the lateral block is for.
+# where $\text{up}$ enlarges bilinearly, and $K x + b$ is the lateral block, with a matrix $K$. Networks of this form
+# are called *feature pyramid networks* (Lin et al., 2017). A U-Net concatenates instead. To add, both maps need the
+# same number of channels: this is what the lateral block is for.
+
+# %%
+from birefnet_lite.course.figures_decoder import add_or_concatenate
+
+add_or_concatenate()
 
 # %% [markdown]
 # ## 2 · One matrix for every cell
 #
-# A convolution of 1 × 1 has one tap. So each cell is on its own: its $C$ numbers $x$ become $O$ numbers $W x + b$,
-# with a matrix $W$ of $O \times C$ and $O$ biases $b$. $W$ is the same at every cell.
+# A convolution of 1 × 1 has one tap. So each cell is on its own: its $C$ numbers $x$ become $O$ numbers $K x + b$,
+# with a matrix $K$ of $O \times C$ and $O$ biases $b$. $K$ is the same at every cell.
 #
 # ### A toy cell, by hand
 #
 # A cell holds $(2, 3)$. With
 #
-# $$W = \begin{pmatrix} 1 & 0 \\ 1 & -1 \\ 0 & 2 \end{pmatrix}, \qquad b = (0, 1, 0)$$
+# $$K = \begin{pmatrix} 1 & 0 \\ 1 & -1 \\ 0 & 2 \end{pmatrix}, \qquad b = (0, 1, 0)$$
 #
 # it becomes $(2,\ 2 - 3 + 1,\ 6) = (2, 0, 6)$.
 
 # %%
-import torch
 import torch.nn.functional as F
 from torch import nn
 
 cell = torch.tensor([2.0, 3.0]).reshape(1, 2, 1, 1)  # (B, C, H, W)
-W, b = torch.tensor([[1.0, 0.0], [1.0, -1.0], [0.0, 2.0]]), torch.tensor([0.0, 1.0, 0.0])
+K, b = torch.tensor([[1.0, 0.0], [1.0, -1.0], [0.0, 2.0]]), torch.tensor([0.0, 1.0, 0.0])
 
 # %% [markdown]
 # ### Exercise 1 · A 1 × 1 convolution
@@ -114,7 +141,7 @@ def with_conv2d(x, weight, bias):
 
 
 project = lateral_conv if conv_checked.passed else with_conv2d
-project(cell, W, b).flatten()
+project(cell, K, b).flatten()
 
 # %% [markdown]
 # ## 3 · Resizing is a matrix too
@@ -210,7 +237,7 @@ side_by_side(
 def enlarge(x, size):
     """(B, C, h, w) to (B, C, *size), bilinearly, with aligned corners."""
     down, right = matrix(x.shape[2], size[0]), matrix(x.shape[3], size[1])  # (H, h), (W, w)
-    return torch.einsum("Hh,bchw,Ww->bcHW", down, x, right)
+    return torch.einsum("ih,bchw,jw->bcij", down, x, right)
 
 
 x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
@@ -219,13 +246,72 @@ for size in [(10, 14), (9, 13), (3, 2)]:
     print(size, "equal to 1e-5:", bool((enlarge(x, size) - theirs).abs().max() <= 1e-5))
 
 # %% [markdown]
+# ### Where does a cell's number belong?
+#
+# Make cells of the cat's hand-made mask, each the mean of 32 × 32 pixels, and enlarge them again with aligned corners.
+# How much of the mask comes back?
+
+# %%
+truth = F.adaptive_avg_pool2d(torch.as_tensor(by_hand)[None, None].float(), SIZE)  # (1, 1, 256, 384)
+cells = F.adaptive_avg_pool2d(truth, (8, 12))
+blocks = F.interpolate(cells, SIZE)[0, 0].numpy()  # each pixel takes the number of its cell
+back = {"8 × 12 cells": blocks, "aligned corners": enlarge(cells, SIZE)[0, 0].numpy()}
+compare_masks(photo, by_hand, back, "A cat; its mask in large cells; and the same, enlarged, too wide on both sides.")
+
+# %% [markdown]
+# There is an orange border on both sides: the outline has moved outwards, away from the middle of the photo. The first
+# cell holds the mean of the pixels 0 to 31, whose middle is 15.5; aligned corners put its number on pixel 0.
+#
+# ### Exercise 3 · Do better
+#
+# *Difficulty ★★☆ · 10 minutes.* The way is open, and the score counts: over three photos, the mean IoU of your enlarged
+# masks must reach .93. Aligned corners reach .897 and blocks .898. You may use the photo, or not.
+
+# %% tags=["exercise"]
+def enlarge_mask(cells, photo):
+    """A mask at the photo's size, from cells that are means of its blocks. Pixels above 0.5 count as object.
+
+    Shapes: cells (1, 1, h, w) and photo (1, 3, H, W), both in [0, 1], to (1, 1, H, W).
+    """
+    # <solution>
+    return F.interpolate(cells, size=photo.shape[-2:], mode="bilinear", align_corners=False)
+    # </solution>
+
+# %% [markdown]
+# The check tries it on the astronaut, the cat and the cup, and says your score where it is too low.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+enlarged_checked = checks.enlarge_mask(enlarge_mask)
+enlarged_checked
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# To which old place belongs new pixel $i$, if the first cell's number belongs to pixel 15.5 and the second's to 47.5?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# New pixel $i$ lies at $(i + 0.5) / 32 - 0.5$ in cells, and is kept between 0 and the last cell. PyTorch computes just
+# this with one of the two values of an argument that you know.
+#
+# </details>
+# <details><summary>Why then does BiRefNet align corners?</summary>
+#
+# Because the authors chose it, and everything after it has learned with it: its maps are not means of blocks, and the
+# convolutions behind each resizing can make up for a shift. With published weights, one has to resize as they were
+# trained. What a plain mask loses here is a property of the mask, not a fault of the network.
+#
+# </details>
+
+# %% [markdown]
 # ## 4 · Before or after?
 #
 # A 1 × 1 convolution multiplies along the channels, resizing along height and width. Neither looks at the other's
 # axis, so it does not matter which comes first. And the bias? Every row of $A$ and of $B$ adds up to 1, so that a map
 # that is $b$ everywhere stays $b$ everywhere. In symbols, for one axis:
 #
-# $$A\,(W x + b) = W (A x) + A\,b = W (A x) + b$$
+# $$A\,(K x + b) = K (A x) + A\,b = K (A x) + b$$
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 generator = torch.Generator().manual_seed(1)
@@ -249,12 +335,12 @@ for name, layer in layers.items():
 # So do the work where there are few cells: *before* enlarging, a 1 × 1 convolution costs a quarter.
 #
 # In BiRefNet this is of use. The encoder's map is a concatenation: $x = (f, \text{up}(h))$ with $f$ from the photo and
-# $h$ from the half-size photo, at half the height and width ([notebook 02](02_backbone.ipynb)). Let $W = (W_f, W_h)$
+# $h$ from the half-size photo, at half the height and width ([notebook 02](02_backbone.ipynb)). Let $K = (K_f, K_h)$
 # be the two halves of the weight. Then
 #
-# $$W x + b = W_f\,f + W_h\,\text{up}(h) + b = W_f\,f + b + \text{up}(W_h\,h)$$
+# $$K x + b = K_f\,f + K_h\,\text{up}(h) + b = K_f\,f + b + \text{up}(K_h\,h)$$
 #
-# ### Exercise 3 · Apart
+# ### Exercise 4 · Apart
 #
 # *Difficulty ★★☆ · 10 minutes.* Compute the lateral block of the concatenation, without ever concatenating.
 
@@ -332,80 +418,40 @@ def go_up(d, x, block):
 # In the running table, the three blocks have a row of their own.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.course import course_model, part_table
+from birefnet_lite.course import part_table
 
-course = course_model()
-model, SIZE = course.model, (256, 384)
 stages = {4: model.decoder.stage4, 3: model.decoder.stage3, 2: model.decoder.stage2}
 mine = {number: MyLateralBlock(*stage.lateral.conv.weight.shape[1::-1]) for number, stage in stages.items()}
 print(f"{course.notice}\n{sum(p.numel() for block in mine.values() for p in block.parameters()):,} parameters")
 part_table(model, SIZE, upto="04")
 
 # %% [markdown]
-# On a real photo: what comes from below and what comes from the side meet at the end of stage 3. Each picture shows
-# the mean size of the numbers in each cell, white where it is largest.
+# On the photo: what comes from below and what comes from the side meet at the end of stage 3. Each picture shows the
+# mean size of the numbers in each cell, white where it is largest.
 
 # %%
-from skimage import data
+from birefnet_lite.course import side_by_side
+from birefnet_lite.course.masks import mean_size
 
-from birefnet_lite.analysis import capture
-
-maps = capture(model, data.coffee(), size=SIZE)
+maps = capture(model, photo, size=SIZE)
 below = (maps["decoder.stage3.reconstruction"] * maps["decoder.stage3.gradient_attention"])[None]  # (1, C, 16, 24)
-side, mine[3] = maps["encoder.x2"][None], mine[3].eval()  # (1, C', 32, 48)
+side = maps["encoder.x2"][None]  # (1, C', 32, 48)
 mine[3].load_state_dict(model.decoder.stage3.lateral.state_dict())
 with torch.inference_mode():
-    up, across, both = enlarge(below, side.shape[-2:]), mine[3](side), go_up(below, side, mine[3])
+    meet = {
+        "from below": enlarge(below, side.shape[-2:]),
+        "from the side": mine[3](side),
+        "the sum": go_up(below, side, mine[3]),
+    }
+shown = {title: mean_size(x[0].numpy()) for title, x in meet.items()}
+side_by_side({"photo": maps.seen} | shown, alt="A cat; three grey maps: a blurred one, a finer one, their sum.")
 
 # %% [markdown]
 # The map from below was made of cells of 16 pixels, and enlarging cannot make it sharper. The one from the side has
-# cells of 8 pixels of its own.
-
-# %%
-def sizes(x):
-    size = x[0].abs().mean(dim=0)  # (H, W)
-    return (size / size.max()).numpy()
-
-
-side_by_side(
-    {"photo": maps.seen, "from below": sizes(up), "from the side": sizes(across), "the sum": sizes(both)},
-    alt="A cup of coffee, and beside it three grey maps of it: one blurred, one finer, and their sum.",
-)
+# cells of 8 pixels of its own: the eyes and the nose come from there. In the sum, both can be recognised.
 
 # %% [markdown]
-# ## 6 · A plain transformer
-#
-# All this needs maps at four strides. A plain vision transformer, such as DINOv3, has one stride throughout, 16. The
-# package then puts a **neck** between encoder and decoder, `PyramidNeck`: each of the four maps is resized to its
-# place in the pyramid, and brought to its width by a 1 × 1 convolution. These are your two matrices again.
-
-# %% tags=["NBVAL_CHECK_OUTPUT"]
-from birefnet_lite.course.checks.weights import randomise
-from birefnet_lite.network.lateral import LateralBlock, PyramidNeck
-
-neck = randomise(PyramidNeck((12, 12, 12, 12), (4, 8, 16, 32)))
-features = tuple(torch.randn(1, 12, 8, 12, generator=generator) for _ in range(4))
-with torch.inference_mode():
-    pyramid = neck(features, (128, 192))
-print(*(tuple(x.shape) for x in pyramid))
-
-# %% [markdown]
-# The package resizes first, as the original does. Yours may do it the other way round: by section 4, the numbers are
-# the same. At stride 4 there are 16 times as many cells, so the order matters for the time.
-
-# %% tags=["NBVAL_CHECK_OUTPUT"]
-def my_neck(features, size):
-    for x, conv, stride in zip(features, neck.projections, (4, 8, 16, 32)):
-        x = project(x, conv.weight[:, :, 0, 0], conv.bias)  # first the width, on few cells
-        yield enlarge(x, (size[0] // stride, size[1] // stride))
-
-
-with torch.inference_mode():
-    pairs = zip(my_neck(features, (128, 192)), pyramid, strict=True)
-    print("equal to 1e-5:", all((a - b).abs().max().item() <= 1e-5 for a, b in pairs))
-
-# %% [markdown]
-# ## 7 · Equality
+# ## 6 · Equality
 #
 # First the three blocks with the trained weights, by name, and the end of each stage on the photo.
 
@@ -422,7 +468,9 @@ for number, stage in stages.items():
 # Then random weights and biases, at odd sizes and batch 1, together and apart.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
+from birefnet_lite.course.checks.weights import randomise
 from birefnet_lite.network.encoder import fuse_scales
+from birefnet_lite.network.lateral import LateralBlock
 from birefnet_lite.network.resize import resize
 
 
@@ -447,27 +495,47 @@ for batch, large, small in [(1, (8, 12), (4, 6)), (2, (9, 7), (4, 3)), (1, (1, 5
     print(tuple(joined.shape), "equal to 1e-5:", *(bool((x - wanted).abs().max() <= 1e-5) for x in ours))
 
 # %% [markdown]
+# ## 7 · The bridges are back
+#
+# Your three blocks take the places of the package's in the whole network. The picture of section 1, repaired:
+
+# %%
+import copy
+
+rebuilt = copy.deepcopy(model)
+for number in (4, 3, 2):
+    getattr(rebuilt.decoder, f"stage{number}").lateral = mine[number]
+with torch.inference_mode():
+    mask = rebuilt(prepared.tensor).logits.sigmoid()[0, 0].numpy()
+pair = {"no lateral maps": cut_off, "with your blocks": mask}
+compare_masks(photo, by_hand, pair, "A cat; a blob of a mask; and a mask with the outline of the cat.")
+
+# %% [markdown]
+# The outline is back, the ears included: IoU .852 without the bridges, .937 with your blocks. Section 1's blob was not
+# the fault of the decoder: nobody had shown it where the cat ends.
+
+# %% [markdown]
 # ## 8 · Play with it
 #
 # The view opens at the lateral block of stage 2: the finest map that crosses, x1 at stride 4. **Look for two things:**
 #
 # 1. Compare it with *Encoder, whole image* at level 1, a part of what it was made from. Both have equally many cells: a
-#    lateral block mixes channels and moves nothing. Put the pointer on the rim of the cup, and go back and forth.
+#    lateral block mixes channels and moves nothing. Put the pointer on the rim of an eye, and go back and forth.
 # 2. In the same row, go from *Lateral block* to *Stage output*, and keep the channel. The second is the first plus what
 #    came from below, cell by cell. Is the sum more like what came from the side?
 #
 # <details><summary>What you should see</summary>
 #
 # 1. Lines stay where they are to the cell: a 1 × 1 convolution can swap, mix and invert channels, and nothing else.
-# 2. Yes: the sum correlates at .89 with the lateral map and at .53 with what came from below, whose numbers are half as
-#    large. On the cat it is .77 and .57.
+# 2. Yes: over all channels and cells, the sum correlates at .77 with the lateral map and at .57 with what came from
+#    below. On the coffee it is .89 and .53.
 #
 # </details>
 
 # %%
 from widgets import feature_pyramid
 
-view = feature_pyramid(model, data.coffee(), size=SIZE)
+view = feature_pyramid(model, photo, size=SIZE)
 view.layer = "decoder.stage2.lateral"
 view
 
@@ -487,7 +555,7 @@ static(view)
 # - The two **may change places**, biases included, because the resizing's rows add up to 1. 3 × 3 convolutions and
 #   ReLUs may not.
 # - A stage ends with **up and add**: the decoder's map enlarged, plus the encoder's through its lateral block.
-# - A **neck** makes a pyramid for a backbone that has one stride.
+# - Aligned corners **stretch** a map: the first cell's number goes to the first pixel.
 
 # %% [markdown]
 # ## Three questions
@@ -534,6 +602,37 @@ static(view)
 # convolution cannot blur (c).
 #
 # </details>
+
+# %% [markdown]
+# ## Appendix · A plain transformer
+#
+# All this needs maps at four strides. A plain vision transformer, such as DINOv3, has one stride throughout, 16. The
+# package then puts a **neck** between encoder and decoder, `PyramidNeck`: each of the four maps is resized to its
+# place in the pyramid, and brought to its width by a 1 × 1 convolution. These are your two matrices again.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+from birefnet_lite.network.lateral import PyramidNeck
+
+neck = randomise(PyramidNeck((12, 12, 12, 12), (4, 8, 16, 32)))
+features = tuple(torch.randn(1, 12, 8, 12, generator=generator) for _ in range(4))
+with torch.inference_mode():
+    pyramid = neck(features, (128, 192))
+print(*(tuple(x.shape) for x in pyramid))
+
+# %% [markdown]
+# The package resizes first, as the original does. Yours may do it the other way round: by section 4, the numbers are
+# the same. At stride 4 there are 16 times as many cells, so the order matters for the time.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+def my_neck(features, size):
+    for x, conv, stride in zip(features, neck.projections, (4, 8, 16, 32)):
+        x = project(x, conv.weight[:, :, 0, 0], conv.bias)  # first the width, on few cells
+        yield enlarge(x, (size[0] // stride, size[1] // stride))
+
+
+with torch.inference_mode():
+    pairs = zip(my_neck(features, (128, 192)), pyramid, strict=True)
+    print("equal to 1e-5:", all((a - b).abs().max().item() <= 1e-5 for a, b in pairs))
 
 # %% [markdown]
 # ## Where this is

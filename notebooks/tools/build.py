@@ -59,7 +59,8 @@ def run(notebook: NotebookNode, folder: Path) -> None:
         resources={"metadata": {"path": str(folder)}},
     )
     try:
-        client.execute(env={**os.environ, VARIABLE: "off"})  # the author's own progress does not belong here
+        # Neither the author's own progress nor the bars of a slow machine belong here.
+        client.execute(env={**os.environ, VARIABLE: "off", "TQDM_DISABLE": "1"})
     except CellExecutionError as error:
         raise BuildError(_COLOUR.sub("", str(error))) from error
     clean(notebook)

@@ -8,6 +8,7 @@ from birefnet_lite.course.checks.blocks import reconstruction_block
 from birefnet_lite.course.checks.capstone import my_block, my_decoder, my_encoder, my_outward, my_stage, my_tiles
 from birefnet_lite.course.checks.decoder import decode, run_stage, step_up
 from birefnet_lite.course.checks.deformable import bilinear_sample, deform_conv
+from birefnet_lite.course.checks.enlarge import enlarge_mask
 from birefnet_lite.course.checks.explanation import chain_field, integrated_gradients, without_part
 from birefnet_lite.course.checks.gradient_targets import gradient_target, laplacian, masked_gradient_target
 from birefnet_lite.course.checks.in_use import composite, f_measure, to_network
@@ -22,7 +23,7 @@ from birefnet_lite.course.checks.training_step import train_step
 
 __all__ = ["Result", "encoder_shapes", "fuse_context", "fuse_scales", "window_partition", "wire"]
 __all__ += ["bilinear_sample", "deform_conv", "deformable_aspp", "squeeze_module"]
-__all__ += ["lateral_apart", "lateral_conv", "resize_matrix"]
+__all__ += ["enlarge_mask", "lateral_apart", "lateral_conv", "resize_matrix"]
 __all__ += ["decode", "reconstruction_block", "run_stage", "step_up"]
 __all__ += ["composite", "f_measure", "to_network"]
 __all__ += ["gradient_loss", "gradient_target", "laplacian", "masked_gradient_target"]
