@@ -13,6 +13,7 @@ from birefnet_lite.course import checks
 from birefnet_lite.course.checks.result import Result
 
 SOURCES = sorted((Path(__file__).parent.parent / "notebooks" / "source").glob("*.py"))
+FORMER = Path(__file__).parent / "former_exercises.py"
 
 
 def unsolved(*arguments, **named):
@@ -44,7 +45,7 @@ def refused(check, wrong, said):
 def _exercises():
     """Of every exercise, by the name of its check: the source of its cell, the answer's name, and all names there."""
     found = {}
-    for source in SOURCES:
+    for source in [FORMER, *SOURCES]:
         cells = [cell for cell in jupytext.read(source, fmt="py:percent").cells if cell.cell_type == "code"]
         names = {"__name__": f"solutions_{source.stem}"}
         for cell, after in pairwise([*cells, cells[-1]]):

@@ -22,7 +22,7 @@ ONLY_MODULES = {"fold_batch_norm", "compose_convolutions"}
 NO_GRADIENT = NO_TENSORS | ONLY_MODULES | {"composite", "f_measure", "to_network", "masked_gradient_target"}
 NO_GRADIENT |= {"integrated_gradients", "train_step", "enlarge_mask"}
 GIVES_NUMBERS = {"encoder_shapes", "chain_field", "train_step", "composite", "f_measure"}
-GIVEN_MODULES = ("step_up", "run_stage", "decode", "integrated_gradients")
+GIVEN_MODULES = ("step_up", "reconstruct", "weigh", "run_stage", "decode", "integrated_gradients")
 EVERY = pytest.mark.parametrize("name", sorted(CHECKS))
 
 

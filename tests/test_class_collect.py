@@ -15,8 +15,9 @@ from birefnet_lite.course.kit.class_pages import class_page, discussion_page
 from birefnet_lite.course.kit.class_tables import class_csv, describe_class, exercises_csv
 from birefnet_lite.course.kit.classroom import Classroom, Verdict, read_folder, wrong_answers
 from birefnet_lite.course.kit.hand_in import Entry, pack, read_hand_in, write_hand_in
-from birefnet_lite.course.progress import Trace
+from birefnet_lite.course.progress import NOTEBOOKS, Trace
 
+ALL = sum(len(names) for _, names in NOTEBOOKS.values())
 SWAPPED = edited("wire", "(x3, x2, x1, None)", "(x1, x2, x3, None)  # Ada was here")
 
 
@@ -64,18 +65,19 @@ def test_the_table_shows_who_is_where_and_what_holds_people_up(folder, capsys):
     assert main(["course", "collect", str(folder)]) == 0
     shown = capsys.readouterr().out
     rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line}
-    assert rows["Ada"] == ["1/2", *"·" * 11, "1/41", "01", "wire"]
-    assert rows["Bo"] == ["2/2", *"···", "1/4", *"·" * 7, "3/41", "05", "decode"]
+    assert rows["Ada"] == ["1/2", *"·" * 11, f"1/{ALL}", "01", "wire"]
+    assert rows["Bo"] == ["2/2", *"···", "1/4", *"·" * 7, f"3/{ALL}", "05", "decode"]
     assert "Most are held up by 01 wire: 2 tried and did not solve it, median 4 tries, 25 minutes." in shown
     assert "3 × The order is wrong." in shown
 
 
 def test_verdicts_count_more_than_what_a_file_says():
-    answers = {"wire": True, "decode": Entry(RIGHT), "step_up": SWAPPED}
+    answers = {"wire": True, "decode": Entry(RIGHT), "fuse_context": SWAPPED}
     classroom = Classroom({"Ada": hand_in("Ada", **answers)})
-    assert [classroom.state("Ada", name) for name in ("wire", "decode", "step_up")] == ["solved", "solved", "tried"]
-    classroom.verdicts = {("Ada", "wire"): Verdict(False, "Not so.\nMore."), ("Ada", "step_up"): Verdict(True, "")}
-    assert [classroom.state("Ada", name) for name in ("wire", "decode", "step_up")] == ["tried", "tried", "solved"]
+    names = ("wire", "decode", "fuse_context")
+    assert [classroom.state("Ada", name) for name in names] == ["solved", "solved", "tried"]
+    classroom.verdicts = {("Ada", "wire"): Verdict(False, "Not so.\nMore."), ("Ada", "fuse_context"): Verdict(True, "")}
+    assert [classroom.state("Ada", name) for name in names] == ["tried", "tried", "solved"]
     assert classroom.claims("Ada") == ["wire", "decode"]
     assert "Not so." in classroom.mistakes("Ada", "wire")
     assert "Ada: marked as solved, without a right answer in the file: wire, decode." in describe_class(classroom)

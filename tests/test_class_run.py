@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from class_case import edited, hand_in, solved_entries, step_up, write
+from class_case import edited, fuse_context, hand_in, solved_entries, write
 
 from birefnet_lite.cli.main import main
 from birefnet_lite.course.checks.result import Result
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="answers are run
 
 def call_it(answer):
     """A check that calls the answer once."""
-    return Result("step_up", answer() == 1, "as it should be")
+    return Result("fuse_context", answer() == 1, "as it should be")
 
 
 def run(source, folder, seconds=20.0, context=""):
     """The verdict on `def answer(): ...`, run as an answer of a hand-in is."""
     limits = {"seconds": seconds, "call_seconds": 5, "memory": 300 * 2**20}
-    job = {"exercise": "step_up", "answer": "answer", "source": source, "context": context, **limits}
+    job = {"exercise": "fuse_context", "answer": "answer", "source": source, "context": context, **limits}
     return runner._run_in_child(job, call_it, folder)
 
 
@@ -129,37 +129,38 @@ def test_the_probe_finds_every_protection_in_force(tmp_path):
     assert list(outside.iterdir()) == []
 
 
+FUSED = solved_entries()["fuse_context"]
 CLASS = [
-    hand_in("all right", **dict.fromkeys(("encoder_shapes", "wire", "step_up", "decode"), True)),
+    hand_in("all right", **dict.fromkeys(("encoder_shapes", "wire", "fuse_context", "decode"), True)),
     hand_in("half done", encoder_shapes=True, wire="def wire(parts, image):\n    x1, x2 =\n"),
     hand_in("wrong order", wire=edited("wire", "(x3, x2, x1, None)", "(x1, x2, x3, None)")),
     hand_in("wrong order too", wire=edited("wire", "(x3, x2, x1, None)", "(x1, x2, x3, None)  # by me")),
-    hand_in("untouched", step_up='def step_up(x, lateral, conv):\n    raise NotImplementedError("your code here")'),
-    hand_in("raises", step_up=step_up("x.no_such_thing")),
-    hand_in("endless", step_up=step_up("while True: pass")),
-    hand_in("leaves", step_up=step_up("exit()")),
-    hand_in("leaves at once", step_up=step_up("import os", "os._exit(0)")),
-    hand_in("reads", step_up=step_up("print(open('/etc/hostname').read())")),
-    hand_in("forges", step_up=edited("step_up", "return x", "return 0 * x", trace=solved_entries()["step_up"].trace)),
-    hand_in("eats memory", step_up=step_up("y = torch.ones(3_000_000_000)")),
+    hand_in("untouched", fuse_context='def fuse_context(features):\n    raise NotImplementedError("your code here")'),
+    hand_in("raises", fuse_context=fuse_context("features.no_such_thing")),
+    hand_in("endless", fuse_context=fuse_context("while True: pass")),
+    hand_in("leaves", fuse_context=fuse_context("exit()")),
+    hand_in("leaves at once", fuse_context=fuse_context("import os", "os._exit(0)")),
+    hand_in("reads", fuse_context=fuse_context("print(open('/etc/hostname').read())")),
+    hand_in("forges", fuse_context=edited("fuse_context", "return torch", "return 0 * torch", trace=FUSED.trace)),
+    hand_in("eats memory", fuse_context=fuse_context("y = torch.ones(3_000_000_000)")),
 ]
 TABLE = {
     ("all right", "encoder_shapes"): (True, "Right"),
     ("all right", "wire"): (True, ""),
-    ("all right", "step_up"): (True, ""),
+    ("all right", "fuse_context"): (True, ""),
     ("all right", "decode"): (True, ""),
     ("half done", "encoder_shapes"): (True, ""),
     ("half done", "wire"): (False, "Python cannot read"),
     ("wrong order", "wire"): (False, "Stage 4 is given x1"),
     ("wrong order too", "wire"): (False, "Stage 4 is given x1"),
-    ("untouched", "step_up"): (None, "not solved yet"),
-    ("raises", "step_up"): (False, "Your code raises AttributeError"),
-    ("endless", "step_up"): (False, "loop that never ends"),
-    ("leaves", "step_up"): (False, "ends the program"),
-    ("leaves at once", "step_up"): (False, "ended its process"),
-    ("reads", "step_up"): (False, "Your code raises PermissionError"),
-    ("forges", "step_up"): (False, ""),
-    ("eats memory", "step_up"): (False, "raises"),
+    ("untouched", "fuse_context"): (None, "not solved yet"),
+    ("raises", "fuse_context"): (False, "Your code raises AttributeError"),
+    ("endless", "fuse_context"): (False, "loop that never ends"),
+    ("leaves", "fuse_context"): (False, "ends the program"),
+    ("leaves at once", "fuse_context"): (False, "ended its process"),
+    ("reads", "fuse_context"): (False, "Your code raises PermissionError"),
+    ("forges", "fuse_context"): (False, ""),
+    ("eats memory", "fuse_context"): (False, "raises"),
 }
 
 
@@ -181,12 +182,12 @@ def test_a_class_of_twelve_gives_the_right_table(tmp_path, capsys, monkeypatch):
     for key, (passed, said) in TABLE.items():
         assert verdicts[key].passed is passed, (key, verdicts[key])
         assert said in verdicts[key].message, (key, verdicts[key])
-    assert verdicts["reads", "step_up"].refused == ("read files outside its folder",)
+    assert verdicts["reads", "fuse_context"].refused == ("read files outside its folder",)
     assert not any("NOT" in line for line in protections)
     shown = capsys.readouterr().out
-    assert "forges: marked as solved, without a right answer in the file: step_up." in shown
-    assert "reads: step_up tried to read files outside its folder; refused." in shown
-    assert "Most are held up by 05 step_up: 7 tried" in shown
+    assert "forges: marked as solved, without a right answer in the file: fuse_context." in shown
+    assert "reads: fuse_context tried to read files outside its folder; refused." in shown
+    assert "Most are held up by 02 fuse_context: 7 tried" in shown
     page = (tmp_path / "out" / "discuss.html").read_text()
     assert "2 people" in page
     assert "by me" not in page

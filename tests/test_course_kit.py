@@ -91,7 +91,7 @@ def test_the_command_resets_below_the_working_folder_and_says_what_it_did(course
     assert main(["course", "reset", "05", "decode"]) == 0
     assert "your answer is in the cell below" in capsys.readouterr().err
     for arguments, said in (
-        (["05", "dekode"], "it has step_up, reconstruction_block, run_stage, decode"),
+        (["05", "dekode"], "it has reconstruct, weigh, run_stage, decode"),
         (["55", "decode"], "no notebook '55'"),
         (["06", "image_to_tiles"], "there is no 06_refinement.ipynb below"),
         (["05", "decode", "--notebook", str(course / "no.ipynb")], "no.ipynb: No such file"),
@@ -170,7 +170,7 @@ def test_a_hand_in_holds_answers_and_progress_and_names_nobody(course, capsys, m
     assert read.entries["decode"].answer == "decode"
     assert read.entries["decode"].trace.tries == 2
     assert read.entries["decode"].trace.mistakes == ("The order is wrong.", "Your code raises OSError.")
-    assert read.entries["step_up"].source == ""
+    assert read.entries["reconstruct"].source == ""
 
 
 def test_hand_in_writes_over_an_earlier_one_and_over_nothing_else(course, capsys):

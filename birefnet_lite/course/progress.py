@@ -29,7 +29,7 @@ NOTEBOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "02_backbone": ("the backbone", ("window_partition", "fuse_scales", "fuse_context")),
     "03_squeeze": ("the squeeze module", ("bilinear_sample", "deform_conv", "deformable_aspp", "squeeze_module")),
     "04_lateral_blocks": ("lateral blocks", ("lateral_conv", "resize_matrix", "enlarge_mask", "lateral_apart")),
-    "05_decoder": ("the decoder", ("step_up", "reconstruction_block", "run_stage", "decode")),
+    "05_decoder": ("the decoder", ("reconstruct", "weigh", "run_stage", "decode")),
     "06_refinement": ("inward and outward reference", ("image_to_tiles", "inward_reference", "outward_reference")),
     "07_gradient_targets": (
         "gradient targets",

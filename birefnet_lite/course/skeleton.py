@@ -1,4 +1,4 @@
-"""The skeleton of notebook 01: the whole network as four parts and their wiring."""
+"""The skeleton of notebook 01, the network as four parts and their wiring, and a decoder stage in steps."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -10,7 +10,15 @@ from torch import Tensor
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.resize import resize
 
-__all__ = ["Parts", "dummy_parts", "encoder_shapes", "package_parts", "wire"]
+__all__ = [
+    "Parts",
+    "dummy_parts",
+    "encoder_shapes",
+    "package_parts",
+    "reconstruct_in_stage",
+    "weigh_in_stage",
+    "wire",
+]
 
 STRIDES = (4, 8, 16, 32)
 
@@ -112,3 +120,17 @@ def _dummy_stage(own: Tensor, beside: Tensor | None) -> Stage:
         return resize(x, lateral.shape[-2:]) + mix(beside, lateral)
 
     return stage
+
+
+def reconstruct_in_stage(stage: Any, x: Tensor, image: Tensor) -> Tensor:
+    """First step of a `DecoderStage`: x, the image's map behind it, and the block. (B, C, h, w) to (B, O, h, w)."""
+    return stage.reconstruction(torch.cat([x, stage.inward(image)], dim=1))
+
+
+def weigh_in_stage(stage: Any, r: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Second step: r times the attention, and in training the side logits and gradient logits, else None."""
+    side_logits = stage.side_head(r) if stage.training and stage.side_head is not None else None
+    if stage.outward is None:
+        return r, side_logits, None
+    attention, gradient_logits = stage.outward(r)
+    return r * attention, side_logits, gradient_logits if stage.training else None

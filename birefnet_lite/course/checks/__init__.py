@@ -6,7 +6,7 @@ A check returns a `Result`: `passed` is True, False, or None while the exercise 
 from birefnet_lite.course.checks.backbone import fuse_context, fuse_scales, window_partition
 from birefnet_lite.course.checks.blocks import reconstruction_block
 from birefnet_lite.course.checks.capstone import my_block, my_decoder, my_encoder, my_outward, my_stage, my_tiles
-from birefnet_lite.course.checks.decoder import decode, run_stage, step_up
+from birefnet_lite.course.checks.decoder import decode, step_up
 from birefnet_lite.course.checks.deformable import bilinear_sample, deform_conv
 from birefnet_lite.course.checks.enlarge import enlarge_mask
 from birefnet_lite.course.checks.explanation import chain_field, integrated_gradients, without_part
@@ -19,12 +19,13 @@ from birefnet_lite.course.checks.result import Result
 from birefnet_lite.course.checks.skeleton import encoder_shapes, wire
 from birefnet_lite.course.checks.speed import compose_convolutions, convolve_first, fold_batch_norm
 from birefnet_lite.course.checks.squeeze import deformable_aspp, squeeze_module
+from birefnet_lite.course.checks.stages import reconstruct, run_stage, weigh
 from birefnet_lite.course.checks.training_step import train_step
 
 __all__ = ["Result", "encoder_shapes", "fuse_context", "fuse_scales", "window_partition", "wire"]
 __all__ += ["bilinear_sample", "deform_conv", "deformable_aspp", "squeeze_module"]
 __all__ += ["enlarge_mask", "lateral_apart", "lateral_conv", "resize_matrix"]
-__all__ += ["decode", "reconstruction_block", "run_stage", "step_up"]
+__all__ += ["decode", "reconstruct", "reconstruction_block", "run_stage", "step_up", "weigh"]
 __all__ += ["composite", "f_measure", "to_network"]
 __all__ += ["gradient_loss", "gradient_target", "laplacian", "masked_gradient_target"]
 __all__ += ["my_block", "my_decoder", "my_encoder", "my_outward", "my_stage", "my_tiles"]

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from birefnet_lite.course.capstone import suspect_tiles
 from birefnet_lite.course.checks.blocks import reconstruction_block
 from birefnet_lite.course.checks.compare import compare, compare_gradient, compare_parameter_gradients
-from birefnet_lite.course.checks.decoder import decode, run_stage
+from birefnet_lite.course.checks.decoder import decode
 from birefnet_lite.course.checks.judge import SEVERAL, check
 from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.stages import run_stage
 from birefnet_lite.course.checks.weights import compare_in_training, randomise, take_weights
 from birefnet_lite.network.backbone.base import Backbone
 from birefnet_lite.network.encoder import Encoder

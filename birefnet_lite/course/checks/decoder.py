@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: the step up, one stage, the loop over stages; `blocks.py` has the reconstruction block."""
+"""Exercises on the decoder: a step up, and the loop over stages; `stages.py` has the stage, `blocks.py` the block."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from birefnet_lite.course.checks.calls import fitting, prepared, three
 from birefnet_lite.course.checks.compare import compare, compare_gradient, compare_parameter_gradients
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
-from birefnet_lite.course.checks.weights import randomise
-from birefnet_lite.network.decoder import Decoder, DecoderStage
+from birefnet_lite.network.decoder import Decoder
 from birefnet_lite.network.resize import resize
 
-__all__ = ["decode", "run_stage", "step_up"]
+__all__ = ["decode", "step_up"]
 
 _ALIGN = "The resampling is bilinear, but with align_corners=False. BiRefNet aligns corners everywhere."
 _TWICE = "Resize to the height and width that are asked for, not by a factor of 2."
@@ -34,7 +34,7 @@ def step_up(answer: Callable[[Tensor, Tensor, nn.Module], Any]) -> None:
         conv = nn.Conv2d(beside, channels, 1)
         where = f"For x of {tuple(x.shape)} and a lateral of {tuple(lateral.shape)}"
         wanted = resize(x, large) + conv(lateral)
-        got = _fitting(partial(answer, x, lateral, conv), where, _TWICE)
+        got = fitting(partial(answer, x, lateral, conv), where, _TWICE)
         compare(got, wanted, where, 1e-5, _step_mistakes(x, lateral, conv))
         for source in (x, lateral):
             compare_gradient(got, wanted, source, where, 1e-4)
@@ -75,118 +75,6 @@ def _step_mistakes(x: Tensor, lateral: Tensor, conv: nn.Module) -> dict[str, Ten
     return mistakes
 
 
-@check("Right, in training and in use, with a lateral map and without.", usual=("sigmoid",))
-def run_stage(answer: Callable[[DecoderStage, Tensor, Tensor, Tensor | None], Any]) -> None:
-    """`run_stage(stage, x, image, lateral)`: features, side logits and gradient logits of one stage."""
-    options: dict[str, Any] = {"image_channels": 3, "image_inter_channels": 4, "inter_channels": 4, "aspp_channels": 3}
-    for last, training, batch in ((False, False, 2), (False, True, 2), (True, False, 1)):
-        heads: dict[str, Any] = {"supervised": not last, "outward_reference": not last, "gradient_channels": 4}
-        stage = _prepared(DecoderStage(5, 6, 0 if last else 7, grid=8, **options, **heads), training)
-        x = torch.randn(batch, 5, 3, 4, requires_grad=True)
-        image = torch.randn(batch, 3, 24, 32, requires_grad=True)
-        lateral = None if last else torch.randn(batch, 7, 6, 8, requires_grad=True)
-        where = f"For {'the last' if last else 'a middle'} stage {'in training' if training else 'after eval()'}"
-        wanted = stage(x, image, lateral)
-        got = _fitting(partial(answer, stage, x, image, lateral), where, _STAGE_SHAPES)
-        features, *maps = _three(got, where, "features, side_logits, gradient_logits")
-        if not isinstance(features, Tensor):
-            raise Wrong(f"{where}, the first of the three is {type(features).__name__}. It should be the features.")
-        mistakes, side_mistakes, gradient_mistakes = _stage_mistakes(stage, x, image, lateral)
-        compare(features, wanted.features, where, 1e-5, mistakes)
-        named = (("side_logits", side_mistakes), ("gradient_logits", gradient_mistakes))
-        for (name, known), ours, theirs in zip(named, maps, wanted[1:], strict=True):
-            if (ours is None) != (theirs is None):
-                raise Wrong(
-                    f"{where}, {name} should be {'None' if theirs is None else 'a map and not None'}: "
-                    "the side heads answer in training only, as `stage.training` says."
-                )
-            if theirs is not None:
-                compare(ours, theirs, f"{where}, for {name}", 1e-5, known)
-                compare_gradient(ours, theirs, x, f"{where}, for {name}", 1e-3)
-        for source in (x, image) if lateral is None else (x, image, lateral):
-            compare_gradient(features, wanted.features, source, where, 1e-3)
-        compare_parameter_gradients(features, wanted.features, stage, stage, where, 1e-3)
-
-
-_STAGE_SHAPES = (
-    "In front of the block, stage.inward(image) is concatenated to x. In the end, the map is resized to the lateral's "
-    "height and width, or to the image's where there is no lateral."
-)
-
-
-@torch.no_grad()
-def _stage_mistakes(
-    stage: Any, x: Tensor, image: Tensor, lateral: Any
-) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    seen = stage.inward(image)
-    block = stage.reconstruction(torch.cat([x, seen], dim=1))
-    swapped = stage.reconstruction(torch.cat([seen, x], dim=1))
-    order = "The image's channels stand in front of x. It is the other way round: x first."
-    if stage.outward is None:
-        size = image.shape[-2:]
-        return (
-            {
-                order: resize(swapped, size),
-                _ALIGN: F.interpolate(block, size=size, mode="bilinear", align_corners=False),
-                "The last stage should end at the image's size.": block,
-            },
-            {},
-            {},
-        )
-    attention, gradient = stage.outward(block)
-    size, beside = lateral.shape[-2:], stage.lateral(lateral)
-    logits = "These should be logits; leave the sigmoid out."
-    features = {
-        order: resize(swapped * stage.outward(swapped)[0], size) + beside,
-        "The features are not weighed by the attention. It belongs to the network in training and in use.": (
-            resize(block, size) + beside
-        ),
-        "The features are multiplied by the gradient logits. stage.outward gives the attention first.": (
-            resize(block * gradient, size) + beside
-        ),
-        "The attention has been through a sigmoid already.": resize(block * attention.sigmoid(), size) + beside,
-        "The attention is added. Multiply by it.": resize(block + attention, size) + beside,
-        "The attention is applied after the step up, to the lateral map too. Multiply by it first.": (
-            (resize(block, size) + beside) * resize(attention, size)
-        ),
-        "The attention is applied after the enlargement. Multiply the block's result by it first, then enlarge.": (
-            resize(block, size) * resize(attention, size) + beside
-        ),
-        "The attention multiplies everything: the sum with the lateral map, enlarged.": (
-            resize(block * attention, size) + beside * resize(attention, size)
-        ),
-        "The features are multiplied by 1 less the attention.": resize(block * (1 - attention), size) + beside,
-        "The lateral map should go through stage.lateral, and then be added.": (
-            resize(block * attention, size) + lateral if lateral.shape == beside.shape else beside
-        ),
-        "The block is not run again after the image is seen: x goes on as it came.": beside,
-        "The map is enlarged by nearest neighbours. Use bilinear resampling.": (
-            F.interpolate(block * attention, size=size) + beside
-        ),
-        "The weighed features are added to those before. The attention replaces them.": (
-            resize(block + block * attention, size) + beside
-        ),
-        "The lateral map is missing.": resize(block * attention, size),
-        _ALIGN: F.interpolate(block * attention, size=size, mode="bilinear", align_corners=False) + beside,
-    }
-    side = {
-        "The side head should read the block's result as it is, before the attention.": (
-            stage.side_head(block * attention)
-        ),
-        logits: stage.side_head(block).sigmoid(),
-        "The side head reads the map after the step up. It belongs right behind the block.": (
-            stage.side_head(resize(block * attention, size) + beside)
-        ),
-        "The two are swapped: these are the gradient logits.": gradient,
-    }
-    gradients = {
-        logits: gradient.sigmoid(),
-        "This is the attention. The gradient logits are what stage.outward gives second.": attention,
-        "The two are swapped: these are the side logits.": stage.side_head(block),
-    }
-    return features, side, gradients
-
-
 @check("Right: four stages, three side outputs of each kind, and the image once more.", usual=("sigmoid",))
 def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None:
     """`decode(decoder, image, features)`: side logits, gradient logits and the logits of the whole decoder."""
@@ -197,7 +85,7 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
         "gradient_channels": 4,
     }
     for training, batch, height, width in ((False, 1, 32, 96), (True, 2, 64, 32)):
-        decoder = _prepared(Decoder((4, 6, 8, 10), (3, 3, 2, 2, 3), **options), training)
+        decoder = prepared(Decoder((4, 6, 8, 10), (3, 3, 2, 2, 3), **options), training)
         image = torch.randn(batch, 3, height, width, requires_grad=True)
         features = tuple(
             torch.randn(batch, channels, height // stride, width // stride, requires_grad=True)
@@ -205,8 +93,8 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
         )
         where = f"{'In training' if training else 'After eval()'}, for an image of {height} x {width}"
         wanted = decoder(image, features)
-        got = _fitting(partial(answer, decoder, image, features), where, _DECODER_SHAPES)
-        sides, gradients, logits = _three(got, where, "side_logits, gradient_logits, logits")
+        got = fitting(partial(answer, decoder, image, features), where, _DECODER_SHAPES)
+        sides, gradients, logits = three(got, where, "side_logits, gradient_logits, logits")
         compare(logits, wanted.logits, f"{where}, for the logits", 1e-5, _decoder_mistakes(decoder, image, features))
         _refuse_swapped(sides, gradients, wanted, where)
         for name, ours, theirs in (
@@ -267,33 +155,3 @@ def _compare_sides(ours: Any, theirs: tuple[Tensor, ...], where: str) -> None:
     for number, one, wanted in zip((4, 3, 2), ours, theirs, strict=False):
         order = "The maps run from the finest to the deepest. They should run as the stages do: 4, 3, 2."
         compare(one, wanted, f"{where} of stage {number}", 1e-5, {order: theirs[2 - (4 - number)]})
-
-
-def _three(got: Any, where: str, names: str) -> tuple[Any, Any, Any]:
-    if not isinstance(got, tuple | list) or len(got) != 3:
-        given = f"{len(got)} things" if isinstance(got, tuple | list) else type(got).__name__
-        raise Wrong(f"{where}, return three things: {names}. You return {given}.")
-    return tuple(got)
-
-
-def _fitting(call: Callable[[], Any], where: str, advice: str) -> Any:
-    """What the learner's code gives; a clash of shapes, or a call of what is None, comes with advice."""
-    try:
-        return call()
-    except NotImplementedError:
-        raise
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        said = str(error)
-        if "NoneType" in said:
-            raise Wrong(f"{where}, something is None and you use it: {error}\nAsk `is not None` first.") from error
-        if not any(word in said.lower() for word in ("size", "shape", "channels")):
-            raise
-        raise Wrong(f"{where}, shapes do not fit: {error}\n{advice}") from error
-
-
-def _prepared(module: Any, training: bool) -> Any:
-    """With random weights, and without dropout: so passes in training can be compared, too."""
-    for part in module.modules():
-        if isinstance(part, nn.Dropout):
-            part.p = 0.0
-    return randomise(module).train(training)

@@ -1,0 +1,41 @@
+"""Calls of an answer that runs a whole module: clashes of shapes explained, three results, random weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.weights import randomise
+
+__all__ = ["fitting", "prepared", "three"]
+
+
+def three(got: Any, where: str, names: str) -> tuple[Any, Any, Any]:
+    if not isinstance(got, tuple | list) or len(got) != 3:
+        given = f"{len(got)} things" if isinstance(got, tuple | list) else type(got).__name__
+        raise Wrong(f"{where}, return three things: {names}. You return {given}.")
+    return tuple(got)
+
+
+def fitting(call: Callable[[], Any], where: str, advice: str) -> Any:
+    """What the learner's code gives; a clash of shapes, or a call of what is None, comes with advice."""
+    try:
+        return call()
+    except NotImplementedError:
+        raise
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        said = str(error)
+        if "NoneType" in said:
+            raise Wrong(f"{where}, something is None and you use it: {error}\nAsk `is not None` first.") from error
+        if not any(word in said.lower() for word in ("size", "shape", "channels")):
+            raise
+        raise Wrong(f"{where}, shapes do not fit: {error}\n{advice}") from error
+
+
+def prepared(module: Any, training: bool) -> Any:
+    """With random weights, and without dropout: so passes in training can be compared, too."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    return randomise(module).train(training)
