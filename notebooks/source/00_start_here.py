@@ -93,7 +93,7 @@ network_map()
 # 2. The **squeeze module** takes the deepest map, with the finer maps shrunk to it as *context*, and makes it
 #    narrower.
 # 3. Four decoder **stages** climb back up. Each one looks at the photo, cut into tiles, then reconstructs; the three
-#    coarser ones then weigh their result by an *attention* that is trained to know edges.
+#    coarser ones then multiply their result by an *attention map* that is trained with the object's edges.
 # 4. Between two stages, a **lateral block** brings in the encoder's map of the next finer level.
 # 5. The **head** looks at the photo once more and gives one number per pixel.
 
