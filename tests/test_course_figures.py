@@ -12,6 +12,7 @@ from birefnet_lite.course import network_map
 from birefnet_lite.course.canvas import Canvas
 from birefnet_lite.course.figures_decoder import add_or_concatenate, five_branches, one_stage, taps_inside
 from birefnet_lite.course.figures_encoder import shifted_windows
+from birefnet_lite.course.figures_refinement import tiles_to_channels
 from birefnet_lite.course.masks import compare_masks, mean_size, rows_of_pictures, score
 from birefnet_lite.course.picture import CARD, TIMES
 
@@ -23,6 +24,7 @@ from birefnet_lite.course.picture import CARD, TIMES
         (add_or_concatenate, "C plus C' channels"),
         (one_stage, "in training only"),
         (shifted_windows, "each sees only itself"),
+        (lambda: tiles_to_channels(np.zeros((32, 48, 3), np.uint8), grid=4), "cut into 4 by 4 tiles"),
         (lambda: taps_inside({"squeeze": (0.37, 0.67)}), "squeeze: 37% as trained, 67% not moved"),
     ],
 )

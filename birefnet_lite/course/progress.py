@@ -30,7 +30,10 @@ NOTEBOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "03_squeeze": ("the squeeze module", ("bilinear_sample", "deform_conv", "deformable_aspp", "squeeze_module")),
     "04_lateral_blocks": ("lateral blocks", ("lateral_conv", "resize_matrix", "enlarge_mask", "lateral_apart")),
     "05_decoder": ("the decoder", ("reconstruct", "weigh", "run_stage", "decode")),
-    "06_refinement": ("inward and outward reference", ("image_to_tiles", "inward_reference", "outward_reference")),
+    "06_refinement": (
+        "inward and outward reference",
+        ("image_to_tiles", "own_cut", "inward_reference", "outward_reference"),
+    ),
     "07_gradient_targets": (
         "gradient targets",
         ("laplacian", "gradient_target", "masked_gradient_target", "gradient_loss"),

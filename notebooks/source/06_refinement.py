@@ -22,23 +22,13 @@
 # - say which weights are misread without any error, and put them right,
 # - build both references, and get the same numbers as the package.
 #
-# **Time:** 50 minutes, 30 of them for the exercises. **You need:** notebooks 01 and 05.
+# **Time:** 60 minutes, 40 of them for the exercises. **You need:** notebooks 01 and 05.
 
 # %% [markdown]
-# ## 1 · The map
-#
-# You are at two places: the tiles to the right of each stage, and the attention between a stage and the next one.
-
-# %%
-from birefnet_lite.course import network_map
-
-network_map("06")
-
-# %% [markdown]
-# ## 2 · Inward: the photo in tiles
+# ## 1 · What stage 4 does not see
 #
 # Stage 4 works on a map 32 times smaller than the photo. To show it the photo, one could resize the photo to the size
-# of that map. Then little is left.
+# of that map.
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 import torch
@@ -49,15 +39,51 @@ from birefnet_lite.network.resize import resize
 from birefnet_lite.photos import load_photo
 
 course = course_model()
-model, SIZE = course.model, (256, 384)
-photo, _, _ = load_photo("coffee")
+model, SIZE = course.model, (256, 256)
+photo, _, _ = load_photo("astronaut")
 prepared = prepare(model, photo, size=SIZE)
-image = prepared.tensor  # (1, 3, 256, 384)
-small = resize(image, (8, 12))
+image = prepared.tensor  # (1, 3, 256, 256)
+small = resize(image, (8, 8))
 print(course.notice)
 print(f"numbers in the photo: {image.numel():,}; after resizing: {small.numel():,}")
 
 # %% [markdown]
+# This is the failure that the *inward reference* is made against: of the person on the left, 64 pixels are left.
+
+# %%
+from birefnet_lite.course import side_by_side
+
+
+def pixels(x):
+    """(1, 3, H, W) in 0 to 1 as an image (H, W, 3) of whole numbers."""
+    return x[0].permute(1, 2, 0).mul(255).byte().numpy()
+
+
+unit = torch.from_numpy(prepared.seen.copy()).permute(2, 0, 1)[None] / 255  # (1, 3, H, W) in 0 to 1
+sizes = {"resized to stage 2": 32, "to stage 3": 16, "to stage 4": 8}
+side_by_side(
+    {"photo": prepared.seen} | {name: pixels(resize(unit, (n, n))) for name, n in sizes.items()},
+    alt="An astronaut; the same photo in 32 by 32, in 16 by 16 and in 8 by 8 coloured squares. In the last one nothing "
+    "can be recognised.",
+    width=7,
+)
+
+# %% [markdown]
+# At stage 2 one still sees a person, at stage 4 nobody. At the end of this notebook the same photo comes back out of
+# stage 4 without a pixel missing; and you will have measured whether the mask is better for it. Write down now what you
+# expect: how much IoU does the network lose if its stages see the squares instead?
+#
+# You are at two places of the map: the tiles to the right of each stage, and the attention between a stage and the
+# next one.
+
+# %%
+from birefnet_lite.course import network_map
+
+network_map("06")
+
+# %% [markdown]
+# ## 2 · Inward: the photo in tiles
+#
 # The other way: cut the photo into 32 × 32 **tiles**, each as large as the map, and stack them on the channels. No
 # pixel is lost, none is averaged, and the size is right.
 #
@@ -153,28 +179,16 @@ for grid in (32, 16, 8, 4):
     print(f"grid {grid:2}: {tuple(stacked.shape)}, back the same:", torch.equal(tiles_to_image(stacked, grid), image))
 
 # %% [markdown]
-# Below: what resizing to stage 2 leaves of the photo, and the first 64 of stage 2's 192 channels, those of red, laid
-# out in eight rows. They are the photo, cut.
+# The first channels are the photo in red, cut; then come those in green, then in blue. For a grid of 4, as at stage 1:
 
 # %%
-from birefnet_lite.course import side_by_side
+from birefnet_lite.course.figures_refinement import tiles_to_channels
 
-
-def pixels(x):
-    """(1, 3, H, W) in 0 to 1 as an image (H, W, 3) of whole numbers."""
-    return x[0].permute(1, 2, 0).mul(255).byte().numpy()
-
-
-unit = torch.from_numpy(prepared.seen.copy()).permute(2, 0, 1)[None] / 255  # (1, 3, H, W) in 0 to 1
-framed = torch.nn.functional.pad(tiles(unit, 8)[0, :64], (2, 2, 2, 2), value=1.0)  # (64, 36, 52)
-laid_out = framed.reshape(8, 8, 36, 52).permute(0, 2, 1, 3).reshape(8 * 36, 8 * 52).numpy()
-side_by_side(
-    {"photo": prepared.seen, "resized to stage 2": pixels(resize(unit, (32, 48))), "its tiles of red": laid_out},
-    alt="A cup of coffee; the same photo in coarse squares; and the photo in grey, cut into 8 by 8 tiles.",
-    width=8.5,
-)
+tiles_to_channels(prepared.seen, grid=4)
 
 # %% [markdown]
+# The yellow squares, one in each tile, come to lie behind each other: together they are *one cell* of the stack.
+#
 # ### What one cell sees
 #
 # A cell of the stacked map holds *the same place in every tile*. The next cell marks what 5 × 5 cells in the middle
@@ -182,21 +196,61 @@ side_by_side(
 # map stand for.
 
 # %%
-look = torch.zeros(1, 3 * 8 * 8, 32, 48)
-look[..., 14:19, 22:27] = 1
-own = torch.zeros(1, 1, 256, 384)
-own[..., 14 * 8 : 19 * 8, 22 * 8 : 27 * 8] = 1
+look = torch.zeros(1, 3 * 8 * 8, 32, 32)
+look[..., 14:19, 14:19] = 1
+own = torch.zeros(1, 1, 256, 256)
+own[..., 14 * 8 : 19 * 8, 14 * 8 : 19 * 8] = 1
 lit = [pixels(unit * (0.3 + 0.7 * mask)) for mask in (tiles_to_image(look, 8), own)]
 side_by_side(
     {"what the tiles show to 5 × 5 cells": lit[0], "where these cells stand": lit[1]},
     alt="A dark photo with 64 small bright squares in a lattice; the same with one bright square in the middle.",
-    width=8,
+    width=4,
 )
 
 # %% [markdown]
 # The two do not agree. What tiles bring to a cell is spread over the whole photo, and mostly lies elsewhere. That is
-# how the original cuts, and how its weights were trained. A cut in which every cell gets its own 8 × 8 pixels exists
-# (`torch.nn.functional.pixel_unshuffle`), and gives maps of the same shape; weights trained on tiles would misread it.
+# how the original cuts, and how its weights were trained.
+#
+# ### Exercise 2 · A cut of your own
+#
+# *Difficulty ★★☆ · 10 minutes, open.* Design a cut without this fault: each cell gets the $g \times g$ pixels *where
+# it stands*, and nothing else. The order of the channels is yours; no pixel may be lost. There are many right answers,
+# and the check looks for these properties only.
+
+# %% tags=["exercise"]
+def own_cut(image, grid):
+    """All pixels of an image on the channels, so that each cell has those of its own place.
+
+    Shapes: (B, C, H, W) to (B, C * grid * grid, H / grid, W / grid). The channels of cell (i, j) hold the pixels of
+    rows i * grid to (i + 1) * grid - 1 and columns j * grid to (j + 1) * grid - 1, each once, in one order for all.
+    """
+    # <solution>
+    batch, colours, height, width = image.shape
+    x = image.reshape(batch, colours, height // grid, grid, width // grid, grid)  # (B, C, h, y, w, x)
+    x = x.permute(0, 1, 3, 5, 2, 4)  # (B, C, y, x, h, w)
+    return x.reshape(batch, -1, height // grid, width // grid)
+    # </solution>
+
+# %% [markdown]
+# The check tries it on random images.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+cut_checked = checks.own_cut(own_cut)
+cut_checked
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>
+#
+# It is `image_to_tiles` with other names for the halves of a split axis: now the *outer* half is the cell, and the
+# inner one goes to the channels.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Split the height into (H / grid, grid) and the width likewise. Bring both inner axes in front of both outer ones, and
+# join them with the colours. PyTorch has this as a function, too: `torch.nn.functional.pixel_unshuffle`.
+#
+# </details>
 
 # %% [markdown]
 # ## 3 · The order of the tiles
@@ -238,38 +292,56 @@ for name, result in {"misread": misread, "mended": mended}.items():
     print(f"{name}: shape fits: {result.shape == trained.shape}, equal to 1e-5: {same}")
 
 # %% [markdown]
-# What does it do to a mask? We scramble the real network in just this way. How much the mask suffers tells how much
-# these weights rely on the tiles.
+# ### What does it do to a mask?
+#
+# We show the stages of the trained network something else than its tiles: the tiles in the old order; your own cut (or
+# PyTorch's); the squares of section 1, the same in all channels; and a photo of a single colour, which is nothing at
+# all. All shapes fit. **Predict** first: which of the four costs most?
 
 # %%
 import copy
 
-scrambled = copy.deepcopy(model)
-for stage in scrambled.decoder.stages:
-    first = stage.inward.branch.conv_in
-    first.weight.data = new_patch_order(first.weight.data)
-with torch.inference_mode():
-    masks = [net(image).logits.sigmoid()[0, 0].numpy() for net in (model, scrambled)]
-side_by_side(
-    {"mask": masks[0], "tiles misread": masks[1], "difference": abs(masks[0] - masks[1])},
-    alt="The mask of the cup; the mask with all tiles in the wrong order; and where the two differ.",
-    width=6.5,
-)
+import numpy as np
+import torch.nn.functional as F
+
+cuts = {
+    "its tiles": tiles,
+    "old order": old_tiles,
+    "own place": own_cut if cut_checked.passed else F.pixel_unshuffle,
+    "squares": lambda x, g: resize(x, (x.shape[2] // g, x.shape[3] // g)).repeat_interleave(g * g, dim=1),
+    "nothing": lambda x, g: torch.zeros_like(tiles(x, g)),
+}
+
+
+def shown(cut):
+    """The network, whose stages see the image cut in another way."""
+    network = copy.deepcopy(model)
+    for stage in network.decoder.stages:
+        stage.inward.forward = lambda x, inward=stage.inward: inward.branch(cut(x, inward.grid))
+    return network
 
 # %% [markdown]
-# Almost nothing! The two masks are hard to tell apart. Against the hand-made masks, the IoU with the tiles in order,
-# with the tiles misread, and with the inward reference switched to zero is
-#
-# | photo | in order | misread | off |
-# |---|---|---|---|
-# | coffee | .769 | .748 | .748 |
-# | chelsea | .937 | .941 | .940 |
-# | astronaut | .944 | .951 | .947 |
-# | motorcycle | .766 | .751 | .757 |
-#
-# On two photos the network is even better without. So **this small network hardly uses its tiles**: it was trained with
-# them, but finds its outlines elsewhere, in the encoder's fine maps. Larger networks may use them more; only a
-# measurement tells. Notebook 08 trains networks *without* the inward reference, which is another question.
+# The IoU with the hand-made masks.
+
+# %%
+def iou(network, name):
+    picture, mask, _ = load_photo(name)
+    with torch.inference_mode():
+        logits = network(prepare(model, picture, size=SIZE).tensor).logits
+    found = F.interpolate(logits, mask.shape, mode="bilinear")[0, 0].numpy() > 0
+    return (found & mask).sum() / (found | mask).sum()
+
+
+print(f"{'':11}" + "".join(f"{name:>12}" for name in cuts))
+for name in ("astronaut", "chelsea", "motorcycle", "coffee"):
+    print(f"{name:11}" + "".join(f"{iou(shown(cut), name):12.3f}" for cut in cuts.values()))
+
+# %% [markdown]
+# **Almost nothing!** The astronaut gains .013 with the squares and .003 with nothing; the cat moves by .003 at most;
+# the motorcycle loses .035 with each cell's own place, .005 with nothing; the coffee, on which this network fails
+# anyhow, at most .011. So **this small network hardly uses its tiles**: it was trained with them, but finds its
+# outlines elsewhere, in the encoder's fine maps. Larger networks may use them more; only a measurement tells. What
+# happens to networks that are *trained* without tiles is another question; section 7 shows its answer.
 #
 # The checkpoints that were published before that November are in the old order, and were not converted: others have
 # verified it for `BiRefNet_lite`; for the rest, the dates say so. The package's `load` knows each published name and
@@ -283,7 +355,7 @@ side_by_side(
 # border, where zeros stand in). At stage 4 of `lite`, these two take 2 million weights; one 5 × 5 convolution would
 # take 15 million.
 #
-# ### Exercise 2 · The inward reference
+# ### Exercise 3 · The inward reference
 #
 # *Difficulty ★★☆ · 8 minutes.* Tiles, then the two convolutions. You can use `tiles(image, grid)` from above.
 
@@ -387,7 +459,7 @@ print(tuple(below.shape), "and", tuple(seen.shape), "give", tuple(torch.cat([bel
 # neighbour*, with zeros around the row: $(0, 0, 1, 1, 0, -1)$. After the ReLU, $f = (0, 0, 1, 1, 0, 0)$. Let the
 # attention's logits be $4 f - 2$. Then $a = \sigma(\pm 2)$: $0.88$ at the edge, and $0.12$ elsewhere.
 #
-# ### Exercise 3 · The outward reference
+# ### Exercise 4 · The outward reference
 #
 # *Difficulty ★★☆ · 10 minutes.* You have `batch_norm_or_identity(width, flag)`, as in notebook 05.
 
@@ -543,27 +615,37 @@ from birefnet_lite.analysis import capture
 mine = rebuilt(model.decoder, model.config).eval()
 names = {number: f"decoder.stage{number}.reconstruction" for number in (4, 3, 2)}
 maps = capture(model, prepared, layers=names.values())
-shown = {"photo": prepared.seen}
+seen_by = {}
 with torch.inference_mode():
     for number, stage in zip(names, mine.stages):
         attention, _ = stage.outward(maps[names[number]][None])
-        shown[f"attention, stage {number}"] = attention[0, 0].numpy()
-side_by_side(shown, alt="A cup of coffee, and three maps of attention of it, each twice as fine as the one before.")
+        seen_by[f"attention, stage {number}"] = attention[0, 0].numpy()
+side_by_side(seen_by, alt="Three maps of attention, each twice as fine as the one before.", width=7)
 
 # %% [markdown]
-# Is the attention bright on edges, as in the toy? No. At stage 4 it is 0.997 on average, and does nothing at all. At
-# stage 2 it is .79 along the outline of the cup, .90 inside and .85 outside: *dark* along edges. The network turns
-# features down there. Nothing in training asks for bright edges;
-# the heads beside it learn the gradients, and the attention is free to use the same features in its own way.
-#
+# Is the attention bright on edges, as in the toy? No. At stage 4 it is .997 on average, and does nothing at all. At
+# stage 2 it is .78 along the outline of the person, .89 inside and .82 outside: *dark* along edges, as the next cell
+# measures. The network turns features down there. Nothing in training asks for bright edges; the heads beside it learn
+# the gradients, and the attention is free to use the same features in its own way.
+
+# %%
+from PIL import Image
+from scipy import ndimage
+
+fine = seen_by["attention, stage 2"]
+mask = np.asarray(Image.fromarray(load_photo("astronaut")[1]).convert("L").resize(fine.shape, Image.BILINEAR)) > 127
+outline = ndimage.binary_dilation(mask) & ~ndimage.binary_erosion(mask)
+print(f"stage 4, on average: {seen_by['attention, stage 4'].mean():.3f}")
+for name, where in {"outline": outline, "inside": mask & ~outline, "outside": ~mask & ~outline}.items():
+    print(f"stage 2, {name:8} {fine[where].mean():.2f}")
+
+# %% [markdown]
 # ### What are they worth?
 #
-# `benchmarks/ablations.py` trains `nano` in short, equal runs, with one part off at a time and with several seeds. A
-# dot is the mean change against the full network *with the same seed*, over three seeds; a line is their standard
-# deviation. *Attention without its loss* keeps the maps and drops what they are taught. With three seeds a line says
-# how much the seed alone changes a score, and is no test: read a dot that is farther from 0 than its line is long as a
-# hint, and anything else as nothing. The runs are far too short to say what a part is worth in a network trained to
-# convergence.
+# Section 3 tore the tiles out of a trained network. The other way is to *train* without a part:
+# `benchmarks/ablations.py` trains `nano` for 160 steps, with one part off at a time and with three seeds. A dot is the
+# mean change against the full network *with the same seed*; a line is the standard deviation of that change over the
+# seeds. *Attention without its loss* keeps the maps and drops what they are taught.
 
 # %%
 from birefnet_lite.course.ablations import ablation_plot
@@ -571,6 +653,28 @@ from birefnet_lite.course.ablations import ablation_plot
 ablation_plot(variants=["no inward reference", "no outward reference", "attention without its loss"])
 
 # %% [markdown]
+# **Never trained with tiles** costs .011 ± .005, a dot twice as far from 0 as its line is long: a hint. The other two
+# lines cross 0, and say nothing. Three seeds show how much the seed alone changes a score, and are no test.
+#
+# So tearing tiles out costs nothing, never having had them costs a little. Both can be true: a part may help a network
+# to learn, early, and hardly be used in the end. These runs end where a real one has hardly begun; notebooks 08 and 10
+# come back to it.
+#
+# ### The photo again
+#
+# At the start, 64 squares were left at stage 4. This is the photo put together again from what stage 4 is shown now.
+
+# %%
+whole = tiles_to_image(tiles(unit, 32), 32)
+side_by_side(
+    {"resized to stage 4": pixels(resize(unit, (8, 8))), "from the tiles of stage 4": pixels(whole)},
+    alt="64 coloured squares; and beside them the astronaut, complete, put together from the tiles of stage 4.",
+    width=4,
+)
+
+# %% [markdown]
+# All of it is there. That the mask is not better for it in this network is the finding.
+#
 # ## 8 · Play with it
 #
 # ### Tiles
@@ -580,13 +684,14 @@ ablation_plot(variants=["no inward reference", "no outward reference", "attentio
 #
 # 1. The yellow points are what one cell of the stage sees at once. Click near the left border, then near the right
 #    border *of the same tile*: which points move, and how far?
-# 2. Column *Photo resized instead*: at which stage can you still tell the spoon from the saucer?
+# 2. Column *Photo resized instead*: at which stage can you still tell that there is a person?
 #
 # <details><summary>What you should see</summary>
 #
 # 1. All of them move together, by as many cells as you moved, inside their own tiles. From the left to the right
 #    border of a tile they sweep over whole tiles: one step across the border, and they jump back to the left.
-# 2. At stages 1 and 2, with 64 × 96 and 32 × 48 cells. At stage 3 the spoon is one cell wide, at stage 4 it is gone.
+# 2. At stages 1 and 2, with 64 × 64 and 32 × 32 cells. At stage 3 the head is two cells wide; at stage 4 nobody is
+#    left.
 #
 # </details>
 
@@ -595,7 +700,7 @@ from widgets import reference_tiles
 
 view = reference_tiles(model, photo, size=SIZE)
 view.layer = "stage 2.tiles"
-view.pin = [368, 283]
+view.pin = [255, 150]
 view
 
 # %% [markdown]
@@ -604,7 +709,7 @@ view
 # %%
 from widgets import static
 
-static(view)
+static(view, width=800)
 
 # %% [markdown]
 # ### Attention
@@ -618,9 +723,9 @@ static(view)
 #
 # <details><summary>What you should see</summary>
 #
-# 1. The object's more than the table's, and as *less* attention than around them: dark lines.
-# 2. Dark lines where the attention is dark, at best. The lateral map is added behind the attention, and brings its own
-#    edges; the output shows those.
+# 1. The object's, and as *less* attention than around them: a dark line follows hair, shoulders and helmet, while the
+#    stripes of the flag and the rocket leave hardly a trace.
+# 2. Nothing. The lateral map is added behind the attention, and brings its own edges; the output shows those.
 #
 # </details>
 
@@ -635,12 +740,13 @@ view
 # And this one as a still picture.
 
 # %%
-static(view, width=1000)
+static(view, width=800)
 
 # %% [markdown]
 # ## What to remember
 #
-# - **Inward**: tiles on the channels keep every pixel at a stage's size. Colour slowest, column fastest.
+# - **Inward**: tiles on the channels keep every pixel at a stage's size. Colour slowest, column fastest. The trained
+#   `nano` hardly looks at them: nothing in their place costs at most .005 of IoU on our four photos.
 # - **Order is part of the weights.** A wrong one fits every shape and raises nothing; permuting the weights mends it.
 # - Two convolutions without an activation between them are **one linear filter** of 5 × 5.
 # - **Outward**: gradient features → a 1 × 1 convolution → a sigmoid → multiply. One weight per cell, for all channels.

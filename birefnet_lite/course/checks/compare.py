@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from birefnet_lite.course.checks.differences import difference_of_numbers, difference_of_shapes
 from birefnet_lite.course.checks.result import Unclear, Wrong
 
-__all__ = ["compare", "compare_gradient", "compare_parameter_gradients", "remarks"]
+__all__ = ["compare", "compare_gradient", "compare_parameter_gradients", "remarks", "require_tensor"]
 
 _REMARKS: list[dict[str, None]] = []
 
@@ -37,18 +37,12 @@ def compare(got: Any, wanted: Tensor, where: str, tolerance: float, mistakes: Ma
         tolerance: The largest absolute difference that is allowed.
         mistakes: The results of typical wrong answers, each under the sentence that says what is wrong with it.
     """
-    if not isinstance(got, Tensor):
-        raise Wrong(f"{where}, your function gives {_kind(got)}")
-    if got.dtype in (torch.float16, torch.bfloat16):
-        raise Wrong(
-            f"{where}, the result is {got.dtype}: half precision, with three digits. Keep float32 as it came in: leave "
-            "out `half`, `to(torch.float16)` and autocast."
-        )
+    _require_precision(got, where)
     if got.is_complex():
         raise Wrong(f"{where}, the result is complex. It should be {wanted.dtype}.")
     if _close(got, wanted, tolerance):
-        if got.dtype == torch.float64 and wanted.dtype == torch.float32 and _REMARKS:
-            _REMARKS[-1]["Your result is float64, though, where the network works in float32."] = None
+        if wanted.dtype == torch.float32:
+            _remark_double(got)
         return
     for sentence, value in mistakes.items():
         if _close(got, value, tolerance):
@@ -66,6 +60,34 @@ def compare(got: Any, wanted: Tensor, where: str, tolerance: float, mistakes: Ma
         )
     said = f"{where}, the shape is right, but {numbers}"
     raise Unclear(_with(said, difference_of_numbers(got, wanted, tolerance)))
+
+
+def require_tensor(got: Any, shape: tuple[int, ...], where: str) -> None:
+    """Raise `Wrong` unless `got` is a tensor of floats, of this shape and finite, for exercises without one answer."""
+    _require_precision(got, where)
+    if tuple(got.shape) != shape:
+        wanted = "one number, a tensor without axes" if shape == () else str(shape)
+        raise Unclear(f"{where}, the shape is {tuple(got.shape)}; it should be {wanted}.")
+    if not got.is_floating_point():
+        raise Wrong(f"{where}, the result is {got.dtype}, where floats are wanted.")
+    if not torch.isfinite(got).all():
+        raise Unclear(f"{where}, the result has NaN or infinite values: is there a division by 0, a log or a root?")
+    _remark_double(got)
+
+
+def _require_precision(got: Any, where: str) -> None:
+    if not isinstance(got, Tensor):
+        raise Wrong(f"{where}, your function gives {_kind(got)}")
+    if got.dtype in (torch.float16, torch.bfloat16):
+        raise Wrong(
+            f"{where}, the result is {got.dtype}: half precision, with three digits. Keep float32 as it came in: leave "
+            "out `half`, `to(torch.float16)` and autocast."
+        )
+
+
+def _remark_double(got: Tensor) -> None:
+    if got.dtype == torch.float64 and _REMARKS:
+        _REMARKS[-1]["Your result is float64, though, where the network works in float32."] = None
 
 
 def _with(said: str, more: str | None) -> str:

@@ -1,0 +1,62 @@
+"""Figure of notebook 06: how the tiles of a photo become channels."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from birefnet_lite.course.picture import INK, Picture, card
+
+__all__ = ["tiles_to_channels"]
+
+_MARK = "#ffc93c"
+_TINTS = (("red", "Reds_r"), ("green", "Greens_r"), ("blue", "Blues_r"))
+
+
+def tiles_to_channels(photo: NDArray[np.uint8], grid: int = 4) -> Picture:
+    """How a photo (H, W, 3) becomes channels: cut into grid x grid tiles, which are stacked colour by colour."""
+    height, width = (side // grid * grid for side in photo.shape[:2])
+    tall, wide = height // grid, width // grid
+    figure = card(8.6, 3.2)
+    whole = figure.add_axes((0.01, 0.05, 0.42, 0.85))
+    whole.imshow(photo[:height, :width])
+    whole.set_title(f"the photo, in {grid} × {grid} tiles", fontsize=11, color=INK, loc="left")
+    for line in range(1, grid):
+        whole.axhline(line * tall, color="white", lw=1.5)
+        whole.axvline(line * wide, color="white", lw=1.5)
+    row, column = int(0.85 * tall), int(0.88 * wide)  # where the cards of the stack do not hide it
+    down, across = np.meshgrid(np.arange(grid) * tall + row, np.arange(grid) * wide + column)
+    whole.plot(across.ravel(), down.ravel(), "s", color=_MARK, mec=INK, ms=6)
+    whole.set_axis_off()
+    stack = figure.add_axes((0.5, 0.05, 0.5, 0.85))
+    stack.set_title("stacked: one channel for each tile and colour", fontsize=11, color=INK, loc="left")
+    shown = [(c, t) for c in (2, 1, 0) for t in (grid * grid - 1, 1, 0)]  # from the back to the front
+    for depth, (colour, tile) in enumerate(shown[::-1]):
+        top, left = tile // grid * tall, tile % grid * wide
+        _channel(stack, photo[top : top + tall, left : left + wide, colour], depth, _TINTS[colour][1], (row, column))
+        name = f"{colour * grid * grid + tile}: {_TINTS[colour][0]}, row {tile // grid}, column {tile % grid}"
+        stack.text(1.55 + 0.36 * depth, 1.02 - 0.27 * depth, name, fontsize=8, color=INK, va="center", zorder=50)
+    stack.set(xlim=(-0.1, 6.6), ylim=(-2.35, 1.25))
+    stack.set_axis_off()
+    alt = (
+        f"A photo cut into {grid} by {grid} tiles, the same place marked in each; and the tiles as a stack of maps, "
+        "first all in red, then in green, then in blue, with their channels. The marks lie in one cell of all maps."
+    )
+    return Picture.of(figure, alt)
+
+
+def _channel(axes: Axes, tile: NDArray, depth: int, colours: str, mark: tuple[int, int]) -> None:
+    """One card of the stack; those in front lie to the upper left."""
+    left, top = 0.36 * depth, 1.15 - 0.27 * depth
+    wide, tall = 1.4, 1.4 * tile.shape[0] / tile.shape[1] * 0.75
+    extent = (left, left + wide, top - tall, top)
+    order = 40 - depth
+    axes.imshow(tile, extent=extent, cmap=colours, vmin=-40, vmax=300, aspect="auto", zorder=order)
+    axes.plot(*zip(*_corners(extent), strict=True), color=INK, lw=0.8, zorder=order)
+    x = left + wide * (mark[1] + 0.5) / tile.shape[1]
+    y = top - tall * (mark[0] + 0.5) / tile.shape[0]
+    axes.plot([x], [y], "s", color=_MARK, mec=INK, ms=5, zorder=order)
+
+
+def _corners(extent: tuple[float, float, float, float]) -> list[tuple[float, float]]:
+    left, right, low, high = extent
+    return [(left, low), (right, low), (right, high), (left, high), (left, low)]
