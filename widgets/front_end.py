@@ -11,9 +11,9 @@ __all__ = ["CODE", "STYLE", "join_modules", "read_static"]
 
 MODULES = (
     "colour_maps", "core", "mask", "look", "dom", "colour_bar", "words", "store", "map_panel", "controls", "mask_panel",
-    "options", "atlas", "save", "table", "pointer_and_keys", "network_map", "viewer",
+    "switches", "options", "atlas", "save", "table", "pointer_and_keys", "network_map", "league", "viewer",
 )  # fmt: skip
-STYLES = ("style", "mask")
+STYLES = ("style", "mask", "league")
 
 
 def read_static(name: str) -> str:

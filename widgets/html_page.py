@@ -28,7 +28,7 @@ def format_page(state: dict[str, Any], code: str, style: str) -> str:
     # Inside a script element only "</" and "<!--" could end or change it; JSON may write any "<" as an escape.
     data = json.dumps(state, allow_nan=False).replace("<", "\\u003c")
     module = code.replace("export default", "const widget =")
-    title = html.escape(state["scene"]["title"])
+    title = html.escape(state.get("titled") or state["scene"]["title"])
     return Template(read_static("page.html")).substitute(title=title, style=style, state=data, code=module)
 
 

@@ -47,21 +47,22 @@ def place_part(part: Part) -> tuple[int, int]:
     return part.level, column + (kind[0] == "neck" and part.level == 4)
 
 
-def describe_map(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], costs: Costs) -> dict[str, Any]:
+def describe_map(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], costs: Costs | None = None) -> dict[str, Any]:
     """The nodes and edges of the map, as JSON values.
 
     Args:
         model: The network.
         shapes: The shape (C, h, w) of each layer that can be shown; other parts have no node.
-        costs: Of its parts.
+        costs: Of its parts; without it, a part is drawn without what it costs.
 
     Returns:
         `nodes` in the order of computation, each with the names of its `inputs`, and `edges` as they are drawn: levels
         of one pass of the backbone follow each other, as they are computed inside it.
     """
     parts = {name: part for name, part in list_parts(model).items() if part.used and name in shapes}
-    by_layer = {layer: cost for cost in costs.parts for layer in cost.layers}
-    first = {cost.layers[0] for cost in costs.parts}
+    costed = costs.parts if costs else ()
+    by_layer = {layer: cost for cost in costed for layer in cost.layers}
+    first = {cost.layers[0] for cost in costed}
     nodes = [{"name": PHOTO, "title": title_of(PHOTO), "label": "photo", "group": "photo", "row": 0, "column": 1}]
     edges = []
     before: dict[tuple[nn.Module, int], str] = {}
@@ -79,14 +80,15 @@ def describe_map(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], costs:
                 "inputs": list(part.inputs),
                 "shape": f" {TIMES} ".join(map(str, shapes[name])),
                 # The backbone gives several layers: its cost is told at the first.
-                **(_cost_of(cost, costs) if cost is not None and name in first else {}),
+                **(_cost_of(cost, costs) if costs and cost is not None and name in first else {}),
+                **({"removable": True} if part.removable else {}),
             }
         )
         previous = before.get((part.module, part.call)) if part.entry and part.inputs == (PHOTO,) else None
         sources = [previous] if previous else part.inputs
         edges += [{"from": source, "to": name, "inside": bool(previous)} for source in sources]
         before[part.module, part.call] = name
-    return {"nodes": nodes, "edges": edges, "passes": costs.passes}
+    return {"nodes": nodes, "edges": edges, "passes": costs.passes if costs else 0}
 
 
 def _label_of(part: Part) -> str:

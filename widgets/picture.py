@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widgets.drawing_sheet import ACCENT, INK, LINE, MUTED, TONES, Sheet, font
+from widgets.league import tabulate_league
 from widgets.look import Look
 from widgets.mask_drawing import alpha_table, cut_out, find_outline, follow_threshold, level_of
 from widgets.number_format import TIMES, format_value, short_value
@@ -71,22 +72,24 @@ def paint_focus(scene: Scene, look: Look, name: str, channel: int) -> NDArray[np
 
 
 def draw(
-    scene: Scene, look: Look, width: int = 1200, table: dict[str, Any] | None = None, marks: list[dict] | None = None
+    scene: Scene,
+    look: Look,
+    width: int = 1200,
+    table: dict[str, Any] | None = None,
+    marks: list[dict] | None = None,
+    league: dict[str, Any] | None = None,
 ) -> NDArray[np.uint8]:
     """The whole view, (H, width, 3)."""
     sheet = Sheet(width)
-    sheet.text(MARGIN, MARGIN, scene.title, 20, bold=True)
+    sheet.text(MARGIN, MARGIN, scene.titled(look.ablated), 20, bold=True, width=width - 2 * MARGIN)
     sheet.text(MARGIN, MARGIN + 28, scene.question, 13, colour=MUTED, width=width - 2 * MARGIN)
     top = MARGIN + 60
     names = scene.group_of(look.layer)
-    if look.ablated:
-        titles = {option["value"]: option["title"] for option in scene.extra.get("switches", {}).get("options", [])}
-        off = [titles.get(name, name) + (f", channel {c}" if c else "") for name, _, c in map(_split, look.ablated)]
-        sheet.text(MARGIN, top, f"Switched off: {'; '.join(off)}", 12, bold=True, width=width - 2 * MARGIN)
-        top += 22
     bottom = _draw_focus(sheet, scene, look, names, top, marks or [])
     if table and table.get("rows"):
         bottom = _draw_table(sheet, follow_threshold(scene, look, table), bottom + 24)
+    if league:
+        bottom = _draw_table(sheet, tabulate_league(league), bottom + 24)
     if scene.rows:
         bottom = _draw_grid(sheet, scene, look, bottom + 24)
     if scene.facts:
@@ -95,10 +98,6 @@ def draw(
     bottom = int(bottom) + MARGIN
     sheet.need(bottom)
     return np.asarray(sheet.image.crop((0, 0, width, bottom)))
-
-
-def _split(entry: str) -> tuple[str, str, str]:
-    return entry.partition("#")
 
 
 def _draw_focus(sheet: Sheet, scene: Scene, look: Look, names: list[str], top: float, marks: list[dict]) -> float:

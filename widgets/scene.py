@@ -114,6 +114,13 @@ class Scene:
     def __post_init__(self) -> None:
         self.size = self.size if all(self.size) else self.photo.shape[:2]
 
+    def titled(self, ablated: list[str]) -> str:
+        """The title with what is switched off, in words."""
+        titles = {option["value"]: option["title"] for option in self.extra.get("switches", {}).get("options", [])}
+        parts = [entry.partition("#") for entry in ablated]
+        off = [titles.get(name, name) + (f", channel {channel}" if channel else "") for name, _, channel in parts]
+        return f"{self.title} · without {'; '.join(off)}" if off else self.title
+
     def group_of(self, name: str) -> list[str]:
         """The layers shown side by side when this one is in focus."""
         return self.layers[name].group or [name]

@@ -21,13 +21,16 @@ from widgets.look import MASK_AS, RANGES, SORTS, Look
 from widgets.planes import COLOUR_MAPS
 from widgets.scene import Packer, Scene
 
-__all__ = ["Reaction", "Viewer"]
+__all__ = ["Answer", "Reaction", "Viewer"]
 
 #: What a view does in the kernel when `pin`, `layer`, `ablated` or `controls` changes: given the viewer and the name.
 Reaction = Callable[["Viewer", str], None]
 
+#: What a view answers to a message of one type from its page.
+Answer = Callable[["Viewer", dict[str, Any]], None]
+
 #: What belongs to a view's state beside the look.
-BESIDE = ("marks", "table", "controls", "region", "stale")
+BESIDE = ("marks", "table", "controls", "region", "stale", "league")
 
 #: What a view says whose maps the kernel gave up.
 RETIRED = "A newer view took this one's place, so the kernel no longer keeps its maps. Run its cell again."
@@ -69,13 +72,20 @@ class Viewer(anywidget.AnyWidget):
     table = traitlets.Dict().tag(sync=True)
     controls = traitlets.Dict().tag(sync=True)
     stale = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    league = traitlets.Dict().tag(sync=True)
     busy = traitlets.Unicode().tag(sync=True)
     error = traitlets.Unicode().tag(sync=True)
 
     def __init__(
-        self, source: Scene, look: Look | None = None, reaction: Reaction | None = None, **traits: Any
+        self,
+        source: Scene,
+        look: Look | None = None,
+        reaction: Reaction | None = None,
+        answers: dict[str, Answer] | None = None,
+        **traits: Any,
     ) -> None:
         self.source = source
+        self.answers = answers or {}
         self.reaction = None
         self.retired = False
         if reaction is not None:
@@ -185,6 +195,8 @@ class Viewer(anywidget.AnyWidget):
             self._send_planes(
                 str(message["layer"]), [int(c) for c in message["channels"]], bool(message.get("compute"))
             )
+        elif kind in self.answers:
+            self.answers[kind](self, message)
 
     def _send_planes(self, name: str, channels: list[int], compute: bool) -> None:
         layer = self.source.layers[name]
@@ -248,7 +260,7 @@ class Viewer(anywidget.AnyWidget):
         from widgets.picture import draw
 
         self._whole()
-        return draw(self.source, self.look, width=width, table=self.table, marks=self.marks)
+        return draw(self.source, self.look, width, self.table, self.marks, self.league)
 
     def state(self, budget: float = 16 * 2**20) -> dict[str, Any]:
         """Everything needed to open this view again, as JSON values: what is looked at, the scene and up to `budget`
@@ -259,6 +271,7 @@ class Viewer(anywidget.AnyWidget):
         return {
             "version": 1,
             "scene": self.scene,
+            "titled": self.source.titled(self.ablated),
             "look": self.look.to_dict(),
             **{name: getattr(self, name) for name in BESIDE},
             "parts": parts,

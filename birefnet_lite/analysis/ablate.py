@@ -1,15 +1,20 @@
 """Ablation: run a network with some of its channels switched off."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from birefnet_lite.analysis.inputs import Prepared
 from birefnet_lite.analysis.parts import Part, list_parts
+from birefnet_lite.inference.predict import evaluating
+from birefnet_lite.network.birefnet import logits_of
 
-__all__ = ["HOW", "ablatable", "ablate", "change_hook"]
+__all__ = ["HOW", "ablatable", "ablate", "change_hook", "mask_without"]
 
 HOW = ("zero", "mean", "resample")
 
@@ -71,6 +76,25 @@ def ablate(
         yield model
     finally:
         handle.remove()
+
+
+def mask_without(model: nn.Module, prepared: Prepared, layers: Iterable[str], how: str = "zero") -> NDArray[np.float32]:
+    """The soft mask (H, W) in [0, 1] of a network some of whose layers are off.
+
+    Args:
+        model: The network.
+        prepared: The image.
+        layers: Names of layers; `name#3` is channel 3 of a layer alone.
+        how: As for `ablate`, whose errors it raises.
+    """
+    with ExitStack() as stack:
+        for entry in layers:
+            layer, _, channel = entry.partition("#")
+            stack.enter_context(ablate(model, layer, int(channel) if channel else None, how))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(evaluating(model))
+        logits = logits_of(model(prepared.tensor))
+    return logits[0, 0].float().sigmoid().cpu().numpy()
 
 
 def change_hook(part: Part, change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Any, Any], Any]:

@@ -1,8 +1,13 @@
-"""What one does with a view in an exported page: the mask drawn in other ways."""
+"""What one does with a view on its page: the mask drawn in other ways, parts switched off and ranked."""
 
 import numpy as np
+import pytest
+from PIL import Image
+from small_network import small
 from test_page import pixels, random_maps, scene_of
 
+import widgets
+from widgets.league import rank_league
 from widgets.mask_drawing import find_outline, score_mask
 from widgets.picture import paint_focus
 from widgets.viewer import Viewer
@@ -44,4 +49,78 @@ def test_the_mask_is_an_outline_or_a_cut_out_and_its_scores_follow_the_threshold
         expected = paint_focus(viewer.source, viewer.look, "mask", 0).astype(int)
         # The page's photo has been through JPEG.
         assert np.abs(shown - expected).max() <= 6
+    assert watched.errors == []
+
+
+def open_as_beside_a_kernel(watched, tmp_path, viewer):
+    """The page is told that there is a kernel; what it would hear is kept in `window.sent`."""
+    path = tmp_path / "live.html"
+    viewer.to_html(path)
+    text = path.read_text().replace("live: false", "live: true")
+    text = text.replace("const model =", "const model = window.model =")
+    path.write_text(text.replace("send: () => {}", "send: (message) => (window.sent ??= []).push(message)"))
+    page = watched.page
+    page.goto(path.as_uri())
+    page.wait_for_selector(f'{FOCUS}[data-state="drawn"]')
+    return page
+
+
+@pytest.fixture(scope="module")
+def tried():
+    photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    return widgets.ablation(small(train_size=(32, 64)), photo, try_all=True)
+
+
+def test_parts_are_ranked_in_an_exported_page(tried, opened, watched):
+    tried.ablated = ["squeeze"]
+    page = opened(tried)
+    cards = page.locator(".bv-league-card")
+    assert [card.get_attribute("data-part") for card in cards.all()] == rank_league(tried.league)
+    assert page.locator('.bv-league canvas[data-state="drawn"]').count() == cards.count()
+    assert page.locator(".bv-title").inner_text() == "Ablation · without Squeeze module"
+    assert page.locator('[data-node="squeeze"]').get_attribute("data-off") == "true"
+    assert page.locator(".bv-league-card:enabled").count() == 0
+    assert page.get_by_role("button", name="Try all parts").is_hidden()
+    page.locator('[data-node="decoder.stage3.out"]').click()
+    page.wait_for_selector(f'{FOCUS}[data-layer="decoder.stage3.out"][data-state="drawn"]')
+    with page.expect_download() as picture:
+        page.get_by_role("button", name="Save PNG").click()
+    assert Image.open(picture.value.path()).height > 2000
+    assert watched.errors == []
+    tried.ablated = []
+
+
+def test_a_click_on_the_map_switches_and_the_page_asks_for_part_after_part(tried, watched, tmp_path):
+    page = open_as_beside_a_kernel(watched, tmp_path, tried)
+    page.locator('[data-node="squeeze"]').click()
+    page.wait_for_selector('[data-node="squeeze"][data-off="true"]')
+    page.locator('[data-node="encoder.x4"]').click()
+    page.wait_for_selector(".bv-map-said:has-text('cannot be switched off')")
+    page.locator('.bv-league-card[data-part="decoder.stage3.lateral"]').click()
+    page.get_by_label("A click", exact=True).select_option("show")
+    page.locator('[data-node="decoder.stage2.lateral"]').click()
+    page.locator('[role="option"]').nth(1).click()
+    page.get_by_role("button", name="Switch channel").click()
+    page.wait_for_selector('[role="option"][data-off="true"]')
+    channel = page.evaluate("() => window.model.get('channel')")
+    off = ["squeeze", "decoder.stage3.lateral", f"decoder.stage2.lateral#{channel}"]
+    assert page.evaluate("() => window.model.get('ablated')") == off
+    assert f"channel {channel}" in page.locator(".bv-title").inner_text()
+    page.get_by_role("button", name="All on again").click()
+    page.wait_for_selector('[data-node="squeeze"][data-off="false"]')
+    # One question at a time: the next after the answer, none after Stop.
+    asked = "() => window.sent.filter(({ type }) => type === 'try').map(({ part }) => part)"
+    page.evaluate("() => window.model.set('league', {})")
+    page.get_by_role("button", name="Try all parts", exact=True).click()
+    parts = [option["value"] for option in tried.scene["switches"]["options"]]
+    assert page.evaluate(asked) == parts[:1]
+    answer = "([how, scores]) => window.model.set('league', { how, scores })"
+    scores = tried.league["scores"]
+    page.evaluate(answer, ["zero", {parts[0]: scores[parts[0]]}])
+    page.wait_for_selector(f".bv-league-head:has-text('1 of {len(parts)} parts tried')")
+    assert page.evaluate(asked) == parts[:2]
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.evaluate(answer, ["zero", {part: scores[part] for part in parts[:2]}])
+    page.wait_for_function("() => document.querySelectorAll('.bv-league-card').length === 2")
+    assert page.evaluate(asked) == parts[:2]
     assert watched.errors == []

@@ -82,7 +82,9 @@ def _describe(part: Part, scene: Scene) -> dict[str, Any]:
 
 
 def _template(viewer: Viewer) -> dict[str, Any]:
-    return {"scene": viewer.source.describe(), "look": viewer.look.to_dict()}
+    # The page has a map of its own, and switches its parts there.
+    scene = {name: value for name, value in viewer.source.describe().items() if name != "map"}
+    return {"scene": scene, "look": viewer.look.to_dict()}
 
 
 def _pack(scene: Scene, budget: float) -> tuple[list[dict[str, Any]], bytes]:

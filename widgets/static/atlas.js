@@ -2,6 +2,7 @@
 import { colourTable, formatValue, STATISTICS, thumbnail } from "./core.js";
 import { coloursFor, layerOf, limitsFor } from "./look.js";
 import { h } from "./dom.js";
+import { switchable, toggle } from "./switches.js";
 
 const PAGE = 48;
 const SIDE = 56;
@@ -21,6 +22,12 @@ export class Atlas {
       on: { keydown: (event) => this.key(event) },
     });
     this.more = h("button", { class: "bv-button", type: "button", on: { click: () => this.grow() } }, "Show more");
+    this.switch = h("button", {
+      class: "bv-button",
+      type: "button",
+      hidden: true,
+      on: { click: () => store.guard(() => toggle(store, `${store.look.layer}#${store.look.channel}`)) },
+    });
     this.all = h("div", { class: "bv-all", role: "group", "aria-label": "All channels at once" });
     this.root = h(
       "section",
@@ -31,6 +38,7 @@ export class Atlas {
         { class: "bv-atlas-head" },
         h("label", { class: "bv-field bv-inline" }, h("span", {}, "Channels by"), sort),
         this.title,
+        this.switch,
       ),
       this.list,
       this.more,
@@ -84,6 +92,11 @@ export class Atlas {
     this.title.textContent = shown < layer.channels ? `${shown} of ${layer.channels}` : "";
     this.more.hidden = shown === length;
     for (const [channel, item] of this.items) this.draw(layer, channel, item);
+    const { ablated } = look;
+    this.switch.hidden = !switchable(scene).has(layer.name) || !store.live;
+    this.switch.textContent = `Switch channel ${look.channel} ${ablated.includes(`${layer.name}#${look.channel}`) ? "on" : "off"}`;
+    for (const [channel, item] of this.items)
+      item.root.dataset.off = String(ablated.includes(layer.name) || ablated.includes(`${layer.name}#${channel}`));
   }
 
   // Pictures of all channels at once, and which cells are like the pinned one.

@@ -2,9 +2,12 @@
 import { h, hyphenate, svg } from "./dom.js";
 import { MapPanel, PHOTO } from "./map_panel.js";
 import { follow } from "./pointer_and_keys.js";
+import { toggle } from "./switches.js";
 
 const STEP_MS = 900;
 const COLOURINGS = { group: "kind of part", time: "time", parameters: "parameters", memory: "memory" };
+const LOST = { group: "kind of part", lost: "what the mask loses" };
+const CLICKS = { switch: "switches the part", show: "shows its maps" };
 
 export class NetworkMap {
   constructor(store) {
@@ -20,7 +23,13 @@ export class NetworkMap {
     this.select = h(
       "select",
       { "aria-label": "Colour by", on: { change: () => this.colour() } },
-      Object.entries(COLOURINGS).map(([value, text]) => h("option", { value }, text)),
+      Object.entries(store.scene.switches ? LOST : COLOURINGS).map(([value, text]) => h("option", { value }, text)),
+    );
+    // A click opens a part; where parts can be switched, it does that first.
+    this.clicks = h(
+      "select",
+      {},
+      Object.entries(CLICKS).map(([value, text]) => h("option", { value }, text)),
     );
     this.play = h(
       "button",
@@ -62,13 +71,18 @@ export class NetworkMap {
     this.note = h(
       "span",
       { class: "bv-muted" },
-      `Times are medians of ${passes} passes, with the fastest and the slowest.`,
+      passes
+        ? `Times are medians of ${passes} passes, with the fastest and the slowest.`
+        : "Crossed out is off. To switch single channels, let a click show a part's maps, and choose in its list.",
     );
     this.root.append(
       h(
         "div",
         { class: "bv-map-head" },
         h("label", { class: "bv-field bv-inline" }, h("span", {}, "Colour by"), this.select),
+        store.scene.switches && store.live
+          ? h("label", { class: "bv-field bv-inline" }, h("span", {}, "A click"), this.clicks)
+          : null,
         this.play,
         this.said,
       ),
@@ -94,7 +108,7 @@ export class NetworkMap {
         "aria-label": [node.title, node.shape].filter(Boolean).join(", "),
         style: { "grid-row": node.row + 1, "grid-column": node.column },
         on: {
-          click: () => node.name !== PHOTO && store.guard(() => store.act({ type: "layer", layer: node.name })),
+          click: () => node.name !== PHOTO && store.guard(() => this.click(node)),
           pointerenter: () => this.light(node.name),
           pointerleave: () => this.light(null),
           focus: () => this.light(node.name),
@@ -112,6 +126,14 @@ export class NetworkMap {
     this.panels.push(panel);
     this.nodes.set(node.name, { node, button });
     this.field.append(button);
+  }
+
+  click(node) {
+    const { store } = this;
+    const switches = store.scene.switches && store.live && this.clicks.value === "switch";
+    if (!switches) store.act({ type: "layer", layer: node.name });
+    else if (node.removable) toggle(store, node.name);
+    else this.said.textContent = `${node.title} only joins others: it cannot be switched off.`;
   }
 
   // Arrows from the places where the page has put the boxes.
@@ -154,10 +176,18 @@ export class NetworkMap {
   colour() {
     const by = this.select.value;
     for (const { node, button } of this.nodes.values()) {
-      button.style.setProperty("--heat", by === "group" ? "0%" : `${Math.round(Math.sqrt(node[by] ?? 0) * 90)}%`);
+      const share = by === "lost" ? this.lost(node.name) : (node[by] ?? 0);
+      button.style.setProperty("--heat", by === "group" ? "0%" : `${Math.round(Math.sqrt(share) * 90)}%`);
     }
     this.root.dataset.by = by;
     this.tell(this.store.look.layer);
+  }
+
+  // What the mask loses without a part, as a share of the most that it loses.
+  lost(name) {
+    const scores = this.store.model.get("league")?.scores ?? {};
+    const most = Math.max(...Object.values(scores).map(({ lost }) => lost));
+    return most > 0 ? Math.max(0, scores[name]?.lost ?? 0) / most : 0;
   }
 
   // What goes into a part and what comes out of it.
@@ -178,7 +208,9 @@ export class NetworkMap {
     if (!node) return;
     const by = this.select.value;
     const cost = node.said ? ` · ${by === "group" ? Object.values(node.said).join(" · ") : node.said[by]}` : "";
-    this.said.textContent = `${node.title}${node.shape ? ` · ${node.shape}` : ""}${cost}`;
+    const lost = this.store.model.get("league")?.scores?.[name]?.lost;
+    const league = lost === undefined ? "" : ` · the mask loses ${lost.toFixed(4)} IoU without it`;
+    this.said.textContent = `${node.title}${node.shape ? ` · ${node.shape}` : ""}${cost}${league}`;
   }
 
   walk(step) {
@@ -217,7 +249,12 @@ export class NetworkMap {
   // One stop for the Tab key: the part in focus.
   update() {
     if (this.root.hidden) return;
-    const { layer } = this.store.look;
+    const { layer, ablated } = this.store.look;
+    for (const [name, { button }] of this.nodes) {
+      const off = ablated.includes(name) || ablated.some((entry) => entry.startsWith(`${name}#`));
+      button.dataset.off = String(off);
+    }
+    if (this.select.value === "lost") this.colour();
     for (const [name, { button }] of this.nodes)
       button.tabIndex = name === layer || (!this.nodes.has(layer) && name === this.order[0]) ? 0 : -1;
     if (layer !== this.told) this.tell((this.told = layer));

@@ -1,5 +1,6 @@
 // What a view lets one choose beyond the picture: selects, and parts to switch off. The kernel answers.
 import { h } from "./dom.js";
+import { namesOff, toggle } from "./switches.js";
 
 export class Choices {
   constructor(store) {
@@ -13,10 +14,19 @@ export class Choices {
       );
       return { name, select, root: h("label", { class: "bv-field" }, h("span", {}, label), select) };
     });
-    this.titles = new Map((switches?.options ?? []).map(({ value, title }) => [value, title]));
-    this.off = h("div", { class: "bv-off", dataset: { off: "" }, hidden: true });
+    this.off = h("span", { class: "bv-off", dataset: { off: "" } });
+    this.on = h(
+      "button",
+      {
+        class: "bv-button",
+        type: "button",
+        on: { click: () => store.guard(() => store.act({ type: "ablated", ablated: [] })) },
+      },
+      "All on again",
+    );
+    this.state = h("div", { class: "bv-off-row", hidden: true }, this.off, this.on);
     this.checks = (switches?.options ?? []).map(({ value, title }) => {
-      const input = h("input", { type: "checkbox", on: { change: () => this.toggle(value, input.checked) } });
+      const input = h("input", { type: "checkbox", on: { change: () => store.guard(() => toggle(store, value)) } });
       return { value, input, root: h("label", { class: "bv-check" }, input, title) };
     });
     const fieldset = this.checks.length
@@ -35,8 +45,9 @@ export class Choices {
         { class: "bv-fields" },
         this.selects.map((one) => one.root),
       ),
-      this.off,
-      fieldset,
+      this.state,
+      // Where the map of the network switches parts, the list is the other way to do it.
+      fieldset && store.scene.map ? h("details", {}, h("summary", {}, "The parts as a list"), fieldset) : fieldset,
     );
   }
 
@@ -49,21 +60,14 @@ export class Choices {
     });
   }
 
-  toggle(value, on) {
-    const rest = this.store.look.ablated.filter((other) => other !== value);
-    this.store.guard(() => this.store.act({ type: "ablated", ablated: on ? [...rest, value] : rest }));
-  }
-
   // Without a kernel nothing can be computed again: the choices show what was chosen, and rest.
   update() {
     const { live, look, model } = this.store;
     const chosen = model.get("controls") ?? {};
-    const names = look.ablated.map((entry) => {
-      const [layer, channel] = entry.split("#");
-      return (this.titles.get(layer) ?? layer) + (channel === undefined ? "" : `, channel ${channel}`);
-    });
+    const names = namesOff(this.store);
     this.off.textContent = names.length ? `Switched off: ${names.join("; ")}` : "";
-    this.off.hidden = !names.length;
+    this.state.hidden = !names.length;
+    this.on.hidden = !live;
     for (const { name, select } of this.selects) {
       select.value = chosen[name] ?? select.value;
       select.disabled = !live;

@@ -2,6 +2,7 @@
 import { LOOK } from "./store.js";
 import { download, h, toBase64 } from "./dom.js";
 import { MASK_AS } from "./mask.js";
+import { titleOf } from "./switches.js";
 
 const WIDTH = 1200;
 const MARGIN = 20;
@@ -145,7 +146,7 @@ export async function savePicture(store, view) {
   const { scene, look } = store;
   const paper = new Paper(view);
   const ratio = scene.image.width / scene.image.height;
-  paper.text(scene.title, MARGIN, paper.y, { size: 20, bold: true });
+  paper.text(titleOf(store), MARGIN, paper.y, { size: 20, bold: true, width: WIDTH - 2 * MARGIN });
   paper.text(scene.question, MARGIN, paper.y + 28, { size: 13, muted: true });
   paper.y += 60;
   const { stages, controls } = view;
@@ -190,6 +191,7 @@ export async function savePicture(store, view) {
   const beside = short ? writeTable(paper, root, x, below, width) : below;
   paper.y = Math.max(bottom, beside) + 24;
   if (!short && !root.hidden) paper.y = writeTable(paper, root, MARGIN, paper.y, WIDTH - 2 * MARGIN) + 24;
+  writeLeague(paper, view.league, ratio);
   writeGrid(paper, view, ratio);
   paper.text(scene.facts.join("   ·   "), MARGIN, paper.y, { size: 11, muted: true });
   paper.y += 16;
@@ -225,6 +227,24 @@ function writeRows(paper, rows, x, top, step) {
     }),
   );
   return top + rows.length * 20;
+}
+
+// The parts of an ablation in their order, each with what it changes.
+function writeLeague(paper, { cards, said }, ratio) {
+  if (!cards.size) return;
+  paper.text(said.textContent, MARGIN, paper.y, { size: 11, muted: true, width: WIDTH - 2 * MARGIN });
+  const wide = (WIDTH - 2 * MARGIN) / 4;
+  const [each, high] = [84, 84 / ratio];
+  const step = Math.max(high, 44) + 12;
+  const ranked = [...cards.values()].sort((a, b) => Number(a.place) - Number(b.place));
+  ranked.forEach(({ panel, title, number, text }, i) => {
+    const [x, y] = [MARGIN + (i % 4) * wide, paper.y + 22 + Math.floor(i / 4) * step];
+    paper.map(panel, x, y, each, high);
+    [`${i + 1}  ${title}`, number.textContent, text.textContent].forEach((line, j) =>
+      paper.text(line, x + each + 8, y + 15 * j, { size: 11, bold: j === 1, muted: j === 2, width: wide - each - 16 }),
+    );
+  });
+  paper.y += 22 + Math.ceil(ranked.length / 4) * step + 12;
 }
 
 function writeGrid(paper, view, ratio) {
@@ -284,7 +304,7 @@ export function stateOf(store) {
   for (let i = 0; i < pieces.length; i++) blob.set(pieces[i], parts[i].offset);
   const look = Object.fromEntries(LOOK.map((name) => [name, store.look[name]]));
   const rest = Object.fromEntries(
-    ["marks", "table", "controls", "region", "stale"].map((name) => [name, store.model.get(name)]),
+    ["marks", "table", "controls", "region", "stale", "league"].map((name) => [name, store.model.get(name)]),
   );
   return { version: 1, scene: store.scene, look, ...rest, parts, blob: toBase64(blob) };
 }

@@ -64,7 +64,7 @@ class Store {
       this.tell("scene");
     });
     model.on("change:blob", () => this.guard(() => this.open()));
-    for (const name of ["error", "marks", "table", "controls", "stale"])
+    for (const name of ["error", "marks", "table", "controls", "stale", "league"])
       model.on(`change:${name}`, () => this.tell(name));
     model.on("change:busy", () => {
       if (!model.get("busy")) this.waiting = 0;
@@ -167,7 +167,11 @@ class Store {
   receive(message, buffers) {
     if (message.type === "parts") {
       for (const layer of message.replaced ?? []) this.cache.drop(layer);
-      for (const layer of message.layers ?? []) Object.assign(layerOf(this.scene, layer.name), layer);
+      for (const layer of message.layers ?? []) {
+        const known = layerOf(this.scene, layer.name);
+        if (known) Object.assign(known, layer);
+        else this.scene.layers.push(layer);
+      }
       if (message.problem) this.problem = message.problem;
       for (const [layer, channel] of message.refused ?? []) {
         this.refused.add(PlaneCache.key(layer, channel));

@@ -9,9 +9,11 @@ import { h, hyphenate, watchTheme } from "./dom.js";
 import { follow, grab, key, KEYS } from "./pointer_and_keys.js";
 import { MapPanel, PHOTO } from "./map_panel.js";
 import { MaskPanel } from "./mask_panel.js";
+import { League } from "./league.js";
 import { NetworkMap } from "./network_map.js";
 import { savePicture, saveState } from "./save.js";
 import { storeOf } from "./store.js";
+import { titleOf } from "./switches.js";
 import { Table } from "./table.js";
 import { WORDS } from "./words.js";
 
@@ -59,9 +61,11 @@ class View {
     this.table = new Table(store);
     this.map?.stop();
     this.map = new NetworkMap(store);
-    const table = scene.map
-      ? h("details", { class: "bv-as-table" }, h("summary", {}, "The same as a table"), this.table.root)
-      : this.table.root;
+    this.league = new League(store);
+    const table =
+      scene.map && !scene.switches
+        ? h("details", { class: "bv-as-table" }, h("summary", {}, "The same as a table"), this.table.root)
+        : this.table.root;
     this.stageRow = h("div", { class: "bv-stages" });
     this.stages = [];
     this.scale = h("div", { class: "bv-scale", "aria-hidden": "true" }, h("i"), h("span"));
@@ -92,10 +96,12 @@ class View {
         scene.map ? null : this.atlas.root,
         this.table.short ? table : null,
       ),
+      scene.switches ? this.grid : null,
       this.map.root,
+      this.league.root,
       scene.map ? this.atlas.root : null,
       this.table.short ? null : table,
-      this.grid,
+      scene.switches ? null : this.grid,
     );
     this.root.replaceChildren(
       h(
@@ -104,7 +110,7 @@ class View {
         h(
           "div",
           { class: "bv-titles" },
-          h("div", { class: "bv-title", role: "heading", "aria-level": "3" }, scene.title),
+          (this.title = h("div", { class: "bv-title", role: "heading", "aria-level": "3" }, titleOf(store))),
           h("div", { class: "bv-question" }, scene.question),
         ),
         h(
@@ -143,17 +149,15 @@ class View {
     const { store } = this;
     const { scene } = store;
     this.what = scene.image.what ?? "photo";
-    this.grid.hidden = !scene.rows.length || Boolean(scene.map);
-    if (scene.map) {
-      this.panels = this.map.panels;
-      return;
-    }
+    // The map of the network shows what the grid would, but not the masks of an ablation.
+    this.grid.hidden = !scene.rows.length || (Boolean(scene.map) && !scene.switches);
+    this.panels = [...this.map.panels];
+    if (this.grid.hidden) return;
     this.grid.style.setProperty("--columns", scene.columns.length);
     this.grid.classList.toggle("bv-wide", scene.columns.length <= 5);
     const cells = [h("span")];
     for (const column of scene.columns)
       cells.push(h("div", { class: "bv-column", dataset: { heading: "" } }, hyphenate(column)));
-    this.panels = [];
     for (const row of scene.rows) {
       cells.push(h("div", { class: "bv-row", dataset: { heading: "" } }, row.title));
       row.cells.forEach((name, i) => cells.push(name ? this.gridPanel(name, scene.columns[i] ?? "") : h("span")));
@@ -294,6 +298,8 @@ class View {
     this.atlas.update();
     this.choices.update();
     this.map.update();
+    this.league.update();
+    this.title.textContent = titleOf(store);
     this.table.update();
     const { marks } = store;
     if (marks !== this.marks || this.markedLayer !== look.layer) {
