@@ -1,6 +1,6 @@
 """Functions that all views share: run the model, make a scene over the photo, read masks, add layers within a limit."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from birefnet_lite.analysis.parts import ATTENTION, LOGITS, SIDE, title_of
 from birefnet_lite.analysis.summaries import Basis, colours_of, fit_basis, norm_of, segments_of
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import device_and_dtype
+from widgets.brush import paint_strokes
 from widgets.number_format import TIMES
 from widgets.planes import cell
 from widgets.scene import MIB, Scene, share
@@ -71,6 +72,27 @@ def backdrop(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if (rows, columns) == (height, width):
         return photo
     return np.asarray(Image.fromarray(photo).resize((columns, rows), Image.Resampling.LANCZOS))
+
+
+def painter(
+    model: nn.Module, size: Size, photo: NDArray[np.uint8], fill: Callable[[Scene, Activations], Any]
+) -> Callable[[Viewer], None]:
+    """What a view does when the photo (H, W, 3) is painted on: run the model on it, `fill` the scene, and show that.
+
+    `fill` puts all layers in again, in the same shapes; where it returns a table, the view shows it.
+    """
+
+    def repaint(viewer: Viewer) -> None:
+        scene = viewer.source
+        painted = paint_strokes(photo, viewer.strokes)
+        activations = run(model, painted, size)
+        scene.photo = backdrop(painted)
+        table = fill(scene, activations)
+        viewer.renew()
+        if table is not None:
+            viewer.table = table
+
+    return repaint
 
 
 def reference_mask(activations: Activations, mask: Any) -> tuple[NDArray[np.float32], str]:

@@ -16,6 +16,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from widgets.brush import check_strokes
 from widgets.front_end import CODE, STYLE
 from widgets.look import MASK_AS, RANGES, SORTS, Look
 from widgets.planes import COLOUR_MAPS
@@ -30,7 +31,7 @@ Reaction = Callable[["Viewer", str], None]
 Answer = Callable[["Viewer", dict[str, Any]], None]
 
 #: What belongs to a view's state beside the look.
-BESIDE = ("marks", "table", "controls", "region", "stale", "league")
+BESIDE = ("marks", "table", "controls", "region", "stale", "league", "strokes")
 
 #: What a view says whose maps the kernel gave up.
 RETIRED = "A newer view took this one's place, so the kernel no longer keeps its maps. Run its cell again."
@@ -73,6 +74,7 @@ class Viewer(anywidget.AnyWidget):
     controls = traitlets.Dict().tag(sync=True)
     stale = traitlets.List(traitlets.Unicode()).tag(sync=True)
     league = traitlets.Dict().tag(sync=True)
+    strokes: traitlets.List[Any] = traitlets.List().tag(sync=True)
     busy = traitlets.Unicode().tag(sync=True)
     error = traitlets.Unicode().tag(sync=True)
 
@@ -82,10 +84,14 @@ class Viewer(anywidget.AnyWidget):
         look: Look | None = None,
         reaction: Reaction | None = None,
         answers: dict[str, Answer] | None = None,
+        repaint: Callable[["Viewer"], None] | None = None,
         **traits: Any,
     ) -> None:
         self.source = source
         self.answers = answers or {}
+        self.repaint = None
+        if repaint is not None:
+            source.extra = {**source.extra, "brush": True}
         self.reaction = None
         self.retired = False
         if reaction is not None:
@@ -98,7 +104,7 @@ class Viewer(anywidget.AnyWidget):
         super().__init__(scene=description, parts=parts, blob=blob, **look.to_dict(), **traits)
         self.on_msg(self._receive)
         # From here on: while the traits are first set there is nothing yet to react to.
-        self.reaction = reaction
+        self.reaction, self.repaint = reaction, repaint
 
     @traitlets.observe("pin", "layer", "ablated", "controls", "region")
     def _react(self, change: dict[str, Any]) -> None:
@@ -108,6 +114,24 @@ class Viewer(anywidget.AnyWidget):
         try:
             self.error = ""
             self.working("Computing …", lambda: reaction(self, change["name"]))
+        except Exception as error:
+            self.report(error)
+
+    @traitlets.validate("strokes")
+    def _strokes(self, proposal: dict[str, Any]) -> list[dict[str, Any]]:
+        try:
+            return check_strokes(proposal["value"])
+        except (ValueError, TypeError, AttributeError) as error:
+            raise traitlets.TraitError(str(error)) from error
+
+    @traitlets.observe("strokes")
+    def _paint(self, _change: dict[str, Any]) -> None:
+        repaint = self.repaint
+        if repaint is None:
+            return
+        try:
+            self.error = ""
+            self.working("Computing …", lambda: repaint(self))
         except Exception as error:
             self.report(error)
 
@@ -232,6 +256,19 @@ class Viewer(anywidget.AnyWidget):
         layers = [layer for layer in described["layers"] if layer["name"] in names]
         message = {"type": "parts", "parts": packer.parts, "replaced": names, "layers": layers}
         self.send(message, [packer.buffer()])
+
+    def renew(self) -> None:
+        """Show another photo and new numbers in all layers."""
+        described = self.source.describe()
+        self._trait_values["scene"] = described  # not synced: that would build the page anew
+        parts, blob = self.source.pack(always=self.channels)
+        if self.blob:
+            # The page has not come for its maps yet: let it find these.
+            with self.hold_sync():
+                self.parts, self.blob = parts, blob
+        message = {"type": "parts", "parts": parts, "renewed": True}
+        names = [layer["name"] for layer in described["layers"]]
+        self.send({**message, "replaced": names, "layers": described["layers"]}, [blob])
 
     def choose_channels(self, channels: dict[str, int]) -> None:
         """Choose channels of several layers at once."""

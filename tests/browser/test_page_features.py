@@ -1,10 +1,12 @@
-"""What one does with a view on its page: the mask drawn in other ways, parts switched off and ranked."""
+"""What one does with a view on its page: the mask drawn in other ways, parts switched off, a brush."""
+
+import base64
 
 import numpy as np
 import pytest
 from PIL import Image
 from small_network import small
-from test_page import pixels, random_maps, scene_of
+from test_page import hover, pixels, random_maps, scene_of
 
 import widgets
 from widgets.league import rank_league
@@ -58,6 +60,8 @@ def open_as_beside_a_kernel(watched, tmp_path, viewer):
     viewer.to_html(path)
     text = path.read_text().replace("live: false", "live: true")
     text = text.replace("const model =", "const model = window.model =")
+    tell = "window.tell = (name, ...rest) => listeners[name].forEach((listener) => listener(...rest));\n"
+    text = text.replace("const element =", f"{tell}const element =")
     path.write_text(text.replace("send: () => {}", "send: (message) => (window.sent ??= []).push(message)"))
     page = watched.page
     page.goto(path.as_uri())
@@ -123,4 +127,75 @@ def test_a_click_on_the_map_switches_and_the_page_asks_for_part_after_part(tried
     page.evaluate(answer, ["zero", {part: scores[part] for part in parts[:2]}])
     page.wait_for_function("() => document.querySelectorAll('.bv-league-card').length === 2")
     assert page.evaluate(asked) == parts[:2]
+    assert watched.errors == []
+
+
+def drag(page, start, end):
+    hover(page, *start)
+    page.mouse.down()
+    hover(page, *end)
+    page.mouse.up()
+
+
+def test_the_brush_collects_strokes_and_says_that_it_needs_a_kernel(opened, watched, tmp_path):
+    scene = scene_of(a=random_maps(1, 20, 30))
+    scene.extra["brush"] = True
+    viewer = Viewer(scene)
+    page = opened(viewer)
+    assert "needs a kernel" in page.locator(".bv-brush").inner_text()
+    assert page.locator(".bv-brush select").is_disabled()
+    page = open_as_beside_a_kernel(watched, tmp_path, viewer)
+    tool, size = page.locator(".bv-brush select"), page.locator(".bv-brush input[type=range]").first
+    tool.select_option("erase")
+    size.fill("10")
+    drag(page, (0.25, 0.25), (0.75, 0.5))
+    strokes = "() => window.model.get('strokes') ?? []"
+    (stroke,) = page.evaluate(strokes)
+    assert (stroke["tool"], stroke["radius"]) == ("erase", 3)
+    np.testing.assert_allclose([stroke["points"][0], stroke["points"][-1]], [[15, 10], [45, 20]], atol=0.3)
+    assert page.locator(".bv").get_attribute("data-pinned") == "false"
+    assert page.locator(".bv-stage .bv-brush-trail").count() == 1
+    # The answer: another photo and other maps. The wipe shows the first ones again, at the left.
+    before = pixels(page, FOCUS)
+    again = scene_of(a=-random_maps(1, 20, 30))
+    again.photo = 255 - again.photo
+    parts, blob = again.pack()
+    message = {
+        "type": "parts",
+        "renewed": True,
+        "parts": parts,
+        "replaced": ["a"],
+        "layers": again.describe()["layers"],
+    }
+    send = """([message, data]) => {
+        const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));
+        window.tell("msg:custom", message, [new DataView(bytes.buffer)]);
+        window.model.set("busy", "x");
+        window.model.set("busy", "");
+    }"""
+    page.evaluate(send, [message, base64.b64encode(blob).decode()])
+    page.wait_for_function("() => !document.querySelector('.bv-stage .bv-brush-trail')")
+    after = pixels(page, FOCUS)
+    assert (after != before).any(axis=2).mean() > 0.9
+    draws = page.locator(FOCUS).get_attribute("data-draws")
+    page.get_by_label("Before, up to here").fill("50")
+    page.wait_for_selector(f'{FOCUS}:not([data-draws="{draws}"])')
+    wiped = pixels(page, FOCUS)
+    np.testing.assert_array_equal(wiped[:, :30], before[:, :30])
+    np.testing.assert_array_equal(wiped[:, 30:], after[:, 30:])
+    tool.select_option("copy")
+    hover(page, 0.5, 0.5)
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector(".bv-brush:has-text('Now paint')")
+    drag(page, (0.75, 0.75), (0.8, 0.8))
+    assert page.evaluate(strokes)[1]["source"] == pytest.approx([30, 20], abs=0.3)
+    page.get_by_role("button", name="Undo").click()
+    assert len(page.evaluate(strokes)) == 1
+    tool.select_option("")
+    hover(page, 0.5, 0.5)
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector('.bv[data-waiting="true"]')
+    assert page.evaluate("() => window.model.get('pin').length") == 2
     assert watched.errors == []

@@ -1,5 +1,16 @@
 // One map on the page: a canvas, the marks over it, and the cell under the cursor.
-import { cell, codeValue, colourTable, formatValue, overlay, paint, quantumOf, shortValue, shrink } from "./core.js";
+import {
+  cell,
+  codeValue,
+  colourTable,
+  formatValue,
+  overlay,
+  paint,
+  PlaneCache,
+  quantumOf,
+  shortValue,
+  shrink,
+} from "./core.js";
 import { coloursFor, layerOf, limitsFor } from "./look.js";
 import { alphaTable, cutOut, findOutline, levelOf } from "./mask.js";
 import { h, svg } from "./dom.js";
@@ -87,22 +98,47 @@ export class MapPanel {
     const as = this.backdrop && !alike && this.info.mask ? look.mask_as : "map";
     const opacity = as === "outline" ? 0 : this.backdrop ? look.opacity : 1;
     const [width, height] = this.backdrop ? this.pixelsOver(photo) : [plane.width, plane.height];
-    const state = `${channel} ${limits} ${colours} ${opacity} ${width} ${as} ${look.threshold} ${look.ground}`;
-    if (this.drawn === state && this.plane === plane) return plane;
+    const old =
+      this.backdrop && !alike && store.wipe > 0 ? store.before.get(PlaneCache.key(this.layer, channel)) : null;
+    const wipe = old && store.photoBefore ? store.wipe : 0;
+    const state = `${channel} ${limits} ${colours} ${opacity} ${width} ${as} ${look.threshold} ${look.ground} ${wipe}`;
+    if (this.drawn === state && this.plane === plane && this.under === photo) return plane;
     this.prepare(width, height);
-    colourTable(plane, limits, store.colours.get(colours), PANEL_TABLE);
-    if (as.endsWith("cut-out")) {
-      const alpha = alphaTable(plane, this.info.mask, as === "hard cut-out" ? look.threshold : null);
-      cutOut(plane, alpha, this.photoAt(photo, width, height), width, height, look.ground, this.pixels);
-    } else if (this.backdrop)
-      overlay(plane, PANEL_TABLE, this.photoAt(photo, width, height), width, height, opacity, this.pixels);
-    else paint(plane, PANEL_TABLE, this.pixels);
+    this.under = photo;
+    const how = { as, limits, colours, opacity, width, height };
+    if (wipe) {
+      // The picture before the brush, at the left of the wipe.
+      this.paintOver(old, store.photoBefore, how);
+      const before = this.pixels.slice();
+      this.paintOver(plane, photo, how);
+      const edge = Math.round(wipe * width);
+      for (let y = 0; y < height; y++) this.pixels.set(before.subarray(y * width, y * width + edge), y * width);
+    } else this.paintOver(plane, photo, how);
     this.context.putImageData(this.image, 0, 0);
     this.plane = plane;
     this.limits = limits;
-    this.drawOutline(as === "outline" ? findOutline(plane, levelOf(this.info.mask, look.threshold)) : []);
+    const outline = (from, shown) =>
+      findOutline(from, levelOf(this.info.mask, look.threshold)).filter((_, i, all) => shown(all[i - (i % 4)]));
+    this.drawOutline(
+      as === "outline" ? [...(wipe ? outline(old, (x) => x < wipe) : []), ...outline(plane, (x) => x >= wipe)] : [],
+    );
     this.finish(state);
     return plane;
+  }
+
+  paintOver(plane, photo, { as, limits, colours, opacity, width, height }) {
+    const { store } = this;
+    const { look } = store;
+    if (as.endsWith("cut-out")) {
+      const alpha = alphaTable(plane, this.info.mask, as === "hard cut-out" ? look.threshold : null);
+      cutOut(plane, alpha, this.photoAt(photo, width, height), width, height, look.ground, this.pixels);
+    } else if (this.backdrop) {
+      colourTable(plane, limits, store.colours.get(colours), PANEL_TABLE);
+      overlay(plane, PANEL_TABLE, this.photoAt(photo, width, height), width, height, opacity, this.pixels);
+    } else {
+      colourTable(plane, limits, store.colours.get(colours), PANEL_TABLE);
+      paint(plane, PANEL_TABLE, this.pixels);
+    }
   }
 
   // Lines given as [x1, y1, x2, y2, …] in parts of the picture.
@@ -119,7 +155,8 @@ export class MapPanel {
 
   drawPhoto() {
     const { photo } = this.store;
-    if (!photo || this.drawn === PHOTO) return;
+    if (!photo || (this.drawn === PHOTO && this.under === photo)) return;
+    this.under = photo;
     this.prepare(photo.width, photo.height);
     this.image.data.set(photo.rgba);
     this.context.putImageData(this.image, 0, 0);

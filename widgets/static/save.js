@@ -304,7 +304,7 @@ export function stateOf(store) {
   for (let i = 0; i < pieces.length; i++) blob.set(pieces[i], parts[i].offset);
   const look = Object.fromEntries(LOOK.map((name) => [name, store.look[name]]));
   const rest = Object.fromEntries(
-    ["marks", "table", "controls", "region", "stale", "league"].map((name) => [name, store.model.get(name)]),
+    ["marks", "table", "controls", "region", "stale", "league", "strokes"].map((name) => [name, store.model.get(name)]),
   );
   return { version: 1, scene: store.scene, look, ...rest, parts, blob: toBase64(blob) };
 }

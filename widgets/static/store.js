@@ -53,6 +53,8 @@ class Store {
     this.broken = "";
     this.waiting = 0;
     this.draft = null;
+    this.before = new Map(); // maps of the photo before it was painted on
+    this.wipe = 0;
     this.asked = new Map();
     this.refused = new Set();
     this.orders = new Map();
@@ -64,7 +66,7 @@ class Store {
       this.tell("scene");
     });
     model.on("change:blob", () => this.guard(() => this.open()));
-    for (const name of ["error", "marks", "table", "controls", "stale", "league"])
+    for (const name of ["error", "marks", "table", "controls", "stale", "league", "strokes"])
       model.on(`change:${name}`, () => this.tell(name));
     model.on("change:busy", () => {
       if (!model.get("busy")) this.waiting = 0;
@@ -166,6 +168,7 @@ class Store {
 
   receive(message, buffers) {
     if (message.type === "parts") {
+      if (message.renewed) this.keepBefore(message.layers);
       for (const layer of message.replaced ?? []) this.cache.drop(layer);
       for (const layer of message.layers ?? []) {
         const known = layerOf(this.scene, layer.name);
@@ -181,6 +184,27 @@ class Store {
       this.tell("data");
       if (message.problem) this.tell("error");
     }
+  }
+
+  // Another photo comes in: what the page holds of the first one is kept, to be wiped over it.
+  keepBefore(layers) {
+    if (!this.before.size) {
+      this.before = new Map(this.cache.planes);
+      this.photoBefore = this.photo;
+    }
+    const names = new Set(layers.map(({ name }) => name));
+    this.scene.layers = this.scene.layers.filter(({ name }) => names.has(name));
+    for (const name of this.statistics.keys()) if (!names.has(name)) this.statistics.delete(name);
+    if (!names.has(this.look.layer))
+      this.look = transition(this.scene, this.look, { type: "layer", layer: this.scene.focus });
+  }
+
+  // A stroke of the brush, or all that are left after an undo: the kernel paints them and sends new maps.
+  paint(strokes) {
+    this.model.set("strokes", strokes);
+    this.expectAnswer(true);
+    this.save();
+    this.tell("look");
   }
 
   order(name, sort = this.look.sort) {
@@ -270,8 +294,8 @@ class Store {
   }
 
   // From a gesture until the kernel's answer, what the kernel computes is out of date.
-  expectAnswer() {
-    if (!this.scene.reacts || !this.live) return;
+  expectAnswer(always = false) {
+    if (!(always || this.scene.reacts) || !this.live) return;
     const asked = (this.waiting = Date.now());
     setTimeout(() => {
       if (this.waiting !== asked || this.model.get("busy")) return;

@@ -1,5 +1,6 @@
 // The view: builds the page, listens, and redraws what changed once a frame.
 import { Atlas } from "./atlas.js";
+import { Brush } from "./brush.js";
 import { Choices } from "./options.js";
 import { Controls } from "./controls.js";
 import { drawBar } from "./colour_bar.js";
@@ -38,6 +39,7 @@ class View {
   close() {
     this.map?.stop();
     this.controls?.stop();
+    this.brush?.close();
     this.store.listeners.delete(this.listener);
     this.stopTheme();
     this.abort.abort();
@@ -58,6 +60,8 @@ class View {
     this.atlas = new Atlas(store, this.controls.sort);
     this.choices = new Choices(store);
     this.mask = new MaskPanel(store);
+    this.brush?.close();
+    this.brush = new Brush(this);
     this.table = new Table(store);
     this.map?.stop();
     this.map = new NetworkMap(store);
@@ -92,6 +96,7 @@ class View {
         { class: "bv-side" },
         this.controls.root,
         this.mask.root,
+        this.brush.root,
         this.choices.root,
         scene.map ? null : this.atlas.root,
         this.table.short ? table : null,
@@ -295,6 +300,7 @@ class View {
     for (const panel of this.panels) this.drawPanel(panel);
     this.controls.update(this.stages.find((stage) => stage.layer === look.layer));
     this.mask.update(this.stages);
+    this.brush.update();
     this.atlas.update();
     this.choices.update();
     this.map.update();

@@ -7,15 +7,16 @@ from numpy.typing import NDArray
 from torch import from_numpy, nn
 from tqdm import tqdm
 
-from birefnet_lite.analysis import capture, prepare
+from birefnet_lite.analysis import Activations, capture, prepare
 from birefnet_lite.analysis.ablate import HOW, ablatable, mask_without
 from birefnet_lite.analysis.parts import list_parts, title_of
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.metrics import iou, mae, s_measure
 from widgets.league import add_to_league, layer_of_trial
 from widgets.network_map import describe_map
+from widgets.scene import Scene
 from widgets.view_registry import register
-from widgets.view_setup import DELAY, Size, add_layers, add_truth, fit_mask, new_scene, run
+from widgets.view_setup import DELAY, Size, add_layers, add_truth, fit_mask, new_scene, painter, run
 from widgets.viewer import Viewer
 
 __all__ = ["ablation"]
@@ -33,68 +34,98 @@ def ablation(model: nn.Module, image: Any, mask: Any = None, size: Size = None, 
     3 alone. "Try all parts" ranks them by what the mask loses; with `try_all` that is done at once.
     """
     activations = run(model, image, size)
-    prepared = prepare(model, image, size)
+    state = _Ablation(model, size, None if mask is None else read_mask(mask))
     question = "What does the mask lose without this part?"
     scene = new_scene("ablation", "Ablation", question, activations, model)
-    before = activations.mask
-    truth = before if mask is None else fit_mask(read_mask(mask), *before.shape)
     scene.columns = ["Whole\nnetwork", "Without\nthe parts", "Change"]
     scene.rows = [("Mask", ["whole", "without", "change"])]
     removable = ablatable(model)
+    options = [{"value": name, "title": title_of(name)} for name in removable]
     scene.extra |= {
-        "switches": {
-            "label": "Switch off",
-            "options": [{"value": name, "title": title_of(name)} for name in removable],
-        },
+        "switches": {"label": "Switch off", "options": options},
         "choices": [{"name": "how", "label": "How", "options": list(HOW)}],
     }
-    scene.add("whole", before[None], "unit", "Mask of the whole network", as_mask="probability")
-    if mask is None:
-        scene.extra |= {"truth": "whole", "against": "the whole network's own"}
-    else:
+    if mask is not None:
         scene.columns.append("Given\nmask")
-        scene.rows[0][1].append(add_truth(scene, truth))
-
-    def fill(after: NDArray[np.float32]) -> None:
-        scene.add("without", after[None], "unit", "Mask without the parts that are off", as_mask="probability")
-        scene.add(
-            "change",
-            (after - before)[None],
-            "signed",
-            "Change of the mask",
-            "red became more, blue less",
-            limits=CHANGE,
-        )
-
-    fill(before)
-    scene.focus = "without"
-    shapes = {name: tuple(activations[name].shape) for name in list_parts(model) if name in activations}
+        scene.rows[0][1].append("truth")
+    else:
+        scene.extra |= {"truth": "whole", "against": "the whole network's own"}
+    shapes = {name: (*activations[name].shape,) for name in list_parts(model) if name in activations}
     scene.extra["map"] = describe_map(model, shapes)
-    names = [node["name"] for node in scene.extra["map"]["nodes"] if node["name"] in activations]
-    add_layers(scene, activations, names, truth)
-    scene.recompute = lambda name: capture(model, image, size, layers=[name])[name].numpy()
+    photo, table = activations.photo, state.fill(scene, activations, [], "zero")
+    scene.focus = "without"
 
     def react(viewer: Viewer, changed: str) -> None:
         if changed not in ("ablated", "controls"):
             return
-        after = mask_without(model, prepared, viewer.ablated, viewer.controls.get("how", "zero"))
-        fill(after)
+        after = state.without(viewer.ablated, viewer.controls.get("how", "zero"))
+        state.add_masks(scene, after)
         viewer.replace(["without", "change"])
-        viewer.table = _scores(before, after, truth, mask is not None)
+        viewer.table = state.scores(after)
 
     def try_part(viewer: Viewer, message: dict[str, Any]) -> None:
-        part, how = str(message["part"]), viewer.controls.get("how", "zero")
-        masks = (before, mask_without(model, prepared, [part], how), truth)
-        league = add_to_league(scene, viewer.league, part, how, masks)
+        part = str(message["part"])
+        league = state.try_part(scene, viewer.league, part, viewer.controls.get("how", "zero"))
         viewer.replace([layer_of_trial(part)])
         viewer.league = league
 
+    def repaint(viewer: Viewer) -> None:
+        def fill(scene: Scene, activations: Activations) -> dict[str, Any]:
+            trials = [layer_of_trial(part) for part in viewer.league.get("scores", {})]
+            if viewer.layer in trials:
+                viewer.layer = scene.focus
+            for name in trials:
+                del scene.layers[name]
+            viewer.league = {}  # of another photo
+            return state.fill(scene, activations, viewer.ablated, viewer.controls.get("how", "zero"))
+
+        painter(model, size, photo, fill)(viewer)
+
     league: dict[str, Any] = {}
     for part in tqdm(removable if try_all else (), desc="Trying all parts", delay=DELAY, leave=False):
-        league = add_to_league(scene, league, part, "zero", (before, mask_without(model, prepared, [part]), truth))
-    table = _scores(before, before, truth, mask is not None)
-    answers = {"try": try_part}
-    return register(Viewer(scene, None, react, answers, controls={"how": "zero"}, table=table, league=league))
+        league = state.try_part(scene, league, part, "zero")
+    traits = {"controls": {"how": "zero"}, "table": table, "league": league}
+    return register(Viewer(scene, None, react, {"try": try_part}, repaint, **traits))
+
+
+class _Ablation:
+    """The photo as it is now, and what follows from it: the whole mask, the true one, masks without parts."""
+
+    def __init__(self, model: nn.Module, size: Size, mask: NDArray[np.float32] | None) -> None:
+        self.model, self.size, self.mask = model, size, mask
+
+    def fill(self, scene: Scene, activations: Activations, off: list[str], how: str) -> dict[str, Any]:
+        """Put all layers of a photo into the scene; returns the table of scores."""
+        photo = activations.photo
+        self.prepared = prepare(self.model, photo, self.size)
+        self.before = activations.mask
+        self.truth = self.before if self.mask is None else fit_mask(self.mask, *self.before.shape)
+        scene.add("whole", self.before[None], "unit", "Mask of the whole network", as_mask="probability")
+        after = self.without(off, how) if off else self.before
+        self.add_masks(scene, after)
+        if self.mask is not None:
+            add_truth(scene, self.truth)
+        names = [node["name"] for node in scene.extra["map"]["nodes"] if node["name"] in activations]
+        add_layers(scene, activations, names, self.truth)
+        scene.recompute = lambda name: capture(self.model, photo, self.size, layers=[name])[name].numpy()
+        return self.scores(after)
+
+    def without(self, off: list[str], how: str) -> NDArray[np.float32]:
+        return mask_without(self.model, self.prepared, off, how)
+
+    def add_masks(self, scene: Scene, after: NDArray[np.float32]) -> None:
+        """The mask without the parts that are off, and its change."""
+        title = "Mask without the parts that are off"
+        scene.add("without", after[None], "unit", title, as_mask="probability")
+        change = (after - self.before)[None]
+        scene.add("change", change, "signed", "Change of the mask", "red became more, blue less", limits=CHANGE)
+
+    def try_part(self, scene: Scene, league: dict[str, Any], part: str, how: str) -> dict[str, Any]:
+        masks = (self.before, self.without([part], how), self.truth)
+        return add_to_league(scene, league, part, how, masks)
+
+    def scores(self, after: NDArray[np.float32]) -> dict[str, Any]:
+        return _scores(self.before, after, self.truth, self.mask is not None)
 
 
 def _scores(

@@ -16,8 +16,9 @@ from birefnet_lite.analysis.parts import (
     stage_layer,
     stride_of,
 )
+from widgets.scene import Scene
 from widgets.view_registry import register
-from widgets.view_setup import add_layers, new_scene, reference_mask, run
+from widgets.view_setup import add_layers, new_scene, painter, reference_mask, run
 from widgets.viewer import Viewer
 
 __all__ = ["feature_pyramid"]
@@ -40,20 +41,19 @@ def feature_pyramid(
     scene = new_scene(
         "feature_pyramid", "Feature pyramid", "What does each scale of the network see?", activations, model
     )
-    reference, scene.agreement = reference_mask(activations, mask)
-    rows = pyramid_rows(activations)
-    scene.columns = pyramid_columns()
-    scene.rows = rows
-    shown = [name for _, names in rows for name in names if name]
-    add_layers(
-        scene,
-        activations,
-        [*shown, *(name for name in (IMAGE_BRANCH,) if name in activations)],
-        reference,
-        summaries=True,
-    )
-    scene.recompute = lambda name: capture(model, image, size, layers=[name])[name].numpy()
-    return register(Viewer(scene))
+    scene.columns, scene.rows = pyramid_columns(), pyramid_rows(activations)
+    photo = activations.photo
+
+    def fill(scene: Scene, activations: Activations) -> None:
+        reference, scene.agreement = reference_mask(activations, mask)
+        seen = activations.photo
+        shown = [name for _, names in scene.rows for name in names if name]
+        names = [*shown, *(name for name in (IMAGE_BRANCH,) if name in activations)]
+        add_layers(scene, activations, names, reference, summaries=True)
+        scene.recompute = lambda name: capture(model, seen, size, layers=[name])[name].numpy()
+
+    fill(scene, activations)
+    return register(Viewer(scene, repaint=painter(model, size, photo, fill)))
 
 
 def pyramid_columns() -> list[str]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy, nn
 
+from birefnet_lite.analysis import Activations
 from birefnet_lite.analysis.parts import LOGITS, SIDE, STAGES, stage_layer
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.metrics import iou, mae, s_measure
@@ -13,7 +14,7 @@ from birefnet_lite.network.resize import resize
 from widgets.number_format import TIMES
 from widgets.scene import Scene
 from widgets.view_registry import register
-from widgets.view_setup import add_truth, fit_mask, fit_within, new_scene, run
+from widgets.view_setup import add_truth, fit_mask, fit_within, new_scene, painter, run
 from widgets.viewer import Viewer
 
 __all__ = ["prediction_ladder"]
@@ -28,14 +29,25 @@ def prediction_ladder(
     error and scores of each stage. Changes, errors and up-sampled maps are at most 512 pixels long.
     """
     activations = run(model, image, size)
-    sides = {f"stage {stage}": stage_layer(stage, SIDE) for stage in STAGES}
-    logits = {title: activations[name] for title, name in sides.items() if name in activations}
-    logits["final"] = activations[LOGITS]
     scene = new_scene(
         "prediction_ladder", "Prediction ladder", "How does the mask grow from stage to stage?", activations, model
     )
+    truth = None if mask is None else fit_mask(read_mask(mask), *fit_within(activations.seen.shape[:2], 512))
+
+    def fill(scene: Scene, activations: Activations) -> dict[str, Any]:
+        return _fill(scene, activations, truth)
+
+    photo, table = activations.photo, fill(scene, activations)
+    scene.focus = "final.upsampled"
+    return register(Viewer(scene, table=table, repaint=painter(model, size, photo, fill)))
+
+
+def _fill(scene: Scene, activations: Activations, truth: NDArray[np.float32] | None) -> dict[str, Any]:
+    """Put all rungs into the scene; returns the table of their scores."""
+    sides = {f"stage {stage}": stage_layer(stage, SIDE) for stage in STAGES}
+    logits = {title: activations[name] for title, name in sides.items() if name in activations}
+    logits["final"] = activations[LOGITS]
     height, width = fit_within(activations.seen.shape[:2], 512)
-    truth = None if mask is None else fit_mask(read_mask(mask), height, width)
     scene.columns = [
         f"{'Final mask' if title == 'final' else title.capitalize()}\n{x.shape[2]} {TIMES} {x.shape[1]}"
         for title, x in logits.items()
@@ -69,15 +81,10 @@ def prediction_ladder(
         for title, names in rows.items():
             names.append(add_truth(scene, truth) if title == "Up-sampled" else None)
     scene.rows = list(rows.items())
-    scene.focus = "final.upsampled"
-    columns = (
-        ["Output", "mean change"] if truth is None else ["Output", "mean change", "mean error", "IoU", "S-measure"]
-    )
+    columns = ["Output", "mean change", *([] if truth is None else ["mean error", "IoU", "S-measure"])]
     caption = "Scores, at the size shown" + ("" if truth is not None else "; give a mask to see errors")
-    table: dict[str, Any] = {"caption": caption, "columns": columns, "rows": lines}
-    if truth is not None:
-        table["follow"] = columns.index("IoU")
-    return register(Viewer(scene, table=table))
+    follow = {} if truth is None else {"follow": columns.index("IoU")}
+    return {"caption": caption, "columns": columns, "rows": lines, **follow}
 
 
 def _add(scene: Scene, name: str, maps: NDArray[np.floating], kind: str, note: str) -> str:
