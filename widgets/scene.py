@@ -242,7 +242,7 @@ class Scene:
         """The parts of the view and one buffer with all of them: photo, statistics, and planes up to `budget`.
 
         The first channel of each layer goes in whatever the budget, and so do the channels in `always` (layer to
-        channel).
+        channel) that can be had.
         """
         packer = Packer()
         packer.add({"kind": "photo", "type": "image/jpeg"}, encode_photo(self.photo))
@@ -252,8 +252,10 @@ class Scene:
         for layer in self.layers.values():
             packer.add({"kind": "statistics", "layer": layer.name}, layer.statistics.tobytes())
             chosen = list(layer.planes)[: counts[layer.name]]
-            if always and layer.name in always and always[layer.name] not in chosen:
-                chosen.append(always[layer.name])
+            wanted = (always or {}).get(layer.name, layer.shape[0])
+            there = wanted in layer.planes or self.recompute is not None
+            if wanted < layer.shape[0] and there and wanted not in chosen:
+                chosen.append(wanted)
             for channel, plane in self.fetch(layer.name, chosen).items():
                 packer.add_plane(layer.name, channel, plane)
         return packer.parts, packer.buffer()

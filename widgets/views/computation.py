@@ -12,6 +12,7 @@ from widgets.scene import share
 from widgets.view_registry import register
 from widgets.view_setup import KEPT, Size, kind_of, new_scene, run
 from widgets.viewer import Viewer
+from widgets.views.convolution import show_convolution
 
 __all__ = ["computation"]
 
@@ -33,12 +34,17 @@ TITLES = {
 }
 
 
-def computation(model: nn.Module, image: Any, size: Size = None) -> Viewer:
+def computation(model: nn.Module, image: Any, size: Size = None, *, convolution: str | None = None) -> Viewer:
     """How was this value made? Each decoder stage as a picture equation under one cursor, with numbers that add up.
 
     A stage multiplies its reconstruction by the gradient attention, up-samples it and adds the lateral map. The head
     adds what the decoder's features say about a pixel, what the image itself says, and a constant.
+
+    With a `convolution`, a dotted path such as `decoder.stage2.lateral.conv`, the sum behind one of its values instead:
+    patch, kernel and products of the pinned cell, or the taps of a deformable one with their offsets and modulation.
     """
+    if convolution is not None:
+        return show_convolution(model, image, convolution, size)
     activations = run(model, image, size)
     question = "How was this value made? Point at a picture: the numbers add up."
     scene = new_scene("computation", "Computation", question, activations, model)

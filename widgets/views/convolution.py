@@ -1,0 +1,153 @@
+"""The sum behind one value of a convolution: patch, kernel and products, or the taps of a deformable one."""
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from birefnet_lite.analysis import prepare
+from birefnet_lite.analysis.convolution import ConvolutionPass, ConvolutionTerms, list_convolutions, trace_convolution
+from widgets.number_format import TIMES
+from widgets.scene import share
+from widgets.view_setup import KEPT, Size, cell_at_pin, new_scene, run, start_at_middle
+from widgets.viewer import Viewer
+
+__all__ = ["show_convolution"]
+
+#: Rows of the table before the rest is one row.
+LONGEST = 12
+LAYERS = {
+    "input": "Input",
+    "patch": "Patch",
+    "kernel": f"{TIMES}\nkernel",
+    "product": "=\nproducts",
+    "output": "Output",
+}
+
+
+def show_convolution(model: nn.Module, image: Any, name: str, size: Size = None) -> Viewer:
+    """The view of `computation` for the convolution `name`."""
+    activations = run(model, image, size, layers=["logits"])
+    prepared = prepare(model, image, size)
+    known = list_convolutions(model)
+    state: dict[str, Any] = {"pass": trace_convolution(model, prepared, name)}
+    question = "How was this value made? Click a cell of the output: the terms add up to it."
+    scene = new_scene("convolution", "Computation of a convolution", question, activations, model)
+    scene.columns = list(LAYERS.values())
+    scene.rows = [("Sum", list(LAYERS))]
+    scene.extra["choices"] = [{"name": "convolution", "label": "Convolution", "options": known}]
+    scene.focus = "output"
+
+    def fill() -> None:
+        done: ConvolutionPass = state["pass"]
+        kept = share({"input": (*done.input.shape,), "output": (*done.output.shape,)}, KEPT)
+        for layer, maps in (("input", done.input), ("output", done.output)):
+            scene.add(layer, maps.numpy(), "signed", f"{layer.capitalize()} · {done.name}", keep=kept[layer])
+
+    def explain(viewer: Viewer, channel: int) -> None:
+        done: ConvolutionPass = state["pass"]
+        row, column = cell_at_pin(viewer, *done.output.shape[1:])
+        terms = done.terms(channel, row, column)
+        _add_terms(scene, done, terms)
+        strongest = int(np.argmax(np.abs(terms.products.sum(axis=1))))
+        viewer.replace(["patch", "kernel", "product"])
+        viewer.marks = _marks(viewer, done, terms)
+        value = float(done.output[channel, row, column])
+        viewer.table = _tabulate(done, terms, channel, value)
+        chosen = {"patch": strongest, "kernel": strongest, "product": strongest, "input": terms.first + strongest}
+        state["channel"] = channel
+        viewer.choose_channels({**chosen, "output": channel})
+
+    def react(viewer: Viewer, changed: str) -> None:
+        chosen = viewer.controls.get("convolution", name)
+        if changed == "controls" and chosen != state["pass"].name:
+            state["pass"] = trace_convolution(model, prepared, chosen)
+            fill()
+            channel = state["channel"] = next(iter(scene.layers["output"].planes))
+            _add_terms(scene, state["pass"], state["pass"].terms(channel, 0, 0))
+            viewer.renew()
+            with viewer.without_reaction():
+                viewer.layer = "output"
+            explain(viewer, channel)
+        elif changed == "pin":
+            explain(viewer, state["channel"])
+
+    fill()
+    first = next(iter(scene.layers["output"].planes))
+    rows, columns = (size // 2 for size in state["pass"].output.shape[1:])
+    _add_terms(scene, state["pass"], state["pass"].terms(first, rows, columns))
+    state["channel"] = first
+    viewer = Viewer(scene, reaction=react, controls={"convolution": name})
+
+    def follow(change: dict[str, Any]) -> None:
+        # Another channel of the output is another sum.
+        channel = change["new"].get("output", 0)
+        if channel != state["channel"]:
+            try:
+                explain(viewer, channel)
+            except Exception as error:
+                viewer.report(error)
+
+    viewer.observe(follow, "channels")
+    return start_at_middle(viewer)
+
+
+def _add_terms(scene: Any, done: ConvolutionPass, terms: ConvolutionTerms) -> None:
+    """Patch, kernel and products as small maps: (C, kh, kw)."""
+    shape = (-1, *done.weight.shape[2:])
+    names = {"patch": "what the taps read", "kernel": "the kernel's weights", "product": "read times weight"}
+    maps = {"patch": terms.read * terms.modulation, "kernel": terms.weight, "product": terms.products}
+    for name, values in maps.items():
+        note = "by input channel" + (", times its modulation" if done.offset is not None and name == "patch" else "")
+        title = f"{name.capitalize()} · {names[name]}"
+        scene.add(name, values.reshape(shape).astype(np.float32), "signed", title, note, keep=256)
+
+
+def _marks(viewer: Viewer, done: ConvolutionPass, terms: ConvolutionTerms) -> list[dict[str, Any]]:
+    """Where the taps read, on the input: points, as strong as their modulation, or the box of a plain patch."""
+    height, width = done.input.shape[1:]
+    rows, columns = viewer.source.size
+    down, across = rows / height, columns / width
+    if done.offset is None:
+        (top, left), (bottom, right) = terms.places.min(axis=0), terms.places.max(axis=0) + 1
+        box = {"x": left * across, "y": top * down, "width": (right - left) * across, "height": (bottom - top) * down}
+        return [{"kind": "box", "tone": "two", "layers": ["input"], **box}]
+    return [
+        {
+            "kind": "point",
+            "tone": "two",
+            "layers": ["input"],
+            "x": float(x + 0.5) * across,
+            "y": float(y + 0.5) * down,
+            "weight": float(np.clip(weight / 2, 0.1, 1)),
+        }
+        for (y, x), weight in zip(terms.places, terms.modulation, strict=True)
+    ]
+
+
+def _tabulate(done: ConvolutionPass, terms: ConvolutionTerms, channel: int, value: float) -> dict[str, Any]:
+    """The largest terms one by one, all others together, the bias, and what they add up to."""
+    by_tap = done.offset is not None and len(terms.modulation) > 1
+    parts = terms.products.sum(axis=0 if by_tap else 1)
+    order = np.argsort(-np.abs(parts), kind="stable")
+    rows = []
+    for i in order[:LONGEST].tolist():
+        if by_tap:
+            y, x = terms.moved[i]
+            where = [f"tap {i + 1}", f"{y:+.2f}, {x:+.2f}", f"{terms.modulation[i]:.3f}"]
+        else:
+            where = [f"channel {terms.first + i}", _numbers(terms.read[i]), _numbers(terms.weight[i])]
+        rows.append({"cells": [*where, f"{parts[i]:+.4f}"]})
+    rest = order[LONGEST:]
+    if len(rest):
+        rows.append({"cells": [f"{len(rest)} others", "", "", f"{parts[rest].sum():+.4f}"]})
+    rows.append({"cells": ["constant (bias)", "", "", f"{terms.bias:+.4f}"]})
+    rows.append({"cells": ["sum", "", f"output {value:.4f}", f"{terms.total:.4f}"]})
+    heads = ["Tap", "moved down, right (cells)", "modulation"] if by_tap else ["Input", "read", "weight"]
+    caption = f"Output channel {channel} at the pin, as a sum over {'taps' if by_tap else 'input channels'}"
+    return {"caption": caption, "columns": [*heads, "adds"], "rows": rows}
+
+
+def _numbers(values: Any) -> str:
+    """One number, or the range of several."""
+    return f"{values[0]:.3f}" if len(values) == 1 else f"{values.min():.3f} to {values.max():.3f}"
