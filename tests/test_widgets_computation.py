@@ -7,9 +7,11 @@ from small_network import small
 
 import widgets
 from birefnet_lite.analysis import capture
-from birefnet_lite.analysis.cka import linear_cka
+from birefnet_lite.analysis.cka import cka_matrix, linear_cka, pool_cells
 from birefnet_lite.analysis.computation import head_terms, stage_terms
+from birefnet_lite.analysis.summaries import colours_of, fit_basis
 from birefnet_lite.training.recorder import Recorder
+from widgets.planes import encode_picture
 
 
 def values(viewer, name, channel):
@@ -61,6 +63,39 @@ def test_two_networks_are_compared_layer_by_layer(model, photo):
     assert found["squeeze · difference"] == pytest.approx(1, abs=1e-3)
     assert found["decoder.stage3.out · difference"] < 0.999
     assert "1 photo" in viewer.table["caption"]
+    matrix = viewer.scene["matrix"]
+    values_ = np.array(matrix["values"])
+    at = matrix["names"].index
+    assert values_[at("squeeze"), at("squeeze")] == pytest.approx(1, abs=1e-3)
+    assert values_[at("decoder.stage3.out"), at("decoder.stage3.out")] < 0.999
+    assert values_.shape == (len(matrix["names"]),) * 2
+    assert (matrix["photos"], matrix["cells"]) == (1, 400)
+    assert widgets.show(viewer.state()).scene["matrix"] == matrix
+
+
+def test_each_layer_is_aligned_with_each():
+    rng = np.random.default_rng(0)
+    first = [rng.normal(size=(60, c)) for c in (3, 5)]
+    second = [first[0] @ rng.normal(size=(3, 4)), rng.normal(size=(60, 2)), np.ones((60, 2))]
+    found = cka_matrix(first, second)
+    expected = [[linear_cka(a, b) for b in second] for a in first]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    pooled = pool_cells(torch.arange(32.0).reshape(2, 4, 4), 4)
+    np.testing.assert_allclose(pooled, [[2.5, 18.5], [4.5, 20.5], [10.5, 26.5], [12.5, 28.5]])
+
+
+def test_two_photos_have_one_basis_of_colours(model, photo):
+    viewer = widgets.paired(model, photo, photo[::-1].copy())
+    group = viewer.source.layers["squeeze · first · colours"].group
+    pair = [viewer.source.layers[f"squeeze · {side}"] for side in ("first", "second")]
+    kept = list(pair[0].planes)
+    maps = [np.stack([layer.planes[channel].values() for channel in kept]) for layer in pair]
+    basis = fit_basis(maps)
+    for name, expected in zip(group, maps, strict=True):
+        codes = viewer.source.plane(name, 0).codes
+        np.testing.assert_array_equal(codes, encode_picture(colours_of(expected, basis)).codes)
+    assert viewer.source.layers[group[0]].base == "squeeze · difference"
+    assert "one basis" in viewer.source.layers[group[1]].labels[0]
 
 
 def test_alignment_ignores_rotation_and_scale():
@@ -98,7 +133,13 @@ def test_a_film_shows_each_recorded_step(photo, tmp_path):
         ["6", "0.1429"],
     ]
     name = next(name for name in viewer.source.layers if name.startswith("decoder.stage4.out #"))
-    assert viewer.source.layers[name].limits == viewer.source.layers[f"{name} · last"].limits
-    assert viewer.picture().ndim == 3
+    assert viewer.source.layers[name].group == [name, name]
+    curves = viewer.scene["curves"]
+    assert curves["steps"] == [0, 2, 4, 6]
+    assert curves["series"]["loss"] == pytest.approx([1 / (step + 1) for step in curves["x"]])
+    last = viewer.picture()
+    viewer.channels = {**viewer.channels, "beside": 0}
+    assert (viewer.picture() != last).any()
+    assert widgets.show(viewer.state()).channels["beside"] == 0
     assert widgets.training_film(recorder).source.layers.keys() == viewer.source.layers.keys()
     assert widgets.show(viewer.state()).source.layers["mask"].labels == viewer.source.layers["mask"].labels

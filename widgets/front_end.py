@@ -11,9 +11,10 @@ __all__ = ["CODE", "STYLE", "join_modules", "read_static"]
 
 MODULES = (
     "colour_maps", "core", "mask", "look", "dom", "colour_bar", "words", "store", "map_panel", "controls", "mask_panel",
-    "brush", "switches", "options", "atlas", "save", "table", "pointer_and_keys", "network_map", "league", "viewer",
+    "brush", "switches", "options", "atlas", "save", "table", "pointer_and_keys", "network_map", "league", "film",
+    "matrix", "viewer",
 )  # fmt: skip
-STYLES = ("style", "mask", "league", "brush")
+STYLES = ("style", "mask", "league", "brush", "film", "matrix")
 
 
 def read_static(name: str) -> str:

@@ -109,15 +109,17 @@ def _draw_focus(sheet: Sheet, scene: Scene, look: Look, names: list[str], top: f
     for i, name in enumerate(names):
         x = MARGIN + i * (each + GAP)
         y = top
+        layer = scene.layers[name]
+        last = layer.shape[0] - 1
+        film = bool(scene.extra.get("linked"))
+        channel = min(look.channels.get("beside", last) if film and i else look.channel, last)
         if len(names) > 1:
-            layer = scene.layers[name]
-            plane = scene.plane(name, min(look.channel, layer.shape[0] - 1))
-            low, high = (short_value(limit) for limit in limits_for(scene, look, layer, plane))
-            sheet.text(x, top, f"{layer.title} · {low} to {high}", 12, bold=True, width=each)
+            low, high = (short_value(limit) for limit in limits_for(scene, look, layer, scene.plane(name, channel)))
+            title = f"{layer.title} · {layer.labels[channel]}" if film and layer.labels else layer.title
+            sheet.text(x, top, f"{title} · {low} to {high}", 12, bold=True, width=each)
             y += 20
-        channel = look.channel if name == look.layer else min(look.channel, scene.layers[name].shape[0] - 1)
         sheet.paste(paint_focus(scene, look, name, channel), x, y, each, height)
-        _draw_outline(sheet, scene, look, name, (x, y, each, height))
+        _draw_outline(sheet, scene, look, (name, channel), (x, y, each, height))
         _draw_marks(sheet, scene, marks, name, (x, y, each, height))
         if look.pin:
             _draw_marker(sheet, scene, look, scene.layers[name], (x, y, each, height))
@@ -234,12 +236,14 @@ def _draw_marker(sheet: Sheet, scene: Scene, look: Look, layer: Layer, box: tupl
         sheet.pen.rectangle((cx - rx - grow, cy - ry - grow, cx + rx + grow, cy + ry + grow), outline=colour, width=2)
 
 
-def _draw_outline(sheet: Sheet, scene: Scene, look: Look, name: str, box: tuple[float, float, float, float]) -> None:
-    layer = scene.layers[name]
+def _draw_outline(
+    sheet: Sheet, scene: Scene, look: Look, shown: tuple[str, int], box: tuple[float, float, float, float]
+) -> None:
+    layer = scene.layers[shown[0]]
     if not layer.mask or look.mask_as != "outline":
         return
     x, y, width, height = box
-    lines = find_outline(scene.plane(name, look.channel), level_of(layer.mask, look.threshold))
+    lines = find_outline(scene.plane(*shown), level_of(layer.mask, look.threshold))
     for colour, thick in (("#18212b", 4), (TONES["two"], 2)):
         for line in lines:
             points = [(x + across * width, y + down * height) for across, down in line]

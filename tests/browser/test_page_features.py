@@ -199,3 +199,45 @@ def test_the_brush_collects_strokes_and_says_that_it_needs_a_kernel(opened, watc
     page.wait_for_selector('.bv[data-waiting="true"]')
     assert page.evaluate("() => window.model.get('pin').length") == 2
     assert watched.errors == []
+
+
+def test_two_steps_of_a_film_are_chosen_on_the_curves(opened, watched):
+    scene = scene_of(a=random_maps(4, 8, 12))
+    scene.layers["a"].group, scene.layers["a"].labels = ["a", "a"], [f"step {10 * i}" for i in range(4)]
+    series = {"loss": [1.0, None, 0.5, 0.4], "structure": [2.0, 1.5, 1.0, 0.5]}
+    scene.extra = {"linked": True, "curves": {"x": [0, 10, 20, 30], "series": series, "steps": [0, 10, 20, 30]}}
+    page = opened(Viewer(scene))
+    assert page.locator(".bv-curve").count() == 2
+    second = 'canvas[data-panel="focus-2"]'
+    page.wait_for_selector(f'{second}[data-channel="3"][data-state="drawn"]')
+    chart = page.locator(".bv-curves")
+    box = chart.bounding_box()
+    chart.click(position={"x": 0.36 * box["width"], "y": 20})
+    page.wait_for_selector(f'{FOCUS}[data-channel="1"][data-state="drawn"]')
+    chart.click(position={"x": 0.1 * box["width"], "y": 20}, modifiers=["Shift"])
+    page.wait_for_selector(f'{second}[data-channel="0"][data-state="drawn"]')
+    assert [text.split("\n")[0] for text in page.locator(".bv-caption").all_inner_texts()] == [
+        "a · step 10",
+        "a · step 0",
+    ]
+    page.get_by_label("Beside it").select_option("2")
+    page.wait_for_selector(f'{second}[data-channel="2"][data-state="drawn"]')
+    assert watched.errors == []
+
+
+def test_a_click_on_the_matrix_shows_the_two_layers(opened, watched):
+    sides = ("first", "second")
+    scene = scene_of(**{f"{name} · {side}": random_maps(3, 8, 12) for name in "ab" for side in sides})
+    values = [[1.0, 0.5], [0.25, 0.75]]
+    scene.extra["matrix"] = {"names": ["a", "b"], "titles": ["A", "B"], "values": values, "photos": 1, "cells": 400}
+    page = opened(Viewer(scene))
+    assert "1 photo, 400 cells" in page.locator(".bv-matrix").inner_text()
+    page.locator(".bv-matrix-cell").nth(2).click()
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="b · first"][data-state="drawn"]')
+    page.wait_for_selector('canvas[data-panel="focus-2"][data-layer="a · second"][data-state="drawn"]')
+    assert page.locator(".bv-matrix-said").inner_text() == "0.2500: B (first) and A (second)"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".bv-matrix-said:has-text('0.7500')")
+    page.locator("button.bv-panel").first.click()
+    page.wait_for_function("() => document.querySelectorAll('.bv-stage').length === 1")
+    assert watched.errors == []

@@ -65,6 +65,9 @@ export function transition(scene, look, action) {
       const channel = clamp(Math.round(action.channel), 0, layer.channels - 1);
       return { ...look, channel, channels: { ...look.channels, [look.layer]: channel } };
     }
+    case "beside":
+      // In a film, the step beside the one that is shown.
+      return { ...look, channels: { ...look.channels, beside: Math.max(0, Math.round(action.channel)) } };
     case "pin": {
       if (!action.point) return { ...look, pin: [] };
       const { width, height } = scene.image;

@@ -75,7 +75,14 @@ export class MapPanel {
   }
   // Pictures in focus side by side show the same channel.
   get shownChannel() {
-    if (this.backdrop) return Math.min(this.store.look.channel, this.info.channels - 1);
+    const { look, scene } = this.store;
+    if (this.backdrop) {
+      // Of two layers that were chosen, each shows the channel chosen in it.
+      if (this.store.pair?.[1] === this.layer && this.store.group === this.store.pair)
+        return Math.min(look.channels[this.layer] ?? 0, this.info.channels - 1);
+      const beside = scene.linked && this.place === "focus-2" ? (look.channels.beside ?? Infinity) : look.channel;
+      return Math.min(beside, this.info.channels - 1);
+    }
     return this.store.channelOf(this.layer);
   }
 

@@ -84,7 +84,8 @@ export class MaskPanel {
     const scores = known
       ? scoreMask(stage.plane, level, truth, levelOf(layerOf(scene, scene.truth).mask, 0.5))
       : scoreMask(stage.plane, level);
-    const name = several ? `${stage.info.title}: ` : "";
+    const label = scene.linked ? stage.info.labels?.[stage.shownChannel] : "";
+    const name = several ? `${[stage.info.title, label].filter(Boolean).join(", ")}: ` : "";
     const texts = SCORES.filter(([key]) => key in scores).map(
       ([key, text]) => `${text} ${Number.isNaN(scores[key]) ? "–" : scores[key].toFixed(4)}`,
     );

@@ -144,6 +144,12 @@ class Store {
     this.tell("data");
   }
 
+  // The layers side by side: a pair that was chosen, or those that belong to the one in focus.
+  get group() {
+    const { layer } = this.look;
+    return this.pair?.includes(layer) ? this.pair : (layerOf(this.scene, layer).group ?? [layer]);
+  }
+
   // Maps on show stay, whatever comes in.
   shown(layer, channel) {
     return (this.look.channels[layer] ?? 0) === channel || (layer === this.look.layer && channel === this.look.channel);

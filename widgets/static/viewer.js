@@ -10,7 +10,9 @@ import { h, hyphenate, watchTheme } from "./dom.js";
 import { follow, grab, key, KEYS } from "./pointer_and_keys.js";
 import { MapPanel, PHOTO } from "./map_panel.js";
 import { MaskPanel } from "./mask_panel.js";
+import { Film } from "./film.js";
 import { League } from "./league.js";
+import { Matrix } from "./matrix.js";
 import { NetworkMap } from "./network_map.js";
 import { savePicture, saveState } from "./save.js";
 import { storeOf } from "./store.js";
@@ -66,6 +68,8 @@ class View {
     this.map?.stop();
     this.map = new NetworkMap(store);
     this.league = new League(store);
+    this.film = new Film(store);
+    this.matrix = new Matrix(store);
     const table =
       scene.map && !scene.switches
         ? h("details", { class: "bv-as-table" }, h("summary", {}, "The same as a table"), this.table.root)
@@ -97,6 +101,7 @@ class View {
         this.controls.root,
         this.mask.root,
         this.brush.root,
+        this.film.root,
         this.choices.root,
         scene.map ? null : this.atlas.root,
         this.table.short ? table : null,
@@ -104,6 +109,7 @@ class View {
       scene.switches ? this.grid : null,
       this.map.root,
       this.league.root,
+      this.matrix.root,
       scene.map ? this.atlas.root : null,
       this.table.short ? null : table,
       scene.switches ? null : this.grid,
@@ -202,7 +208,7 @@ class View {
   // The pictures in focus: one, or a group that is to be compared.
   buildStages() {
     const { store } = this;
-    const names = layerOf(store.scene, store.look.layer).group ?? [store.look.layer];
+    const names = store.group;
     if (this.stages.map((stage) => stage.layer).join("\n") === names.join("\n")) return;
     if (this.stages.length === names.length) {
       this.stages.forEach((stage, i) => {
@@ -283,7 +289,9 @@ class View {
       if (stage.bar) drawBar(stage.bar, store.colours.get(coloursFor(store.scene, look, stage.layer)));
       if (stage.caption)
         stage.caption.replaceChildren(
-          stage.info.title,
+          store.scene.linked && stage.info.labels
+            ? `${stage.info.title} · ${stage.info.labels[stage.shownChannel]}`
+            : stage.info.title,
           h("span", {}, stage.plane ? `${stage.limits.map((limit) => shortValue(limit)).join(" to ")}` : ""),
         );
       stage.frame.setAttribute(
@@ -305,6 +313,8 @@ class View {
     this.choices.update();
     this.map.update();
     this.league.update();
+    this.film.update();
+    this.matrix.update();
     this.title.textContent = titleOf(store);
     this.table.update();
     const { marks } = store;
@@ -333,7 +343,7 @@ class View {
     panel.draw();
     if (!panel.button) return;
     const { look } = this.store;
-    const group = layerOf(this.store.scene, look.layer).group ?? [look.layer];
+    const { group } = this.store;
     const pressed = String(group.includes(panel.layer));
     if (panel.told === `${pressed} ${panel.shownChannel}`) return;
     panel.told = `${pressed} ${panel.shownChannel}`;

@@ -1,21 +1,27 @@
 """Paired view: any view for two photos or two networks, under one cursor, with their difference."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from birefnet_lite.analysis.cka import linear_cka
+from birefnet_lite.analysis import capture
+from birefnet_lite.analysis.cka import cka_matrix, linear_cka, pool_cells
+from birefnet_lite.analysis.summaries import colours_of, fit_basis
 from widgets.scene import COLOUR, PHOTO, Layer, Scene
 from widgets.view_registry import register
+from widgets.view_setup import Size
 from widgets.viewer import Viewer
 from widgets.views.feature_pyramid import feature_pyramid
 
 __all__ = ["paired"]
 
 SIDES = ("first", "second", "difference")
+#: Cells of all photos together that the matrix rests on.
+CELLS = 400
 
 
 def paired(
@@ -25,12 +31,14 @@ def paired(
     *,
     model2: nn.Module | None = None,
     view: Callable[..., Viewer] = feature_pyramid,
+    photos: Sequence[Any] = (),
     **options: Any,
 ) -> Viewer:
     """What is different between two photos, or between two networks, such as before and after fine-tuning?
 
-    Each map of `view` is shown for both, over one range, with the difference (second less first). For two networks a
-    table gives the CKA of each layer, from 0 (nothing in common) to 1 (equal up to rotation and scale).
+    Each map of `view` is shown for both, over one range, with the difference (second less first); colours of all
+    channels have one basis for both. For two networks a table gives the CKA of each layer, from 0 (nothing in common)
+    to 1 (equal up to rotation and scale), and a matrix that of each layer with each: a click shows the two.
 
     Args:
         model: The network.
@@ -38,6 +46,7 @@ def paired(
         photo2: The other photo; the same one without it.
         model2: The other network; the same one without it.
         view: The view that is doubled.
+        photos: More photos for the matrix, which rests on a few hundred cells of all photos together.
         options: For `view`, such as `size`.
 
     Raises:
@@ -70,9 +79,44 @@ def paired(
     if photo2 is None:
         caption = "How alike each layer is in the two networks, on 1 photo: its cells are the samples"
         table = {"caption": caption, "columns": ["Layer", "CKA", "cells"], "rows": lines}
+    if model2 is not None:
+        scene.extra["matrix"] = _matrix(model, model2, [photo, *photos], list(alike), one, options.get("size"))
     for viewer in (first, second):
         viewer.close()
     return register(Viewer(scene, table=table))
+
+
+def _matrix(
+    model: nn.Module, model2: nn.Module, photos: list[Any], names: list[str], scene: Scene, size: Size
+) -> dict[str, Any]:
+    """The CKA of each layer of one network with each of the other, for the page."""
+    each = max(16, CELLS // len(photos))
+    captured = [[capture(network, photo, size) for photo in photos] for network in (model, model2)]
+    names = [name for name in names if name in captured[0][0]]
+    features = [
+        [np.concatenate([pool_cells(maps[name], each) for maps in several]) for name in names] for several in captured
+    ]
+    return {
+        "names": names,
+        "titles": [scene.layers[name].title for name in names],
+        "values": np.round(cka_matrix(*features), 4).tolist(),
+        "photos": len(photos),
+        "cells": len(features[0][0]) if names else 0,
+    }
+
+
+def _add_colours(scene: Scene, name: str, title: str, pair: list[NDArray[np.float32]], channels: int) -> None:
+    """All shown channels of both (c, h, w) as colours of one basis, side by side."""
+    basis = fit_basis(pair)
+    shares = ", ".join(f"{share:.0%}" for share in basis.explained)
+    label = f"PCA, one basis for both: red, green and blue explain {shares}"
+    group = [f"{name} · {side} · colours" for side in SIDES[:2]]
+    for side, layer, maps in zip(SIDES, group, pair, strict=False):
+        note = f"from {len(maps)} of {channels} channels"
+        pictures = {label: colours_of(maps, basis)}
+        words = f"{side.capitalize()} · {title} · all channels as colours"
+        added = scene.add_pictures(layer, f"{name} · difference" if side == "first" else "", pictures, words, note)
+        added.group, added.photo = group, "second" if side == "second" else ""
 
 
 def _add(scene: Scene, name: str, layer: Layer, other: Layer) -> tuple[float, int]:
@@ -96,5 +140,7 @@ def _add(scene: Scene, name: str, layer: Layer, other: Layer) -> tuple[float, in
         added.shares = shares or []
         added.photo = "second" if side == "second" else ""
         added.mask = layer.mask if side != "difference" else ""
+    if len(channels) >= 4:
+        _add_colours(scene, name, layer.title, [maps[side][channels] for side in SIDES[:2]], layer.shape[0])
     samples = [maps[side][channels].reshape(len(channels), -1).T for side in SIDES[:2]]
     return linear_cka(*samples), len(samples[0])

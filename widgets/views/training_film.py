@@ -18,12 +18,15 @@ __all__ = ["training_film"]
 
 #: Recorded channels of a layer that are shown.
 SHOWN = 2
+#: Points of a curve.
+POINTS = 400
 
 
 def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> Viewer:
     """How did it learn? The mask and the maps of one photo at each recorded step of a training, with the losses.
 
-    The slider, Play, or a row of the table choose the step; beside it stands the last step, over the same range.
+    The slider, Play, a click on the curves of the losses, or a row of the table choose the step; any other step stands
+    beside it, over the same range (`viewer.channels["beside"]`, at first the last one).
 
     Args:
         recording: A `Recorder`, its `recording`, or a file that it saved.
@@ -52,6 +55,7 @@ def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> V
         masks.append(add_truth(scene, recording.truth / np.float32(255), "True mask"))
     scene.rows.insert(0, ("Mask, and\nthe true one", [*masks, *[None] * (SHOWN - len(masks))]))
     scene.focus = "mask"
+    scene.extra["curves"] = _curves(recording)
     scene.facts = [f"{len(steps)} recorded steps, {recording.steps[0]} to {recording.steps[-1]}"]
     last = len(steps) - 1
     look = Look("mask", last, {name: min(last, layer.shape[0] - 1) for name, layer in scene.layers.items()})
@@ -60,15 +64,26 @@ def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> V
 
 
 def _add_film(scene: Scene, name: str, title: str, frames: Any, kind: str, steps: list[str]) -> None:
-    """One map over all steps (frames, h, w), its channels the steps, and the last step beside it."""
+    """One map over all steps (frames, h, w), its channels the steps; two of them stand side by side."""
     top = float(np.nanmax(np.abs(frames)))
     ranges = {"unit": (0.0, 1.0), "signed": (-top, top), "positive": (0.0, top)}
-    group = [name, f"{name} · last"]
-    film = scene.add(name, frames, kind, title, limits=ranges[kind], group=group, channels=range(len(frames)))
-    last = scene.add(group[1], frames[-1:], kind, f"{title} · last step", limits=ranges[kind], group=group)
+    as_mask = "probability" if name == "mask" else ""
+    group = [name, name]
+    film = scene.add(
+        name, frames, kind, title, limits=ranges[kind], group=group, channels=range(len(frames)), as_mask=as_mask
+    )
     film.labels = steps
-    if name == "mask":
-        film.mask = last.mask = "probability"
+
+
+def _curves(recording: Recording) -> dict[str, Any]:
+    """The losses over the steps, at most `POINTS` of them, and the recorded steps; None where there is no number."""
+    every = max(1, -(-len(recording.loss_steps) // POINTS))
+    series = {
+        name: [float(value) if np.isfinite(value) else None for value in values[::every]]
+        for name, values in recording.losses.items()
+    }
+    x = [int(step) for step in recording.loss_steps[::every]]
+    return {"x": x, "series": series, "steps": [int(step) for step in recording.steps]}
 
 
 def _loss_table(recording: Recording) -> dict[str, Any]:
