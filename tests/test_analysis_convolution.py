@@ -70,9 +70,8 @@ def test_what_cannot_be_explained_is_told(moved, prepared):
 
 def test_the_view_shows_the_terms_of_the_pinned_cell(moved, photo):
     names = list_convolutions(moved)
-    deformable = next(
-        name for name in names if hasattr(moved.get_submodule(name), "offset_conv") and name.endswith(("1", "2"))
-    )
+    kernels = {name: moved.get_submodule(name) for name in names if hasattr(moved.get_submodule(name), "offset_conv")}
+    deformable = next(name for name, module in kernels.items() if module.modulation_conv.out_channels == 9)
     viewer = widgets.computation(moved, photo, convolution="decoder.stage3.lateral.conv")
     assert viewer.marks[0]["kind"] == "box"
     for _ in range(2):

@@ -89,7 +89,7 @@ def test_two_photos_have_one_basis_of_colours(model, photo):
     group = viewer.source.layers["squeeze · first · colours"].group
     pair = [viewer.source.layers[f"squeeze · {side}"] for side in ("first", "second")]
     kept = list(pair[0].planes)
-    maps = [np.stack([layer.planes[channel].values() for channel in kept]) for layer in pair]
+    maps = [np.stack([layer.planes[c].values() for c in kept]).astype(np.float32) for layer in pair]
     basis = fit_basis(maps)
     for name, expected in zip(group, maps, strict=True):
         codes = viewer.source.plane(name, 0).codes

@@ -148,9 +148,14 @@ def add_summaries(scene: Scene, name: str, maps: NDArray[np.float32], basis: Bas
 
 
 def add_layers(
-    scene: Scene, activations: Activations, names: list[str], mask: NDArray[np.float32] | None, summaries: bool = False
+    scene: Scene,
+    activations: Activations,
+    names: list[str],
+    mask: NDArray[np.float32] | None,
+    summaries: bool = False,
+    kept: float = KEPT,
 ) -> None:
-    """Put captured layers into a scene, sharing its memory between them. Takes them out of `activations`.
+    """Put captured layers into a scene, sharing `kept` bytes between them. Takes them out of `activations`.
 
     With `summaries`, pictures of all their channels too; the two sizes of the image share one basis of colours.
     """
@@ -162,7 +167,7 @@ def add_layers(
             basis = fit_basis([activations[each].numpy() for each in both], 6)
             bases |= dict.fromkeys(both, basis)
     shapes = {name: activations[name].shape for name in names}
-    shares = share({name: (shape[0], shape[1], shape[2]) for name, shape in shapes.items()}, KEPT)
+    shares = share({name: (shape[0], shape[1], shape[2]) for name, shape in shapes.items()}, kept)
     for name in names:
         down, across = activations.stride(name)
         maps = activations.pop(name).numpy()

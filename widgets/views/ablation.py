@@ -14,7 +14,7 @@ from birefnet_lite.inference.images import read_mask
 from birefnet_lite.metrics import iou, mae, s_measure
 from widgets.league import add_to_league, layer_of_trial
 from widgets.network_map import describe_map
-from widgets.scene import Scene
+from widgets.scene import MIB, Scene
 from widgets.view_registry import register
 from widgets.view_setup import DELAY, Size, add_layers, add_truth, fit_mask, new_scene, painter, run
 from widgets.viewer import Viewer
@@ -23,6 +23,8 @@ __all__ = ["ablation"]
 
 #: The range of a change of a mask.
 CHANGE = (-1.0, 1.0)
+#: Bytes of the maps of its parts: the view is about masks, and other channels come when they are asked for.
+CHANNELS = 3 * MIB
 
 
 def ablation(model: nn.Module, image: Any, mask: Any = None, size: Size = None, *, try_all: bool = False) -> Viewer:
@@ -106,7 +108,7 @@ class _Ablation:
         if self.mask is not None:
             add_truth(scene, self.truth)
         names = [node["name"] for node in scene.extra["map"]["nodes"] if node["name"] in activations]
-        add_layers(scene, activations, names, self.truth)
+        add_layers(scene, activations, names, self.truth, kept=CHANNELS)
         scene.recompute = lambda name: capture(self.model, photo, self.size, layers=[name])[name].numpy()
         return self.scores(after)
 
