@@ -2,8 +2,8 @@
 import { h, svg } from "./dom.js";
 import { layerOf } from "./look.js";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 180, 52, 24, 8];
-const TONES = ["one", "four", "three", "two"];
+const [CHART_WIDTH, CHART_HEIGHT, LEFT, BOTTOM, TOP] = [640, 180, 52, 24, 8];
+const CURVE_TONES = ["one", "four", "three", "two"];
 
 export class Film {
   constructor(store) {
@@ -20,9 +20,9 @@ export class Film {
     const [low, high] = [Math.min(0, ...values), Math.max(...values, 1e-9)];
     const first = Math.min(...x, ...steps);
     const last = Math.max(...x, ...steps, first + 1);
-    this.across = (step) => LEFT + ((step - first) / (last - first)) * (WIDTH - LEFT - 10);
-    const down = (value) => TOP + ((high - value) / (high - low)) * (HEIGHT - TOP - BOTTOM);
-    this.chart = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "bv-curves", role: "img" });
+    this.across = (step) => LEFT + ((step - first) / (last - first)) * (CHART_WIDTH - LEFT - 10);
+    const down = (value) => TOP + ((high - value) / (high - low)) * (CHART_HEIGHT - TOP - BOTTOM);
+    this.chart = svg("svg", { viewBox: `0 0 ${CHART_WIDTH} ${CHART_HEIGHT}`, class: "bv-curves", role: "img" });
     const text = (value, at, anchor) => {
       const label = svg("text", { x: at[0], y: at[1], "text-anchor": anchor, class: "bv-curve-text" });
       label.textContent = value;
@@ -30,7 +30,7 @@ export class Film {
     };
     for (const value of [low, (low + high) / 2, high]) {
       this.chart.append(
-        svg("line", { x1: LEFT, x2: WIDTH - 10, y1: down(value), y2: down(value), class: "bv-curve-grid" }),
+        svg("line", { x1: LEFT, x2: CHART_WIDTH - 10, y1: down(value), y2: down(value), class: "bv-curve-grid" }),
       );
       this.chart.append(text(Number(value.toPrecision(3)), [LEFT - 6, down(value) + 4], "end"));
     }
@@ -38,19 +38,19 @@ export class Film {
       [first, "start"],
       [last, "end"],
     ])
-      this.chart.append(text(`step ${step}`, [this.across(step), HEIGHT - 6], anchor));
+      this.chart.append(text(`step ${step}`, [this.across(step), CHART_HEIGHT - 6], anchor));
     const legend = Object.keys(series).map((name, i) =>
-      h("span", { class: "bv-key" }, h("i", { class: `bv-swatch bv-tone-${TONES[i % 4]}` }), name),
+      h("span", { class: "bv-key" }, h("i", { class: `bv-swatch bv-tone-${CURVE_TONES[i % 4]}` }), name),
     );
     Object.values(series).forEach((line, i) => {
       // A step without a value leaves no gap: the line goes on to the next one.
       const points = line.map((value, j) => (value === null ? null : `${this.across(x[j])},${down(value)}`));
       this.chart.append(
-        svg("polyline", { points: points.filter(Boolean).join(" "), class: `bv-curve bv-tone-${TONES[i % 4]}` }),
+        svg("polyline", { points: points.filter(Boolean).join(" "), class: `bv-curve bv-tone-${CURVE_TONES[i % 4]}` }),
       );
     });
     this.chart.setAttribute("aria-label", `Curves of ${Object.keys(series).join(", ")} from step ${first} to ${last}`);
-    const mark = (name) => svg("line", { y1: TOP, y2: HEIGHT - BOTTOM, class: `bv-curve-${name}` });
+    const mark = (name) => svg("line", { y1: TOP, y2: CHART_HEIGHT - BOTTOM, class: `bv-curve-${name}` });
     this.marks = { shown: mark("shown"), beside: mark("beside") };
     this.chart.append(...Object.values(this.marks));
     this.chart.addEventListener("click", (event) => this.pick(event));
@@ -78,7 +78,7 @@ export class Film {
   // The recorded step nearest to a click.
   pick(event) {
     const box = this.chart.getBoundingClientRect();
-    const at = ((event.clientX - box.left) / box.width) * WIDTH;
+    const at = ((event.clientX - box.left) / box.width) * CHART_WIDTH;
     const { steps } = this.store.scene.curves;
     const far = (i) => Math.abs(this.across(steps[i]) - at);
     const nearest = steps.reduce((best, _, i) => (far(i) < far(best) ? i : best), 0);
