@@ -14,7 +14,7 @@ from birefnet_lite.analysis.convolution import list_convolutions, trace_convolut
 @pytest.fixture(scope="module")
 def moved():
     """A network whose deformable kernels look elsewhere than plain ones."""
-    model = small(train_size=(32, 64))
+    model = small()
     torch.manual_seed(1)
     for module in model.modules():
         if hasattr(module, "offset_conv"):

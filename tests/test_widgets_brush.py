@@ -16,7 +16,7 @@ DAB = {"tool": "erase", "radius": 8, "points": [[40, 30]]}
 
 @pytest.fixture(scope="module")
 def tiny():
-    return small(train_size=(32, 64))
+    return small()
 
 
 def inside(photo, x, y, radius):

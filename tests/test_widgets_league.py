@@ -13,7 +13,7 @@ from widgets.league import layer_of_trial, rank_league, tabulate_league
 @pytest.fixture(scope="module")
 def tried():
     photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
-    model = small(train_size=(32, 64))
+    model = small()
     return model, photo, widgets.ablation(model, photo, try_all=True)
 
 
@@ -43,7 +43,7 @@ def test_the_league_is_saved_with_the_view_and_stands_in_its_picture(tried):
 
 
 def test_the_page_asks_for_one_part_after_the_other(photo):
-    model = small(train_size=(32, 64))
+    model = small()
     viewer = widgets.ablation(model, photo)
     viewer.handle({"type": "received"})
     sent = []

@@ -72,7 +72,7 @@ def open_as_beside_a_kernel(watched, tmp_path, viewer):
 @pytest.fixture(scope="module")
 def tried():
     photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
-    return widgets.ablation(small(train_size=(32, 64)), photo, try_all=True)
+    return widgets.ablation(small(), photo, try_all=True)
 
 
 def test_parts_are_ranked_in_an_exported_page(tried, opened, watched):

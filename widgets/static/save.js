@@ -261,7 +261,7 @@ function writeGrid(paper, view, ratio) {
       ),
   );
   paper.y += 36;
-  const panels = [...view.panels];
+  const panels = view.panels.slice(view.map.panels.length); // the map of the network comes first
   for (const { title, cells } of rows) {
     title
       .split("\n")
