@@ -101,7 +101,7 @@ def test_a_click_on_the_map_switches_and_the_page_asks_for_part_after_part(tried
     page.locator('[data-node="encoder.x4"]').click()
     page.wait_for_selector(".bv-map-said:has-text('cannot be switched off')")
     page.locator('.bv-league-card[data-part="decoder.stage3.lateral"]').click()
-    page.get_by_label("A click", exact=True).select_option("show")
+    page.locator('.bv-map-head label:has-text("A click") select').select_option("show")
     page.locator('[data-node="decoder.stage2.lateral"]').click()
     page.locator('[role="option"]').nth(1).click()
     page.get_by_role("button", name="Switch channel").click()
