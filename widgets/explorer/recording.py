@@ -82,8 +82,8 @@ def _describe(part: Part, scene: Scene) -> dict[str, Any]:
 
 
 def _template(viewer: Viewer) -> dict[str, Any]:
-    # The page has a map of its own, and switches its parts there.
-    scene = {name: value for name, value in viewer.source.describe().items() if name != "map"}
+    # The page has a map of its own, switches its parts there, and has no brush.
+    scene = {name: value for name, value in viewer.source.describe().items() if name not in ("map", "brush")}
     return {"scene": scene, "look": viewer.look.to_dict()}
 
 

@@ -68,6 +68,8 @@ export class League {
 
   update() {
     const { store } = this;
+    // A page that computes by itself switches parts, too, but has no map in its view and answers no trials.
+    this.root.hidden = !store.scene.switches || !store.scene.map;
     if (this.root.hidden) return;
     this.hear();
     const { how, scores = {} } = this.league;
