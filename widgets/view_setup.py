@@ -153,9 +153,9 @@ def add_layers(
     names: list[str],
     mask: NDArray[np.float32] | None,
     summaries: bool = False,
-    kept: float = KEPT,
+    kept: float | None = None,
 ) -> None:
-    """Put captured layers into a scene, sharing `kept` bytes between them. Takes them out of `activations`.
+    """Put captured layers into a scene, sharing `kept` (or `KEPT`) bytes. Takes them out of `activations`.
 
     With `summaries`, pictures of all their channels too; the two sizes of the image share one basis of colours.
     """
@@ -167,7 +167,7 @@ def add_layers(
             basis = fit_basis([activations[each].numpy() for each in both], 6)
             bases |= dict.fromkeys(both, basis)
     shapes = {name: activations[name].shape for name in names}
-    shares = share({name: (shape[0], shape[1], shape[2]) for name, shape in shapes.items()}, kept)
+    shares = share({name: (shape[0], shape[1], shape[2]) for name, shape in shapes.items()}, kept or KEPT)
     for name in names:
         down, across = activations.stride(name)
         maps = activations.pop(name).numpy()
