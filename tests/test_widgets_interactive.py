@@ -160,7 +160,8 @@ def test_the_map_of_the_network_counts_everything_once(model, photo):
 @pytest.mark.parametrize(
     "name",
     sorted(
-        set(widgets.__all__) - {"Viewer", "show", "static", "compare", "paired", "training_film", "window_attention"}
+        set(widgets.__all__)
+        - {"Viewer", "framed", "show", "static", "compare", "paired", "training_film", "window_attention"}
     ),
 )
 def test_every_view_can_be_drawn_saved_and_reopened(model, photo, name, tmp_path):

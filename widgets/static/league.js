@@ -17,7 +17,7 @@ export class League {
     this.store = store;
     this.cards = new Map();
     this.queue = [];
-    this.button = h("button", { class: "bv-button", type: "button", on: { click: () => this.run() } });
+    this.button = h("button", { class: "bv-button", type: "button", on: { click: () => this.run() } }, "Try all parts");
     this.bar = h("progress", { class: "bv-league-bar", max: 1, hidden: true, "aria-label": "Parts tried" });
     this.said = h("span", { class: "bv-muted", role: "status" });
     this.list = h("ol", { class: "bv-league-list" });

@@ -47,7 +47,9 @@ export class Choices {
       ),
       this.state,
       // Where the map of the network switches parts, the list is the other way to do it.
-      fieldset && store.scene.map ? h("details", {}, h("summary", {}, "The parts as a list"), fieldset) : fieldset,
+      fieldset && store.scene.map
+        ? h("div", {}, h("div", { class: "bv-muted" }, "The parts as a list"), fieldset)
+        : fieldset,
     );
   }
 
