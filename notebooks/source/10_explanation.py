@@ -692,7 +692,7 @@ for layer in ablatable(model):
 #
 # | part | torn out of the trained network (here, 06) | never trained (08: three seeds, short runs) |
 # |---|---|---|
-# | inward reference | mask moves by .004 to .018; IoU −.021 to +.003 | S-measure −.011 ± .005 |
+# | inward reference | mask moves by .004 to .018; IoU −.005 to +.003 | S-measure −.011 ± .005 |
 # | gradient attention | 0 to .015 | −.005 ± .006 (with its loss), no answer |
 #
 # So the tiles help a small network to learn quickly, and are of little use to it in the end: nothing in that is a

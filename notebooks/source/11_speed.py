@@ -635,9 +635,9 @@ else:
 #
 # <details><summary>What you should see</summary>
 #
-# 1. It grows: 298 of the 465 parts stay within the tolerance, and the first that does not is a ReLU of the backbone's
-#    first stage. The table shows some thirty rows at a time: scroll in the live view, the still picture has only the
-#    first.
+# 1. It grows, from .5 % of a part's largest value behind the backbone's first stage to 2.9 % in the mask's logits. Some
+#    three fifths of the 465 parts stay within the tolerance, and the first that does not is in that first stage. The
+#    table shows some thirty rows at a time: scroll in the live view, the still picture has only the first.
 # 2. It gathers along outlines, where values are large and change their sign.
 #
 # </details>
