@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ _MESSAGE = 2000  # characters
 def main() -> None:
     """Answer lines until the input ends."""
     folder = Path(sys.argv[1])
-
     from birefnet_lite.course import checks
 
+    import_module("torch._dynamo")  # which PyTorch would import at some call of an answer, in each child again
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         job = json.loads(line)
