@@ -697,9 +697,9 @@ Markdown(ablation_table())
 # shows here; what helps at the end may not. Three seeds say how much the seed alone changes a score, and no more.
 #
 # - *Plain convolutions in the ASPP* cost .022 ± .008: almost three times the length of the line.
-# - *No inward reference* costs .011 ± .005, twice its line. Yet the **trained** network loses next to nothing when it is
-#   shown nothing in their place: .005 of IoU on the motorcycle, less on the three other photos (notebook 06). Both can
-#   be true: a part can help to learn, early and on small data, and hardly be used in the end.
+# - *No inward reference* costs .011 ± .005, twice its line. Yet the **trained** network loses next to nothing when it
+#   is shown nothing in their place: .005 of IoU on the motorcycle, less on the three other photos (notebook 06). Both
+#   can be true: a part can help to learn, early and on small data, and hardly be used in the end.
 # - *No context* lies wholly above 0, by .001. That is no reason to leave it out: the difference is a tenth of what a
 #   seed does to the score.
 # - The other lines cross 0: these runs do not tell.
