@@ -18,7 +18,7 @@ from birefnet_lite.course.kit.hand_in import Entry, pack, read_hand_in, write_ha
 from birefnet_lite.course.progress import NOTEBOOKS, Trace
 
 ALL = sum(len(names) for _, names in NOTEBOOKS.values())
-SWAPPED = edited("wire", "(x3, x2, x1, None)", "(x1, x2, x3, None)  # Ada was here")
+SWAPPED = edited("wire", "(x3, x2, x1, None)):", "(x1, x2, x3, None)):  # Ada was here")
 
 
 @pytest.fixture
@@ -88,6 +88,7 @@ def test_wrong_answers_are_shown_once_and_without_names_or_comments(folder):
     assert [(one.exercise, one.people) for one in found] == [("wire", 2)]
     page = discussion_page(found)
     assert "2 people" in page
+    assert "(x1, x2, x3, None)" in page
     for personal in ("Ada", "Cy", "was here", "def wire(parts, image):\n    &quot;&quot;&quot;"):
         assert personal not in page
 

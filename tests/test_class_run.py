@@ -134,7 +134,7 @@ CLASS = [
     hand_in("all right", **dict.fromkeys(("encoder_shapes", "wire", "fuse_context", "decode"), True)),
     hand_in("half done", encoder_shapes=True, wire="def wire(parts, image):\n    x1, x2 =\n"),
     hand_in("wrong order", wire=edited("wire", "(x3, x2, x1, None)", "(x1, x2, x3, None)")),
-    hand_in("wrong order too", wire=edited("wire", "(x3, x2, x1, None)", "(x1, x2, x3, None)  # by me")),
+    hand_in("wrong order too", wire=edited("wire", "(x3, x2, x1, None)):", "(x1, x2, x3, None)):  # by me")),
     hand_in("untouched", fuse_context='def fuse_context(features):\n    raise NotImplementedError("your code here")'),
     hand_in("raises", fuse_context=fuse_context("features.no_such_thing")),
     hand_in("endless", fuse_context=fuse_context("while True: pass")),
