@@ -1,4 +1,4 @@
-"""Open exercise of notebook 06: any cut of an image with the wanted properties is right."""
+"""Open exercises of notebooks 06 and 08: any answer with the wanted properties is right."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.network.refinement import image_to_tiles
 
-__all__ = ["own_cut"]
+__all__ = ["own_cut", "window_loss"]
 
 
 @check("Right: nothing is lost, and every cell sees its own place.")
@@ -61,3 +61,58 @@ def _own_places(got: Tensor, image: Tensor, grid: int, where: str) -> Tensor:
             "channel at all cells, so the order must be the same everywhere."
         )
     return wanted
+
+
+@check("Right: it sees windows, where BCE and IoU see pixels.")
+def window_loss(answer: Callable[[Tensor, Tensor], Any]) -> None:
+    """`window_loss(logits, mask)`: raw logits and mask (B, 1, H, W) to one number, lower for a block than for holes."""
+    for batch, height, width in ((2, 48, 64), (1, 56, 40)):
+        where = f"For masks of {height} x {width}"
+        mask = torch.zeros(batch, 1, height, width)
+        mask[..., 8:40, 8:32] = 1
+        block, holes = mask.clone(), mask.clone()
+        block[..., 12:24, 12:24] = 0
+        for one in holes:
+            inside = one.flatten().nonzero()[:, 0]
+            one.view(-1)[inside[torch.randperm(len(inside))[:144]]] = 0
+        noise = 0.1 * torch.randn_like(mask)
+        logits = {"right": mask, "block": block, "holes": holes, "inverse": 1 - mask}
+        logits = {name: (16 * x - 8 + noise).requires_grad_() for name, x in logits.items()}
+        found = {name: answer(x, mask) for name, x in logits.items()}
+        for value in found.values():
+            require_tensor(value, (), where)
+        cost = {name: value.item() for name, value in found.items()}
+        _refuse_costs(cost, where)
+        if batch > 1:
+            alone = sum(answer(x[None], m[None]).item() for x, m in zip(logits["holes"], mask, strict=True)) / batch
+            if abs(alone - cost["holes"]) > 1e-3 * max(abs(alone), 1e-3):
+                raise Wrong(
+                    f"{where}, a batch of {batch} costs {cost['holes']:.3f}, the mean of its images {alone:.3f}."
+                )
+        if not found["holes"].requires_grad:
+            raise Wrong(f"{where}, no gradient flows back to the logits. Is something detached, or cut at a threshold?")
+        (gradient,) = torch.autograd.grad(found["holes"], logits["holes"])
+        if not torch.isfinite(gradient).all() or not gradient.any():
+            raise Wrong(
+                f"{where}, the gradient of the logits is 0 everywhere or not finite: nothing can learn from it."
+            )
+
+
+def _refuse_costs(cost: dict[str, float], where: str) -> None:
+    if not all(np.isfinite(value) for value in cost.values()):
+        raise Wrong(f"{where}, a cost is not finite: is there a division by 0, a log or a root of 0?")
+    if cost["right"] > 0.05 * cost["inverse"]:
+        raise Wrong(
+            f"{where}, a sure and right answer costs {cost['right']:.3f}, an inverted one {cost['inverse']:.3f}. The "
+            "right one should cost next to nothing. Do probabilities come from the logits by a sigmoid, once?"
+        )
+    if cost["holes"] < 1.3 * cost["block"]:
+        raise Wrong(
+            f"{where}, 144 pixels that are missed in one block cost {cost['block']:.3f}, scattered ones "
+            f"{cost['holes']:.3f}. Scattered ones spoil more windows and should cost at least 1.3 times as much: does "
+            "your loss compare windows, or pixel by pixel?"
+        )
+    if cost["inverse"] < cost["holes"]:
+        raise Wrong(
+            f"{where}, an inverted mask costs {cost['inverse']:.3f}, less than one with holes, {cost['holes']:.3f}."
+        )
