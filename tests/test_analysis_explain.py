@@ -9,7 +9,7 @@ from torch import nn
 
 from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.ablate import ablatable, ablate
-from birefnet_lite.analysis.attribution import METHODS, agreement, attribute, possible_methods
+from birefnet_lite.analysis.attribution import METHODS, agreement, attribute, possible_methods, refine
 from birefnet_lite.analysis.profile import measure_costs
 from birefnet_lite.analysis.receptive import receptive_field
 from birefnet_lite.analysis.sampling import deformable_kernels
@@ -285,6 +285,42 @@ def test_occlusion_of_a_linear_network_is_what_the_square_gave(photo):
     parts = (x[0] * model.conv.weight.detach()[0, :, 0, 0][:, None, None]).sum(0).numpy() / (64 * 96)
     assert found[0, 0] == pytest.approx(parts[:16, :24].sum(), abs=1e-6)
     assert found[20, 30] == pytest.approx(parts[16:32, 24:48].sum(), abs=1e-6)
+
+
+class MeanLogit(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x)[-1].mean(dim=(1, 2, 3))
+
+
+def test_estimates_of_integrated_gradients_end_at_captums_midpoint_rule(model, photo):
+    from captum.attr import IntegratedGradients
+
+    estimates = list(refine(model, photo, steps=3))
+    assert [estimate.said for estimate in estimates] == ["1 of 3 steps", "2 of 3 steps", "3 of 3 steps"]
+    x = prepare(model, photo).tensor
+    score = MeanLogit(model)
+    expected = IntegratedGradients(score).attribute(x, n_steps=3, method="riemann_middle").detach()[0].sum(0).numpy()
+    np.testing.assert_allclose(estimates[-1].values, expected, atol=1e-5 * np.abs(expected).max())
+    with torch.no_grad():
+        gain = float(score(x) - score(torch.zeros_like(x)))
+    assert estimates[-1].share == pytest.approx(expected.sum() / gain, rel=1e-3)
+    assert [estimate.share for estimate in refine(Linear(), photo, steps=2)] == pytest.approx([1, 1], abs=1e-3)
+
+
+def test_estimates_of_occlusion_become_finer_and_end_at_the_whole(model, photo):
+    model.train()
+    estimates = []
+    for estimate in refine(model, photo, "occlusion", patch=3):
+        assert model.training  # between the estimates others use it
+        estimates.append(estimate)
+    model.eval()
+    assert [len(np.unique(estimate.values)) for estimate in (estimates[0], estimates[-1])] == [4, 9]
+    np.testing.assert_allclose(estimates[-1].values, attribute(model, photo, "occlusion", patch=3), atol=1e-5)
+    assert [estimate.share is None for estimate in estimates] == [False, True, True, False]
 
 
 @pytest.mark.parametrize("method", METHODS[:3])

@@ -1,5 +1,7 @@
 """Views that compute again when something is chosen: the right answer for the right pixel, and errors that are seen."""
 
+import asyncio
+
 import numpy as np
 import pytest
 import traitlets
@@ -134,6 +136,53 @@ def test_a_click_explains_around_it(model, photo):
     assert viewer.table["rows"][2]["cells"][1] == "…"
     viewer.layer = "occlusion"
     assert viewer.table["rows"][2]["cells"][1] != "…"
+
+
+def test_an_estimate_is_refined_between_messages_until_it_is_stopped(model, photo):
+    viewer = widgets.attribution(model, photo, steps=4)
+    name = "integrated gradients"
+
+    def note():
+        return viewer.source.layers[name].note
+
+    async def use():
+        viewer.layer = name
+        assert "1 of 4 steps" in viewer.progress
+        assert "of the gain, 1 of 4 steps" in note()
+        while "1 of 4" in note():
+            await asyncio.sleep(0)
+        viewer.handle({"type": "stop"})
+        assert viewer.progress == ""
+        stopped = note()
+        await asyncio.sleep(0)
+        assert note() == stopped
+        assert "4 of 4" not in stopped
+        viewer.pin = [20.0, 20.0]
+        first = viewer.source.plane(name, 0).values()
+        while viewer.progress:
+            await asyncio.sleep(0)
+        assert "4 of 4 steps" in note()
+        assert np.abs(viewer.source.plane(name, 0).values() - first).max() > 0
+
+    asyncio.run(use())
+    assert viewer.error == ""
+
+
+def test_what_fails_in_the_background_is_reported(model, photo):
+    viewer = widgets.attribution(model, photo)
+
+    def steps():
+        yield "half"
+        raise ValueError("no more")
+
+    async def use():
+        viewer.refine(steps())
+        while not viewer.error:
+            await asyncio.sleep(0)
+
+    asyncio.run(use())
+    assert "no more" in viewer.error
+    assert viewer.progress == ""
 
 
 def test_a_drawn_region_is_explained(model, photo):

@@ -6,7 +6,7 @@ Everything it shows is computed elsewhere.
 import base64
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from widgets.background import Background
 from widgets.brush import check_strokes
 from widgets.front_end import CODE, STYLE
 from widgets.look import MASK_AS, RANGES, SORTS, Look
@@ -76,6 +77,7 @@ class Viewer(anywidget.AnyWidget):
     league = traitlets.Dict().tag(sync=True)
     strokes: traitlets.List[Any] = traitlets.List().tag(sync=True)
     busy = traitlets.Unicode().tag(sync=True)
+    progress = traitlets.Unicode().tag(sync=True)
     error = traitlets.Unicode().tag(sync=True)
 
     def __init__(
@@ -94,6 +96,7 @@ class Viewer(anywidget.AnyWidget):
             source.extra = {**source.extra, "brush": True}
         self.reaction = None
         self.retired = False
+        self._background: Background | None = None
         if reaction is not None:
             source.extra = {**source.extra, "reacts": True}
         description = source.describe()
@@ -204,12 +207,16 @@ class Viewer(anywidget.AnyWidget):
             self.report(error)
 
     def handle(self, message: dict[str, Any]) -> None:
-        """Answer the page: `received` (the first maps arrived), `hello` (it has none), `planes` (it wants more)."""
+        """Answer the page: `received` (the first maps arrived), `hello` (it has none), `planes` (it wants more), `stop`
+        (what runs in the background).
+        """
         kind = message.get("type")
         if kind == "received":
             # The page keeps the maps; a second copy in the kernel would only take room. Not synced: the page's must
             # stay.
             self._trait_values["blob"] = b""
+        elif kind == "stop":
+            self.stop()
         elif self.retired:
             self.send({"type": "parts", "parts": [], "refused": [], "problem": RETIRED})
         elif kind == "hello":
@@ -231,7 +238,9 @@ class Viewer(anywidget.AnyWidget):
             if all(c in layer.planes for c in kept):
                 found = self.source.fetch(name, kept)
             else:
-                found = self.working(f"Running the model again for {name} …", lambda: self.source.fetch(name, kept))
+                found = self.working(
+                    f"Running the model again for: {layer.title} …", lambda: self.source.fetch(name, kept)
+                )
             for channel, plane in found.items():
                 packer.add_plane(name, channel, plane)
         except Exception as error:
@@ -284,6 +293,21 @@ class Viewer(anywidget.AnyWidget):
         finally:
             self.busy = ""
 
+    def refine(self, steps: Generator[str, None, None]) -> None:
+        """Run the first step of a computation now, and the others between the messages of the page.
+
+        Each step yields how far it is, for the page. It ends what was begun before.
+        """
+        self.stop()
+        self._background = Background(steps, lambda text: setattr(self, "progress", text), self.report)
+        self._background.start()
+
+    def stop(self) -> None:
+        """End what runs in the background; what it has shown stays."""
+        if self._background is not None:
+            self._background.stop()
+            self._background = None
+
     def report(self, error: BaseException) -> None:
         """Show an error in the view: what went wrong, and where."""
         where = traceback.extract_tb(error.__traceback__)
@@ -330,6 +354,7 @@ class Viewer(anywidget.AnyWidget):
 
     def retire(self) -> None:
         """Free what the kernel keeps for this view. The page still shows the maps it has, and says what to do."""
+        self.stop()
         if self.comm is not None and not self.retired:
             self.live, self.error = False, RETIRED
         self.source.layers.clear()

@@ -1,8 +1,9 @@
 """Attribution of the mask to pixels, by captum, and the agreement of each attribution with the mask."""
 
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from birefnet_lite.analysis.inputs import Prepared, prepare
 from birefnet_lite.inference.predict import evaluating
 
-__all__ = ["METHODS", "agreement", "attribute", "possible_methods"]
+__all__ = ["METHODS", "Estimate", "agreement", "attribute", "possible_methods", "refine"]
 
 METHODS = ("integrated gradients", "layer GradCAM", "occlusion", "guided backprop")
 
@@ -67,6 +68,98 @@ def attribute(
         >>> gradients.shape
         (64, 64)
     """
+    score, x = _score_of(model, image, method, region, size)
+    with _explaining(model):
+        return _to_numpy(_run(method, score, x, steps, patch))
+
+
+class Estimate(NamedTuple):
+    """What is known of an attribution part of the way."""
+
+    values: NDArray[np.float32]
+    """How much each pixel (H, W) speaks for the mask."""
+    share: float | None
+    """Their sum, over what the score gains from an image without content to this one; None where none is promised."""
+    said: str
+    """How far it is, in words."""
+
+
+def refine(
+    model: nn.Module,
+    image: Any,
+    method: str = "integrated gradients",
+    region: NDArray[np.floating] | None = None,
+    size: int | tuple[int, int] | None = None,
+    steps: int = 8,
+    patch: int = 6,
+) -> Iterator[Estimate]:
+    """The same as `attribute`, from a first estimate to the whole, for showing it while it is computed.
+
+    Integrated gradients take one step of the path at a time, from its middle outwards, by the midpoint rule. Occlusion
+    covers 2 times 2 squares, then 3 times 3, then `patch` times `patch`, a row at a time. The other methods have one
+    step. The model is left as it was found between the estimates.
+    """
+    score, x = _score_of(model, image, method, region, size)
+    if method == "integrated gradients":
+        yield from _refine_gradients(score, x, steps)
+    elif method == "occlusion":
+        yield from _refine_occlusion(score, x, patch)
+    else:
+        with _explaining(model):
+            values = _to_numpy(_run(method, score, x, steps, patch))
+        yield Estimate(values, None, "")
+
+
+def _refine_gradients(score: _RegionScore, x: Tensor, steps: int) -> Iterator[Estimate]:
+    from captum.attr import IntegratedGradients
+
+    with _explaining(score.model), torch.no_grad():
+        gain = float(score(x) - score(torch.zeros_like(x)))
+    method, total = IntegratedGradients(score), torch.zeros_like(x)
+    # Binary digits read backwards: each further step halves the widest gap that is left.
+    digits = max(1, (steps - 1).bit_length())
+    order = sorted(range(steps), key=lambda step: f"{(step + steps // 2) % steps:0{digits}b}"[::-1])
+    for done, step in enumerate(order, 1):
+        # Zero is the mean colour of ImageNet: an image without content.
+        with _explaining(score.model):
+            start, end = x * (step / steps), x * ((step + 1) / steps)
+            total += method.attribute(end, start, n_steps=1, method="riemann_middle").detach()
+        values = _to_numpy(total[0].sum(0) * (steps / done))
+        share = float(values.sum() / gain) if abs(gain) > 1e-6 else None
+        yield Estimate(values, share, f"{done} of {steps} steps")
+
+
+def _refine_occlusion(score: _RegionScore, x: Tensor, patch: int) -> Iterator[Estimate]:
+    height, width = x.shape[-2:]
+    with _explaining(score.model), torch.no_grad():
+        whole = float(score(x))
+        gain = whole - float(score(torch.zeros_like(x)))
+    values = np.zeros((height, width), np.float32)
+    for count in sorted({min(2, patch), min(3, patch), patch}):
+        down, across = -(-height // count), -(-width // count)
+        lefts = range(0, width, across)
+        for top in range(0, height, down):
+            covered = x.repeat(len(lefts), 1, 1, 1)
+            for one, left in zip(covered, lefts, strict=True):
+                one[:, top : top + down, left : left + across] = 0
+            with _explaining(score.model), torch.no_grad():
+                losses = whole - score(covered).float().cpu().numpy()
+            for left, loss in zip(lefts, losses, strict=True):
+                values[top : top + down, left : left + across] = loss
+            all_rows = top + down >= height
+            if count > min(2, patch) or all_rows:  # the first estimate is of the whole image
+                share = float(values[::down, ::across].sum() / gain) if all_rows and abs(gain) > 1e-6 else None
+                yield Estimate(values.copy(), share, f"{count} × {count} squares, {min(1, (top + down) / height):.0%}")
+
+
+def _score_of(
+    model: nn.Module,
+    image: Any,
+    method: str,
+    region: NDArray[np.floating] | None,
+    size: int | tuple[int, int] | None,
+) -> tuple[_RegionScore, Tensor]:
+    """What is explained, and the image (1, C, H, W)."""
     if method not in METHODS:
         raise ValueError(f"A method is {', '.join(METHODS)}. Got {method!r}.")
     if method not in possible_methods(model):
@@ -77,11 +170,19 @@ def attribute(
     chosen = np.ones((height, width), np.float32) if region is None else np.asarray(region, np.float32)
     if chosen.shape != (height, width):
         raise ValueError(f"A region has the size of the image as seen, {height} x {width}. Got {chosen.shape}.")
-    score = _RegionScore(model, torch.from_numpy(chosen.copy()).to(x))
+    return _RegionScore(model, torch.from_numpy(chosen.copy()).to(x)), x
+
+
+@contextmanager
+def _explaining(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, with gradients, and without captum's warnings."""
     with evaluating(model), torch.enable_grad(), warnings.catch_warnings():
         # captum warns that it sets requires_grad on the input and hooks on ReLUs: it takes both back.
         warnings.simplefilter("ignore")
-        maps = _run(method, score, x, steps, patch)
+        yield
+
+
+def _to_numpy(maps: Tensor) -> NDArray[np.float32]:
     return maps.detach().float().cpu().numpy()
 
 

@@ -66,7 +66,7 @@ class Store {
       this.tell("scene");
     });
     model.on("change:blob", () => this.guard(() => this.open()));
-    for (const name of ["error", "marks", "table", "controls", "stale", "league", "strokes"])
+    for (const name of ["error", "marks", "table", "controls", "stale", "league", "strokes", "progress"])
       model.on(`change:${name}`, () => this.tell(name));
     model.on("change:busy", () => {
       if (!model.get("busy")) this.waiting = 0;

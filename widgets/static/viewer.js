@@ -25,7 +25,13 @@ class View {
     this.store = store;
     this.abort = new AbortController();
     this.alert = h("div", { class: "bv-alert", role: "alert", hidden: true });
-    this.busy = h("div", { class: "bv-busy", role: "status", hidden: true });
+    this.said = h("span", { role: "status" });
+    this.halt = h(
+      "button",
+      { class: "bv-button", type: "button", on: { click: () => store.send({ type: "stop" }) } },
+      "Stop",
+    );
+    this.busy = h("div", { class: "bv-busy", hidden: true }, this.said, this.halt);
     this.notice = h("div", { class: "bv-notice", role: "status", hidden: true });
     this.root = h("div", { class: "bv", dataset: { viewer: "" }, "data-lm-suppress-shortcuts": "true" });
     // A notebook moves between its cells by the arrow keys, unless they end here.
@@ -280,7 +286,9 @@ class View {
     this.say(
       model.get("busy") ||
         (store.waiting ? "Computing …" : "") ||
-        (store.ready ? "" : "Waiting for the maps. If nothing comes, run the cell again."),
+        (store.ready ? "" : "Waiting for the maps. If nothing comes, run the cell again.") ||
+        model.get("progress") ||
+        "",
     );
     if (!store.ready) return;
     this.buildStages();
@@ -335,8 +343,9 @@ class View {
   }
 
   say(text) {
-    this.busy.textContent = text;
+    this.said.textContent = text;
     this.busy.hidden = !text;
+    this.halt.hidden = text !== this.store.model.get("progress");
   }
 
   drawPanel(panel) {

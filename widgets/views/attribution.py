@@ -1,5 +1,6 @@
 """Attribution view: which pixels the mask depends on, by four methods of captum."""
 
+from collections.abc import Generator
 from math import ceil
 from typing import Any
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from birefnet_lite.analysis import prepare
-from birefnet_lite.analysis.attribution import agreement, attribute, possible_methods
+from birefnet_lite.analysis.attribution import Estimate, agreement, possible_methods, refine
 from widgets.number_format import MINUS
 from widgets.view_registry import register
 from widgets.view_setup import Size, cell_at_pin, fit_mask, new_scene, reference_mask, run
@@ -21,8 +22,12 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
     """Which pixels speak for the mask? Attributions by captum, for the whole mask or around the pinned pixel.
 
     Integrated gradients, layer GradCAM, occlusion, and guided backprop where the network has ReLUs. The table says how
-    far each agrees with `mask` (or the predicted one). Click to explain the mask near a pixel, drag with Shift to draw
-    a region (`viewer.region`, [left, top, right, bottom]). The last of the two counts; Esc takes the pin away.
+    far each agrees with `mask` (or the predicted one). Click to explain the mask near a pixel, drag with Shift to
+    draw a region (`viewer.region`, [left, top, right, bottom]). The last of the two counts; Esc takes the pin away.
+
+    Integrated gradients and occlusion show a first estimate and refine it in the background until they are done,
+    another place is chosen, or Stop is pressed. A map's note says how far it is, and the share of the gain that it sums up to:
+    the gain is what the mask's logits have more than for an image without content.
     """
     activations = run(model, image, size, layers=["logits"])
     prepared = prepare(model, image, size)
@@ -37,12 +42,26 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
     found: dict[str, dict[str, float]] = {}
     # A click asks for the method in focus only; another one is run when it is chosen.
     stale: set[str] = set()
+    unfinished: set[str] = set()
 
-    def fill(method: str, region: NDArray[np.float32]) -> None:
-        values = attribute(model, prepared, method, region, steps=steps)
+    def fill(method: str, estimate: Estimate) -> None:
         kind = "positive" if method == "layer GradCAM" else "signed"
-        scene.add(method, values[None], kind, _title(method), "what speaks for the mask in the region")
-        found[method] = agreement(values, reference)
+        scene.add(method, estimate.values[None], kind, _title(method), _describe(estimate))
+        found[method] = agreement(estimate.values, reference)
+
+    def estimates(viewer: Viewer, method: str, region: NDArray[np.float32]) -> Generator[str, None, None]:
+        unfinished.add(method)
+        for estimate in refine(model, prepared, method, region, steps=steps):
+            fill(method, estimate)
+            stale.discard(method)
+            show(viewer, method)
+            yield f"{_title(method)}: {_describe(estimate)}"
+        unfinished.discard(method)
+
+    def show(viewer: Viewer, *changed: str) -> None:
+        viewer.replace(list(changed))
+        viewer.stale = [name for name in methods if name in stale]
+        viewer.table = table()
 
     def table() -> dict[str, Any]:
         rows = [
@@ -56,7 +75,8 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
         scene.add("region", region[None], "unit", "The region that is explained", "the predicted mask in it")
 
     # The fastest method first, so that there is something to see at once; the others run when they are chosen.
-    fill(scene.focus, activations.mask)
+    for estimate in refine(model, prepared, scene.focus, activations.mask):
+        fill(scene.focus, estimate)
     for method in methods:
         if method != scene.focus:
             empty = np.zeros((1, *activations.mask.shape), np.float32)
@@ -76,16 +96,13 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
                 viewer.region = []
         region, box = _choose_region(viewer, activations.mask)
         if changed != "layer":
+            viewer.stop()
             stale.update(methods)
             viewer.marks = [] if box is None else [{"kind": "box", "tone": "two", **box}]
             show_region(region)
-            viewer.replace(["region"])
-        if viewer.layer in stale:
-            fill(viewer.layer, region)
-            stale.discard(viewer.layer)
-            viewer.replace([viewer.layer])
-        viewer.stale = [name for name in methods if name in stale]
-        viewer.table = table()
+            show(viewer, "region")
+        if viewer.layer in stale | unfinished:
+            viewer.refine(estimates(viewer, viewer.layer, region))
 
     scene.extra |= {"regions": True}
     viewer = Viewer(scene, reaction=react, table=table())
@@ -95,6 +112,11 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
 
 def _title(method: str) -> str:
     return method[0].upper() + method[1:]
+
+
+def _describe(estimate: Estimate) -> str:
+    share = "" if estimate.share is None else f"{estimate.share:.0%} of the gain".replace("-", MINUS)
+    return ", ".join(part for part in (share, estimate.said) if part) or "what speaks for the mask in the region"
 
 
 def _format_scores(scores: dict[str, float]) -> list[str]:
