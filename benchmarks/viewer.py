@@ -7,6 +7,7 @@ playwright. Memory is read on Linux only.
 """
 
 import argparse
+import json
 import platform
 import statistics
 import sys
@@ -179,8 +180,22 @@ def measure(page: Page, lab: Lab, options: argparse.Namespace) -> list[tuple[str
     grown = told(page, TWENTY)
     rows.append(("growth of the kernel over twenty showings, 512 x 512", f"{grown:.2f} views", "1 view"))
     took = told(page, ABLATION.format(threads=options.threads))
-    name = ask(page, "print(small_name)")
+    name = ask(page, "print(small_name)").strip()
     rows.append((f"a part switched off, {name} at 256 x 256, to the new mask", f"{took:.2f} s", "0.5 s"))
+
+    for method, first, note, whole in json.loads(ask(page, ATTRIBUTION)):
+        what = f"a pin in attribution, {name} at 256 x 256, {method}"
+        rows.append((f"{what}: to its first map", f"{first:.2f} s ({note})", "1.5 s"))
+        rows.append((f"{what}: to the last", f"{whole:.1f} s", "in the background"))
+    rows.append(("a compare page of two networks", f"{told(page, COMPARE) / 2**20:.1f} MiB", "8 MiB"))
+    lab.write("reactions.ipynb", setup, SHOW_ATTRIBUTION.format(size=256))
+    lab.open(page, "reactions.ipynb")
+    lab.run_all(page)
+    page.wait_for_selector(DRAWN, timeout=600_000)
+    middle, late = spread([page.evaluate(FEEDBACK, i) for i in range(options.rounds)])
+    rows.append(("from a click to its first sign on the page", f"{middle:.0f} ms, p95 {late:.0f} ms", "100 ms"))
+    middle, late = spread(page.evaluate(SAVE, 5))
+    rows.append(("Save PNG, to the file", f"{middle:.0f} ms, p95 {late:.0f} ms", "500 ms"))
     return rows
 
 
@@ -212,6 +227,65 @@ for parts in (['squeeze'], [], ['decoder.stage3.lateral'], [], ['encoder.half.x4
     start = time.perf_counter(); small_view.ablated = parts; times.append(time.perf_counter() - start)
 print(statistics.median(times))
 """
+# What follows a pin at once is the first map; the rest waits until this cell is done.
+ATTRIBUTION = """
+little_view = widgets.attribution(little, photo, size=256)
+import asyncio
+found = []
+for method in [row["layer"] for row in little_view.table["rows"]]:
+    with little_view.without_reaction(): little_view.layer = method
+    little_view.pin = [100.0, 100.0]  # what is slow only once
+    little_view.stop()
+    start = time.perf_counter(); little_view.pin = [130.0, 110.0]
+    first = time.perf_counter() - start
+    note = little_view.source.layers[method].note
+    while little_view.progress: await asyncio.sleep(0.01)
+    found.append((method, first, note, time.perf_counter() - start))
+print(json.dumps(found))
+"""
+COMPARE = """
+import copy, tempfile
+changed = copy.deepcopy(little); next(changed.parameters()).data.mul_(1.1)
+path = tempfile.mktemp(suffix=".html")
+widgets.compare(changed, little, photo, size=256).to_html(path)
+print(os.path.getsize(path)); os.remove(path)
+"""
+SHOW_ATTRIBUTION = """
+view = widgets.attribution(network("nano"), photo, size={size})
+view
+"""
+FEEDBACK = """async (number) => {
+    const view = document.querySelector('.bv');
+    const stage = document.querySelector('.bv-stage');
+    while (view.dataset.waiting === 'true' || document.querySelector('.bv-busy:not([hidden])'))
+        await new Promise((done) => setTimeout(done, 20));
+    const box = stage.getBoundingClientRect();
+    const place = { clientX: box.left + box.width * (0.3 + 0.08 * number), clientY: box.top + box.height * 0.5 };
+    const signs = new Promise((done) => {
+        new MutationObserver((_, observer) => { observer.disconnect(); done(performance.now()); })
+            .observe(view, { attributes: true, attributeFilter: ['data-waiting'] });
+    });
+    const start = performance.now();
+    const options = { ...place, bubbles: true, pointerId: 1, isPrimary: true };
+    stage.setPointerCapture = () => {};
+    for (const type of ['pointerdown', 'pointerup']) stage.dispatchEvent(new PointerEvent(type, options));
+    return (await signs) - start;
+}"""
+SAVE = """async (count) => {
+    const button = [...document.querySelectorAll('.bv-button')].find((one) => one.textContent === 'Save PNG');
+    const make = URL.createObjectURL;
+    const times = [];
+    for (let i = 0; i < count; i++) {
+        const made = new Promise((done) => {
+            URL.createObjectURL = (blob) => { done(performance.now()); return make.call(URL, blob); };
+        });
+        const start = performance.now();
+        button.click();
+        times.push((await made) - start);
+    }
+    URL.createObjectURL = make;
+    return times;
+}"""
 
 
 def main() -> None:
