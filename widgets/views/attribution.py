@@ -26,8 +26,8 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
     draw a region (`viewer.region`, [left, top, right, bottom]). The last of the two counts; Esc takes the pin away.
 
     Integrated gradients and occlusion show a first estimate and refine it in the background until they are done,
-    another place is chosen, or Stop is pressed. A map's note says how far it is, and the share of the gain that it sums up to:
-    the gain is what the mask's logits have more than for an image without content.
+    another place is chosen, or Stop is pressed. A map's note says how far it is, and the share of the gain that it sums
+    up to: the gain is what the mask's logits have more than for an image without content.
     """
     activations = run(model, image, size, layers=["logits"])
     prepared = prepare(model, image, size)
