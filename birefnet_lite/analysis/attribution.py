@@ -123,7 +123,8 @@ def _refine_gradients(score: _RegionScore, x: Tensor, steps: int) -> Iterator[Es
         # Zero is the mean colour of ImageNet: an image without content.
         with _explaining(score.model):
             start, end = x * (step / steps), x * ((step + 1) / steps)
-            total += method.attribute(end, start, n_steps=1, method="riemann_middle").detach()
+            # One node of Gauss and Legendre is the middle.
+            total += method.attribute(end, start, n_steps=1, method="gausslegendre").detach()
         values = _to_numpy(total[0].sum(0) * (steps / done))
         share = float(values.sum() / gain) if abs(gain) > 1e-6 else None
         yield Estimate(values, share, f"{done} of {steps} steps")
