@@ -1,6 +1,7 @@
 """Views that compute again when something is chosen: the right answer for the right pixel, and errors that are seen."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -138,6 +139,12 @@ def test_a_click_explains_around_it(model, photo):
     assert viewer.table["rows"][2]["cells"][1] != "…"
 
 
+def run_loop(task):
+    """In a thread of its own: where a browser is open, the main one has a loop already."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, task).result()
+
+
 def test_an_estimate_is_refined_between_messages_until_it_is_stopped(model, photo):
     viewer = widgets.attribution(model, photo, steps=4)
     name = "integrated gradients"
@@ -164,7 +171,7 @@ def test_an_estimate_is_refined_between_messages_until_it_is_stopped(model, phot
         assert "4 of 4 steps" in note()
         assert np.abs(viewer.source.plane(name, 0).values() - first).max() > 0
 
-    asyncio.run(use())
+    run_loop(use())
     assert viewer.error == ""
 
 
@@ -180,7 +187,7 @@ def test_what_fails_in_the_background_is_reported(model, photo):
         while not viewer.error:
             await asyncio.sleep(0)
 
-    asyncio.run(use())
+    run_loop(use())
     assert "no more" in viewer.error
     assert viewer.progress == ""
 
