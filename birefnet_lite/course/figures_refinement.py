@@ -1,12 +1,14 @@
-"""Figure of notebook 06: how the tiles of a photo become channels."""
+"""Figures of notebooks 06 and 07: tiles that become channels, and a gradient target along a strip of pixels."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from birefnet_lite.course.picture import INK, Picture, card
+from birefnet_lite.course.picture import INK, QUIET, Picture, card
 
-__all__ = ["tiles_to_channels"]
+__all__ = ["histograms", "strips", "tiles_to_channels"]
 
 _MARK = "#ffc93c"
 _TINTS = (("red", "Reds_r"), ("green", "Greens_r"), ("blue", "Blues_r"))
@@ -60,3 +62,45 @@ def _channel(axes: Axes, tile: NDArray, depth: int, colours: str, mark: tuple[in
 def _corners(extent: tuple[float, float, float, float]) -> list[tuple[float, float]]:
     left, right, low, high = extent
     return [(left, low), (right, low), (right, high), (left, high), (left, low)]
+
+
+def strips(rows: Mapping[str, tuple[NDArray, float, float]], alt: str) -> Picture:
+    """Strips of pixels below each other, enlarged, with the numbers of their middle row written in.
+
+    Args:
+        rows: For each title, the values (h, w) and what is drawn black and white.
+        alt: What one sees.
+    """
+    figure = card(10, 0.25 + 0.95 * len(rows))
+    for i, (title, (values, low, high)) in enumerate(rows.items()):
+        bottom = 1 - (i + 1) * 0.95 / figure.get_figheight()
+        axes = figure.add_axes((0.17, bottom, 0.82, 0.85 / figure.get_figheight()))
+        axes.imshow(values, cmap="gray", vmin=low, vmax=high, aspect="auto")
+        axes.text(-0.8, values.shape[0] / 2 - 0.5, title, fontsize=10, color=INK, ha="right", va="center")
+        middle = values.shape[0] // 2
+        for column, value in enumerate(values[middle]):
+            dark = (value - low) / (high - low) > 0.5
+            text = f"{value:.2f}".replace("0.", ".").replace("-", "−") if abs(value) < 1 else f"{value:.1f}"
+            axes.text(column, middle, text, fontsize=7, ha="center", va="center", color=INK if dark else "white")
+        axes.set_axis_off()
+    return Picture.of(figure, alt)
+
+
+def histograms(labels: Mapping[str, NDArray], alt: str) -> Picture:
+    """What values each label has, 0 to 1, as shares of the pixels on one logarithmic scale."""
+    figure = card(9, 2.6)
+    for i, (title, values) in enumerate(labels.items()):
+        axes = figure.add_axes((0.08 + 0.49 * i, 0.2, 0.4, 0.66))
+        axes.set_facecolor("none")
+        shares, edges = np.histogram(values, bins=40, range=(0, 1))
+        axes.bar(edges[:-1], shares / shares.sum(), width=1 / 40, align="edge", color=("#7d3f83", "#2f6d1a")[i % 2])
+        axes.set(yscale="log", ylim=(1e-5, 1), xlim=(0, 1))
+        axes.set_title(title, fontsize=11, color=INK, loc="left")
+        axes.set_xlabel("label", color=INK)
+        if i == 0:
+            axes.set_ylabel("share of the pixels", color=INK)
+        axes.tick_params(colors=INK)
+        axes.axvline(0.5, color=QUIET, lw=1, ls=":")
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    return Picture.of(figure, alt)

@@ -36,7 +36,7 @@ NOTEBOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "07_gradient_targets": (
         "gradient targets",
-        ("laplacian", "gradient_target", "masked_gradient_target", "gradient_loss"),
+        ("laplacian", "gradient_target", "masked_gradient_target", "own_target", "gradient_loss"),
     ),
     "08_training": ("training", ("iou_loss", "window_loss", "supervise", "train_step")),
     "09_in_use": ("in use", ("to_network", "composite", "f_measure")),

@@ -14,7 +14,7 @@ from birefnet_lite.course.checks.gradient_targets import gradient_target, laplac
 from birefnet_lite.course.checks.in_use import composite, f_measure, to_network
 from birefnet_lite.course.checks.lateral_blocks import lateral_apart, lateral_conv, resize_matrix
 from birefnet_lite.course.checks.losses import gradient_loss, iou_loss, supervise
-from birefnet_lite.course.checks.open_tasks import own_cut, window_loss
+from birefnet_lite.course.checks.open_tasks import own_cut, own_target, window_loss
 from birefnet_lite.course.checks.refinement import image_to_tiles, inward_reference, outward_reference
 from birefnet_lite.course.checks.result import Result
 from birefnet_lite.course.checks.skeleton import encoder_shapes, wire
@@ -28,7 +28,7 @@ __all__ += ["bilinear_sample", "deform_conv", "deformable_aspp", "squeeze_module
 __all__ += ["enlarge_mask", "lateral_apart", "lateral_conv", "resize_matrix"]
 __all__ += ["decode", "reconstruct", "reconstruction_block", "run_stage", "step_up", "weigh"]
 __all__ += ["composite", "f_measure", "to_network"]
-__all__ += ["gradient_loss", "gradient_target", "laplacian", "masked_gradient_target"]
+__all__ += ["gradient_loss", "gradient_target", "laplacian", "masked_gradient_target", "own_target"]
 __all__ += ["my_block", "my_decoder", "my_encoder", "my_outward", "my_stage", "my_tiles"]
 __all__ += ["image_to_tiles", "inward_reference", "outward_reference", "own_cut"]
 __all__ += ["chain_field", "integrated_gradients", "without_part"]

@@ -1,4 +1,4 @@
-"""Open exercises of notebooks 06 and 08: any answer with the wanted properties is right."""
+"""Open exercises of notebooks 06 to 08: any answer with the wanted properties is right."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.network.refinement import image_to_tiles
 
-__all__ = ["own_cut", "window_loss"]
+__all__ = ["own_cut", "own_target", "window_loss"]
 
 
 @check("Right: nothing is lost, and every cell sees its own place.")
@@ -61,6 +61,43 @@ def _own_places(got: Tensor, image: Tensor, grid: int, where: str) -> Tensor:
             "channel at all cells, so the order must be the same everywhere."
         )
     return wanted
+
+
+@check("Right: from 0 to 1, near the object only, on both sides of its contour, and fixed.")
+def own_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
+    """`own_target(image, side_logits)`: (B, 3, H, W) and (B, 1, h, w) to a label (B, 1, H, W)."""
+    for batch, height, width in ((2, 64, 96), (1, 96, 64)):
+        where = f"For images of {height} x {width}"
+        left, right = width // 4, 3 * width // 4
+        side_logits = torch.full((batch, 1, height, width), -5.0)
+        side_logits[..., 16:-16, left:right] = 5
+        side_logits = (side_logits + 0.1 * torch.randn_like(side_logits)).requires_grad_()
+        image = 0.2 * torch.randn(batch, 3, height, width)
+        image[..., 16:-16, left:right] += 2  # the object's edges, exactly on the contour
+        got = answer(image, side_logits)
+        require_tensor(got, (batch, 1, height, width), where)
+        _refuse_range(got, where)
+        around = slice(height // 2 - 8, height // 2 + 8)
+        far, outer, inner = got[..., : width // 16], got[..., around, left - 1], got[..., around, left]
+        if far.mean() > 0.05:
+            raise Wrong(f"{where}, far from the object the label is {far.mean():.2f} on average. It should be 0 there.")
+        if inner.mean() < 0.3:
+            raise Wrong(f"{where}, just inside the contour the label is {inner.mean():.2f}. There is a strong edge.")
+        if outer.mean() < 0.3:
+            raise Wrong(
+                f"{where}, just outside the contour the label is {outer.mean():.2f}, inside {inner.mean():.2f}: the "
+                "outer half of the edge is cut off. The side output ends there. Reach further than it does."
+            )
+        flat = answer(torch.full_like(image, 0.5 + torch.rand(1).item()), side_logits)
+        if flat.max() > 0.05:
+            raise Wrong(f"{where}, an image of one colour gets a label of up to {flat.max():.2f}. It has no edges.")
+
+
+def _refuse_range(got: Tensor, where: str) -> None:
+    if got.requires_grad:
+        raise Wrong(f"{where}, a gradient flows into the label, so it would learn, too. Detach the side output.")
+    if got.min() < 0 or got.max() > 1:
+        raise Wrong(f"{where}, the label goes from {got.min():.2f} to {got.max():.2f}. It should stay in 0 to 1.")
 
 
 @check("Right: it sees windows, where BCE and IoU see pixels.")
