@@ -5,7 +5,9 @@ from pathlib import Path
 
 from sphinx.cmd.build import main as build
 
+from birefnet_lite import load
 from docs.views import build_views
+from widgets.explorer.page import write_folder
 
 DOCS = Path(__file__).resolve().parent
 HTML = DOCS / "_build" / "html"
@@ -28,6 +30,7 @@ def main() -> int:
     status = build([*arguments, *places, *sys.argv[1:]])
     if status == 0:
         build_views(HTML / "views")
+        write_folder(HTML / "explorer", load("nano", "cpu"))
         (HTML / "index.html").write_text(FIRST_PAGE, encoding="utf-8")
         print(f"The site is in {HTML / 'index.html'}")
     return status
