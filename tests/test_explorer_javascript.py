@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from birefnet_lite.analysis.summaries import colours_of, fit_basis, norm_of, segments_of
 from birefnet_lite.network.refinement import gradient_target, laplacian, masked_gradient_target
 from birefnet_lite.network.resize import resize as resize_aligned
 from widgets.channel_ranking import channel_statistics
@@ -62,13 +63,14 @@ def test_javascript_agrees_with_pillow_and_python(tmp_path):
         "aligned": [aligned(goldens, random, *sizes) for sizes in SIZES[:4]],
         "planes": [plane(goldens, values) for values in plane_cases(random)],
         "statistics": [statistics(goldens, random, shape) for shape in ((5, 40, 33), (3, 8, 8), (2, 100, 64))],
+        "summaries": [summaries(goldens, random, shape) for shape in ((20, 24, 24), (150, 8, 8), (5, 16, 12))],
         "targets": [targets(goldens, random, *sizes) for sizes in (((64, 96), (8, 12)), ((256, 256), (32, 32)))],
     }
     (tmp_path / "goldens.json").write_text(json.dumps(content))
     environment = {**os.environ, "GOLDENS": str(tmp_path)}
     done = subprocess.run([NODE, "--test", str(TEST)], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "# pass 7" in done.stdout
+    assert "# pass 8" in done.stdout
 
 
 def resized_bytes(goldens, random, before, after):
@@ -117,6 +119,22 @@ def statistics(goldens, random, shape):
     result = channel_statistics(maps, mask)
     names = {"source": goldens.keep(maps), "mask": goldens.keep(mask), "result": goldens.keep(result)}
     return {**names, "shape": shape}
+
+
+def summaries(goldens, random, shape):
+    # Smooth maps of which a few patterns make most, as in a network: their components are told apart.
+    patterns = np.cumsum(np.cumsum(random.normal(size=(6, *shape[1:])), axis=1), axis=2)
+    mixed = np.einsum("cp,phw->chw", random.normal(size=(shape[0], 6)) * 0.6 ** np.arange(6), patterns)
+    maps = (mixed + 0.3 * random.normal(size=shape)).astype(np.float32)
+    basis = fit_basis([maps], 6)
+    return {
+        "source": goldens.keep(maps),
+        "shape": shape,
+        "colours": goldens.keep(colours_of(maps, basis)),
+        "segments": goldens.keep(segments_of(basis.project(maps), 3).astype(np.uint8)),
+        "norm": goldens.keep(norm_of(maps)),
+        "explained": goldens.keep(basis.explained.astype(np.float32)),
+    }
 
 
 def targets(goldens, random, shape, side_shape):

@@ -7,6 +7,9 @@ import pytest
 from labserver import ARGUMENTS, chromium_path, start_lab, stop_lab
 from watched import WAIT, Watched
 
+import birefnet_lite
+from widgets.explorer.page import write_file
+
 
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
@@ -54,6 +57,43 @@ def opened(watched, tmp_path):
         return watched.page
 
     return open_page
+
+
+@pytest.fixture(scope="session")
+def nano():
+    """The shipped network, which tests leave as it is."""
+    return birefnet_lite.load("nano", "cpu")
+
+
+@pytest.fixture(scope="session")
+def explorer_file(nano, tmp_path_factory):
+    """The explorer as one file."""
+    path = tmp_path_factory.mktemp("explorer") / "explorer.html"
+    write_file(path, nano)
+    return path
+
+
+@pytest.fixture(scope="session")
+def opened_explorer(browser, explorer_file):
+    """The page from disk, network cut and its network ready: loading it takes seconds, so the tests share it."""
+    context = browser.new_context(viewport={"width": 1240, "height": 1000}, offline=True, accept_downloads=True)
+    watched = Watched(context.new_page())
+    watched.page.set_default_timeout(WAIT)
+    watched.page.add_init_script(
+        "globalThis.workers = []; globalThis.Worker = class extends Worker {"
+        " constructor(...given) { super(...given); workers.push(this); } };"
+    )
+    watched.page.goto(explorer_file.as_uri())
+    watched.page.wait_for_selector('[data-explorer][data-state="ready"]')
+    yield watched
+    context.close()
+
+
+@pytest.fixture
+def explorer(opened_explorer):
+    yield opened_explorer.page
+    assert opened_explorer.errors == []
+    assert opened_explorer.outside == []
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import {
   maskedGradientTarget,
   quantise,
 } from "../../widgets/explorer/static/measures.js";
+import { componentColours, fitBasis, normOf, project, segmentsOf } from "../../widgets/explorer/static/summaries.js";
 import { layOverWhite, resizeAligned, resizeBytes, resizeFloats } from "../../widgets/explorer/static/resize.js";
 
 const folder = process.env.GOLDENS;
@@ -70,5 +71,17 @@ test("gradient targets are those of the network", () => {
     close(found, floats(edges), 1e-5);
     close(gradientTarget(found, ...shape, floats(side), ...sideShape), floats(original), 1e-4);
     close(maskedGradientTarget(found, ...shape, floats(side), ...sideShape), floats(masked), 1e-4);
+  }
+});
+
+test("pictures of all channels are those of the package", () => {
+  for (const { source, shape, colours, segments, norm, explained } of goldens.summaries) {
+    const maps = { dims: shape, data: floats(source) };
+    const basis = fitBasis([maps], 6);
+    const projected = project(maps, basis);
+    close(basis.explained, floats(explained), 1e-6);
+    close(componentColours(projected, basis), bytes(colours), 1 / 255);
+    assert.deepEqual(Uint8Array.from(segmentsOf(projected, 3)), bytes(segments));
+    close(normOf(maps).data, floats(norm), 1e-6);
   }
 });

@@ -20,6 +20,7 @@ from birefnet_lite.inference.images import read_photo
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.output import write_bytes, write_text
 from birefnet_lite.photos import load_photo
+from widgets.explorer.gradients import RECORDED as GRADIENTS
 from widgets.explorer.graph import GRAPH, SHIPPED, build_graph
 from widgets.explorer.recording import record_run
 from widgets.front_end import CODE, STYLE
@@ -28,19 +29,12 @@ __all__ = ["PAGE", "WORKER", "Sample", "join_modules", "read_samples", "shipped_
 
 HERE = files("widgets") / "explorer"
 PAGE = (
-    "colour_maps",
-    "core",
-    "dom",
-    "resize",
-    "measures",
-    "images",
-    "run",
-    "live_model",
-    "network_map",
-    "explorer",
-)
-WORKER = ("colour_maps", "core", "resize", "measures", "images", "run", "worker")
-SHARED = ("colour_maps", "core", "dom")
+    "colour_maps", "core", "look", "dom", "resize", "measures", "images", "summaries", "recipes", "reactions", "run",
+    "live_model", "network_map", "state", "network", "link", "result", "gradients", "paired", "panels",
+    "runs", "map_picture", "saving", "photos", "recorded", "questions", "explorer",
+)  # fmt: skip
+WORKER = ("colour_maps", "core", "resize", "measures", "images", "summaries", "recipes", "reactions", "run", "worker")
+SHARED = ("colour_maps", "core", "look", "dom")
 """Those of the views' own front end."""
 RUNTIME = {"glue": "ort.wasm.bundle.min.mjs.gz", "wasm": "ort-wasm-simd-threaded.wasm.gz"}
 POLICY = (
@@ -48,7 +42,7 @@ POLICY = (
     "style-src 'unsafe-inline'; img-src data: blob:; media-src blob: mediastream:; connect-src {}"
 )
 MIB = 2**20
-RECORDED = {"file": 1.6 * MIB, "folder": 0.4 * MIB}
+RECORDED = {"file": 1.0 * MIB, "folder": 0.4 * MIB}
 """Bytes of maps in the recorded run."""
 LONGEST = 640
 CREDITS = {
@@ -113,7 +107,8 @@ def write_file(path: str | os.PathLike[str], model: BiRefNet, weights: Path = SH
     elements = [
         f'<script type="text/plain" id="file-{name}">{_base64(data)}</script>' for name, (_, data) in contents.items()
     ]
-    write_text(path, _format(model, network, samples, attributes, elements, "'none'", RECORDED["file"]))
+    page = _Page(model, network, samples, attributes, _read_gradients(weights, samples), RECORDED["file"])
+    write_text(path, page.format(elements))
 
 
 def write_folder(folder: str | os.PathLike[str], model: BiRefNet, weights: Path = SHIPPED, samples: Any = None) -> None:
@@ -124,7 +119,11 @@ def write_folder(folder: str | os.PathLike[str], model: BiRefNet, weights: Path 
     for name, data in contents.values():
         write_bytes(folder / name, data)
     attributes = {name: {"url": file, "bytes": len(data)} for name, (file, data) in contents.items()}
-    write_text(folder / "index.html", _format(model, network, samples, attributes, [], "'self'", RECORDED["folder"]))
+    gradients = _read_gradients(weights, samples)
+    if gradients:
+        write_bytes(folder / GRADIENTS.name, gradients)
+    page = _Page(model, network, samples, attributes, gradients, RECORDED["folder"])
+    write_text(folder / "index.html", page.format([], beside=True))
 
 
 def _graph(model: BiRefNet, weights: Path) -> tuple[bytes, dict[str, Any]]:
@@ -135,6 +134,12 @@ def _graph(model: BiRefNet, weights: Path) -> tuple[bytes, dict[str, Any]]:
     return graph.SerializeToString(), description
 
 
+def _read_gradients(weights: Path, samples: Any) -> bytes:
+    """The recorded gradients of the shipped network on the shipped photos; none of others."""
+    there = weights == SHIPPED and samples is None and GRADIENTS.is_file()
+    return GRADIENTS.read_bytes() if there else b""
+
+
 def _contents(weights: Path, graph: bytes) -> dict[str, tuple[str, bytes]]:
     """What the worker unpacks: by name, a file name and packed bytes."""
     pieces = {name: (file, (HERE / "runtime" / file).read_bytes()) for name, file in RUNTIME.items()}
@@ -143,47 +148,53 @@ def _contents(weights: Path, graph: bytes) -> dict[str, tuple[str, bytes]]:
     return pieces
 
 
-def _format(
-    model: BiRefNet,
-    network: dict[str, Any],
-    samples: Iterable[Sample] | None,
-    attributes: dict[str, Any],
-    elements: list[str],
-    connect: str,
-    budget: float,
-) -> str:
-    photos = list(shipped_samples() if samples is None else samples)
-    texts = json.loads((HERE / "texts.json").read_text(encoding="utf-8"))
-    run = record_run(model, photos[0].jpeg, budget)
-    maps = run.pop("maps")
-    for part in run["parts"]:
-        part["short"] = texts["short"].get(part["kindOf"], part["kindOf"])
-        part["notebook"] = texts["notebooks"].get(part["kindOf"], "01_skeleton")
-    data = {
-        **run,
-        "network": network,
-        "files": attributes,
-        "samples": [{"name": s.name, "title": s.title, "data": _base64(s.jpeg)} for s in photos],
-        "about": texts["about"],
-        "questions": texts["questions"],
-    }
-    credits = "; ".join(f"{sample.title}: {sample.credit}" for sample in photos if sample.credit)
-    runtime = HERE / "runtime"
-    return Template((HERE / "static" / "page.html").read_text(encoding="utf-8")).substitute(
-        policy=POLICY.format(connect),
-        style=f"{STYLE}\n{(HERE / 'static' / 'explorer.css').read_text(encoding='utf-8')}",
-        weights=_in_words(sum(parameter.numel() for parameter in model.parameters())),
-        credits=html.escape(f"Sample photos: {credits}." if credits else ""),
-        licence=html.escape(gzip.decompress((runtime / "LICENSE.gz").read_bytes()).decode()),
-        # Inside a script element only "</" and "<!--" could end or change it; JSON may write any "<" as an escape.
-        data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
-        views=_inside_script(CODE),
-        worker=_inside_script(join_modules(WORKER)),
-        page=_inside_script(join_modules(PAGE)),
-        recorded=_base64(gzip.compress(maps, 9, mtime=0)),
-        notices=_base64((runtime / "ThirdPartyNotices.txt.gz").read_bytes()),
-        files="\n".join(elements),
-    )
+@dataclass(frozen=True)
+class _Page:
+    """What goes into the page, however its packed files come to it."""
+
+    model: BiRefNet
+    network: dict[str, Any]
+    samples: Iterable[Sample] | None
+    files: dict[str, Any]
+    gradients: bytes
+    budget: float
+
+    def format(self, elements: list[str], beside: bool = False) -> str:
+        """The page as text; `beside`: its files lie in the same folder, otherwise they are in `elements`."""
+        photos = list(shipped_samples() if self.samples is None else self.samples)
+        texts = json.loads((HERE / "texts.json").read_text(encoding="utf-8"))
+        run = record_run(self.model, photos[0].jpeg, self.budget)
+        maps = run.pop("maps")
+        for part in run["parts"]:
+            part["short"] = texts["short"].get(part["kindOf"], part["kindOf"])
+            part["notebook"] = texts["notebooks"].get(part["kindOf"], "01_skeleton")
+        data = {
+            **run,
+            "network": self.network,
+            "files": self.files,
+            "gradients": ({"url": GRADIENTS.name} if beside else {}) if self.gradients else None,
+            "samples": [{"name": s.name, "title": s.title, "data": _base64(s.jpeg)} for s in photos],
+            "about": texts["about"],
+            "questions": texts["questions"],
+        }
+        credits = "; ".join(f"{sample.title}: {sample.credit}" for sample in photos if sample.credit)
+        runtime = HERE / "runtime"
+        return Template((HERE / "static" / "page.html").read_text(encoding="utf-8")).substitute(
+            policy=POLICY.format("'self'" if beside else "'none'"),
+            style=f"{STYLE}\n{(HERE / 'static' / 'explorer.css').read_text(encoding='utf-8')}",
+            weights=_in_words(sum(parameter.numel() for parameter in self.model.parameters())),
+            credits=html.escape(f"Sample photos: {credits}." if credits else ""),
+            licence=html.escape(gzip.decompress((runtime / "LICENSE.gz").read_bytes()).decode()),
+            # Inside a script element only "</" and "<!--" could end or change it; JSON may write any "<" as an escape.
+            data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
+            views=_inside_script(CODE),
+            worker=_inside_script(join_modules(WORKER)),
+            page=_inside_script(join_modules(PAGE)),
+            recorded=_base64(gzip.compress(maps, 9, mtime=0)),
+            gradients="" if beside else _base64(self.gradients),
+            notices=_base64((runtime / "ThirdPartyNotices.txt.gz").read_bytes()),
+            files="\n".join(elements),
+        )
 
 
 def join_modules(names: Iterable[str]) -> str:

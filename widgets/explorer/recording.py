@@ -16,7 +16,7 @@ from widgets.scene import Packer, Scene, share
 from widgets.view_setup import add_layers, fit_mask, new_scene
 from widgets.viewer import Viewer
 
-__all__ = ["VIEWS", "record_run"]
+__all__ = ["VIEWS", "in_8_bits", "record_run"]
 
 VIEWS = ("ablation", "prediction_ladder", "gradient_targets", "sampling_points", "reference_tiles", "feature_pyramid")
 """The functions of `widgets` whose views the page has. Their layers are computed again by explorer/static/run.js."""
@@ -95,12 +95,13 @@ def _pack(scene: Scene, budget: float) -> tuple[list[dict[str, Any]], bytes]:
         packer.add({"kind": "statistics", "layer": name}, layer.statistics.tobytes())
         for channel, plane in list(layer.planes.items())[: counts[name]]:
             part = {"kind": "plane", "layer": name, "channel": channel, "lo": plane.lo, "hi": plane.hi}
-            codes = plane.codes.astype("<u2") if layer.shape[0] == 1 else _in_8_bits(plane)
+            codes = plane.codes.astype("<u2") if layer.shape[0] == 1 else in_8_bits(plane)
             packer.add(part, codes.tobytes())
     return packer.parts, packer.buffer()
 
 
-def _in_8_bits(plane: Plane) -> NDArray[np.uint8]:
+def in_8_bits(plane: Plane) -> NDArray[np.uint8]:
+    """A plane's values, (H, W), over its range: 0 is its lowest value, 255 its highest."""
     values = plane.values()
     span = plane.hi - plane.lo
     shares = (values - plane.lo) / span if span > 0 else np.zeros_like(values)

@@ -9,7 +9,12 @@ const STRIP = 512; // rows that are read from the photo at once
 const BACKDROP = 1024; // the longest side of the photo under the maps
 const MOST_PIXELS = 120e6;
 
-// `seen`: RGB bytes at the network's size; `image`: the same, normalised (3, H, W); `backdrop`: a JPEG for the page.
+// A photo that cannot be read; the network is as well as before.
+class PhotoError extends Error {
+  name = "PhotoError";
+}
+
+// `seen`: RGB bytes at the network's size; `image`: the same, normalised (3, H, W); `backdrop`: a canvas for the page.
 export async function readPhoto(blob, [height2, width2]) {
   const open = () =>
     createImageBitmap(blob, { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" });
@@ -17,22 +22,22 @@ export async function readPhoto(blob, [height2, width2]) {
   try {
     bitmap = await open();
   } catch {
-    throw new Error(
+    throw new PhotoError(
       "This file is no picture that your browser can read, or it is damaged. Save it as JPEG or PNG and try again.",
     );
   }
   const { width, height } = bitmap;
   if (width * height > MOST_PIXELS) {
     bitmap.close();
-    throw new Error(
+    throw new PhotoError(
       `This photo has ${Math.round((width * height) / 1e6)} million pixels, more than a page can hold. Make it smaller and try again.`,
     );
   }
   try {
     const seen = shrink(bitmap, width, height, width2, height2);
-    return { width, height, seen, image: normalise(seen), backdrop: await backdropOf(bitmap), bitmap: open };
+    return { width, height, seen, image: normalise(seen), backdrop: backdropOf(bitmap), bitmap: open };
   } catch (error) {
-    throw new Error(
+    throw new PhotoError(
       `This photo of ${width} × ${height} pixels could not be read (${error.message}). A smaller copy may work.`,
     );
   } finally {
@@ -75,7 +80,7 @@ export function normalise(seen) {
   return image;
 }
 
-async function backdropOf(bitmap) {
+function backdropOf(bitmap) {
   const scale = Math.min(1, BACKDROP / Math.max(bitmap.width, bitmap.height));
   const canvas = new OffscreenCanvas(
     Math.max(1, Math.round(bitmap.width * scale)),
@@ -86,5 +91,5 @@ async function backdropOf(bitmap) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  return new Uint8Array(await (await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 })).arrayBuffer());
+  return canvas;
 }

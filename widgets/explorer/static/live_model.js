@@ -1,52 +1,79 @@
 // A stand-in for the widget's model whose answers come from a run of the network on this page, not from a kernel.
+import { SORTS } from "../../static/look.js";
+import { labelsOf } from "./summaries.js";
 
 // `template`: a view's scene and look as Python describes them; `source`: open, planes and react of a run, as promises;
-// `photo`: {width, height, backdrop, type}. Returns null where the run has none of the view's maps.
-export async function makeModel(template, source, photo, look, { live, onSwitch }) {
+// `photo`: {width, height, facts, backdrop()}; `only`: the one layer to take of the scene. Returns null where the run has
+// none of the view's maps.
+export async function makeModel(template, source, photo, look, { only = null, onSwitch }) {
   const scene = structuredClone(template.scene);
   scene.image = { ...scene.image, width: photo.width, height: photo.height };
   scene.facts = photo.facts;
+  if (only) scene.layers = scene.layers.filter(({ name }) => name === only).flatMap(withSummaries);
   const chosen = { ...template.look, ...look, channels: { ...template.look.channels, ...look?.channels } };
-  const opened = await source.open(
-    scene.view,
-    Object.fromEntries(scene.layers.map(({ name }) => [name, chosen.channels[name] ?? 0])),
-  );
+  const wanted = Object.fromEntries(scene.layers.map(({ name }) => [name, chosen.channels[name] ?? 0]));
+  const [opened, backdrop] = await Promise.all([source.open(scene.view, wanted), photo.backdrop()]);
   const found = new Map(opened.filter((layer) => !layer.missing).map((layer) => [layer.name, layer]));
   scene.layers = scene.layers.filter(({ name }) => found.has(name));
   if (!scene.layers.length) return null;
   for (const row of scene.rows)
     row.cells = row.cells.map((name) => (name === "photo" || found.has(name) ? name : null));
   for (const layer of scene.layers) describe(layer, found.get(layer.name).statistics);
-  if (!found.has(chosen.layer)) chosen.layer = scene.layers.at(-1).name;
-  chosen.channel = chosen.channels[chosen.layer] ?? 0;
-  if (chosen.pin?.length || scene.reacts)
-    chosen.pin = look?.pin?.length ? look.pin : [photo.width / 2, photo.height / 2];
-  if (scene.switches) {
-    chosen.pin = [];
-    scene.choices = []; // a gate is open or shut
-  }
+  settle(chosen, scene, photo, look);
   const packer = new Packer();
-  packer.add({ kind: "photo", type: photo.type }, photo.backdrop);
+  packer.add({ kind: "photo", type: "image/jpeg" }, backdrop);
+  if (scene.layers.some((layer) => layer.photo))
+    packer.add({ kind: "photo", type: "image/jpeg", name: "second" }, await source.secondBackdrop());
   for (const layer of found.values()) packer.addLayer(layer);
   const values = {
     ...chosen,
     scene,
     ...packer.packed(),
     marks: [],
-    table: {},
+    table: source.table ?? {},
     controls: {},
     region: [],
     busy: "",
     error: "",
-    live,
+    live: true,
   };
   return new LiveModel(values, source, onSwitch);
+}
+
+// A layer, and what sums up its channels.
+function withSummaries(layer) {
+  if (layer.channels < 4) return [layer];
+  const { name, title, height, width } = layer;
+  const common = { height, width, base: name, range: [0, 1] };
+  return [
+    layer,
+    { ...common, name: `${name} · colours`, title: `${title} · all channels as colours`, note: NOTE, kind: "colour" },
+    { ...common, name: `${name} · norm`, title: `${title} · norm over channels`, note: "", kind: "positive" },
+  ];
+}
+const NOTE = "the channel chooses: PCA as colours, then 2 to 6 segments";
+
+// A look comes from the view before, or from a file: what does not fit this scene is left out.
+function settle(chosen, scene, { width, height }, look) {
+  for (const { name, channels } of scene.layers)
+    chosen.channels[name] = Math.min(chosen.channels[name] ?? 0, channels - 1);
+  if (!scene.layers.some(({ name }) => name === chosen.layer)) chosen.layer = scene.layers.at(-1).name;
+  chosen.channel = chosen.channels[chosen.layer];
+  const inside = (pin) => pin?.length === 2 && pin[0] >= 0 && pin[0] < width && pin[1] >= 0 && pin[1] < height;
+  if (scene.switches) {
+    chosen.pin = [];
+    scene.choices = []; // a gate is open or shut
+  } else if (chosen.pin?.length || scene.reacts) chosen.pin = inside(look?.pin) ? look.pin : [width / 2, height / 2];
+  if (chosen.colormap !== "auto" && !scene.colormaps.includes(chosen.colormap)) chosen.colormap = "auto";
+  if (!SORTS.includes(chosen.sort)) chosen.sort = "detail";
 }
 
 function describe(layer, statistics) {
   const rows = statistics.length / 7;
   layer.channels = rows;
   layer.range = [Math.min(...statistics.subarray(0, rows)), Math.max(...statistics.subarray(rows, 2 * rows))];
+  if (layer.kind === "colour") layer.labels = labelsOf(layer.height * layer.width);
+  else if (layer.base) layer.labels = ["norm over all channels"];
 }
 
 class LiveModel {
@@ -120,15 +147,16 @@ class LiveModel {
       scene.view,
       Object.fromEntries(scene.layers.map(({ name }) => [name, channels[name] ?? 0])),
     );
+    const found = opened.filter((layer) => !layer.missing);
     const packer = new Packer();
-    for (const layer of opened) {
+    for (const layer of found) {
       packer.addLayer(layer);
       describe(
         scene.layers.find(({ name }) => name === layer.name),
         layer.statistics,
       );
     }
-    this.reply({ type: "parts", replaced: opened.map(({ name }) => name), layers: scene.layers }, packer);
+    this.reply({ type: "parts", replaced: found.map(({ name }) => name), layers: scene.layers }, packer);
     await this.react();
   }
 

@@ -17,9 +17,9 @@ function cellOf({ name, group, level }) {
 }
 
 export class NetworkMap {
-  // `parts`: as Python describes them; `channels`: which channel each shows; `onOpen(name)`, `onGates()`.
-  constructor(parts, channels, { onOpen, onGates }) {
-    Object.assign(this, { parts, channels, onOpen, planes: new Map() });
+  // `parts`: as Python describes them; `onOpen(name)`: one was clicked; `onGates()`: one was switched.
+  constructor(parts, { onOpen, onGates }) {
+    Object.assign(this, { parts, onOpen });
     this.nodes = new Map();
     this.gates = new Map();
     const cells = new Map();
@@ -111,6 +111,7 @@ export class NetworkMap {
   }
 
   select(name) {
+    this.selected = name;
     for (const [other, { root, button }] of this.nodes) {
       root.classList.toggle("selected", other === name);
       if (other !== "photo") button.setAttribute("aria-pressed", String(other === name));

@@ -1,5 +1,6 @@
 // The worker: holds the network and its last run, and answers the page's calls, each {id, name, options}.
 import { readPhoto } from "./images.js";
+import { sigmoid } from "./measures.js";
 import { Run } from "./run.js";
 
 let session = null;
@@ -7,6 +8,7 @@ let network = null;
 let ort = null;
 let photo = null;
 let run = null;
+let second = null; // another photo
 
 const CALLS = {
   // Unpacks the runtime and builds the session; `fetched` are the packed bytes, by name, or addresses to fetch them from.
@@ -37,33 +39,58 @@ const CALLS = {
   },
 
   // Reads a photo and runs the network on it. `blob` is the photo's file; `off` the parts that are switched off.
-  async run({ blob, off }) {
+  async run({ blob, off, channels }) {
     const started = performance.now();
     const next = await readPhoto(blob, network.size);
     const read = performance.now();
     const maps = await compute(next.image, off);
-    photo = next;
     const seconds = (performance.now() - read) / 1000;
-    const whole = off.length ? sigmoidOf(await compute(photo.image, [], ["logits"])) : null;
-    keep(maps, off, whole);
+    photo = next;
+    keep(maps, off, null);
+    // The whole network's mask is wanted later, by the ablation view.
+    if (off.length) afterwards(async () => keep(maps, off, maskOf(await compute(next.image, [], ["logits"]))));
     return {
       width: photo.width,
       height: photo.height,
-      backdrop: photo.backdrop,
+      bitmap: await createImageBitmap(photo.backdrop),
       seconds,
       reading: (read - started) / 1000,
+      planes: run.firstPlanes(channels),
     };
   },
 
   // Runs the network again on the same photo.
-  async rerun({ off }) {
-    const whole = run.whole;
+  async rerun({ off, channels }) {
+    const { whole } = run;
     const started = performance.now();
-    keep(await compute(photo.image, off), off, off.length ? whole : null);
-    return { seconds: (performance.now() - started) / 1000 };
+    const maps = await compute(photo.image, off);
+    const seconds = (performance.now() - started) / 1000;
+    keep(maps, off, off.length ? whole : null);
+    return { seconds, planes: run.firstPlanes(channels) };
   },
 
-  open: ({ view, channels }) => run.open(view, channels),
+  // Reads another photo, for the view of two. Its maps are computed when that view is opened.
+  async second({ blob }) {
+    second = await readPhoto(blob, network.size);
+    run?.pairWith(null);
+  },
+
+  // The photo under the maps of a view, as a JPEG; `other`: the second one, stretched to the size of the first.
+  async backdrop({ other }) {
+    let canvas = photo.backdrop;
+    if (other) {
+      canvas = new OffscreenCanvas(canvas.width, canvas.height);
+      canvas.getContext("2d").drawImage(second.backdrop, 0, 0, canvas.width, canvas.height);
+    }
+    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
+    return new Uint8Array(await blob.arrayBuffer());
+  },
+
+  async open({ view, channels }) {
+    if (view === "paired" && second && !run.second)
+      run.pairWith(runOf(second, await compute(second.image, run.off), null));
+    return run.open(view, channels);
+  },
   planes: ({ view, layer, channels }) => run.planes(view, layer, channels),
   react: ({ view, look }) => run.react(view, look),
   values: ({ layer }) => run.values(layer),
@@ -87,19 +114,13 @@ const CALLS = {
   },
 };
 
-const sigmoidOf = (maps) => Float32Array.from(maps.logits.data, (x) => 1 / (1 + Math.exp(-x)));
+const maskOf = (maps) => Float32Array.from(maps.logits.data, sigmoid);
+
+const runOf = (of, maps, whole) =>
+  new Run({ size: network.size, maps, seen: of.seen, image: of.image, photo: of, kernels: network.kernels, whole });
 
 function keep(maps, off, whole) {
-  run = new Run({
-    size: network.size,
-    maps,
-    seen: photo.seen,
-    image: photo.image,
-    photo,
-    kernels: network.kernels,
-    off,
-    whole,
-  });
+  run = Object.assign(runOf(photo, maps, whole), { off });
 }
 
 async function compute(image, off, wanted) {
@@ -122,9 +143,10 @@ async function unpackFile({ text, url }, progress) {
       : Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
     progress(bytes.length);
   } else {
-    const response = await fetch(url);
+    const response = await fetch(url).catch(() => null);
+    if (!response) throw new Error(`${url} cannot be loaded: is the connection there?`);
     if (!response.ok)
-      throw new Error(`${url} cannot be loaded (${response.status}). Put the whole folder on the server.`);
+      throw new Error(`${url} cannot be loaded (${response.status}): the whole folder belongs on the server`);
     const pieces = [];
     for (let reader = response.body.getReader(), next; !(next = await reader.read()).done; ) {
       pieces.push(next.value);
@@ -137,14 +159,18 @@ async function unpackFile({ text, url }, progress) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// One call after the other, in the order in which they come.
+// One call after the other, in the order in which they come. What fails beside a photo's file has broken the runtime.
 let last = Promise.resolve();
+const afterwards = (task) => {
+  last = last.then(task);
+};
 onmessage = ({ data: { id, name, options } }) => {
-  last = last.then(async () => {
+  afterwards(async () => {
     try {
       postMessage({ id, result: await CALLS[name](options ?? {}) });
     } catch (error) {
-      postMessage({ id, error: error?.message || String(error) });
+      const fatal = ["load", "run", "rerun"].includes(name) && error?.name !== "PhotoError";
+      postMessage({ id, error: error?.message || String(error), fatal });
     }
   });
 };
