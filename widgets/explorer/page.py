@@ -29,12 +29,12 @@ __all__ = ["PAGE", "WORKER", "Sample", "join_modules", "read_samples", "shipped_
 
 HERE = files("widgets") / "explorer"
 PAGE = (
-    "colour_maps", "core", "look", "dom", "resize", "measures", "images", "summaries", "recipes", "reactions", "run",
+    "colour_maps", "core", "dom", "resize", "measures", "images", "summaries", "recipes", "reactions", "run",
     "live_model", "network_map", "state", "network", "link", "result", "gradients", "paired", "panels",
     "runs", "map_picture", "saving", "photos", "recorded", "questions", "explorer",
 )  # fmt: skip
 WORKER = ("colour_maps", "core", "resize", "measures", "images", "summaries", "recipes", "reactions", "run", "worker")
-SHARED = ("colour_maps", "core", "look", "dom")
+SHARED = ("colour_maps", "core", "dom")
 """Those of the views' own front end."""
 RUNTIME = {"glue": "ort.wasm.bundle.min.mjs.gz", "wasm": "ort-wasm-simd-threaded.wasm.gz"}
 POLICY = (
@@ -201,6 +201,10 @@ def join_modules(names: Iterable[str]) -> str:
     """Modules in order of need as one script. Each has a scope of its own; the last one is what runs."""
     pieces = ["const modules = {};"]
     *needed, last = names
+    for i, name in enumerate([*needed, last]):
+        used = set(re.findall(r"^const {[^}]*} = modules\.(\w+);$", _read_module(name)[0], flags=re.MULTILINE))
+        if missing := used.difference(needed[:i]):
+            raise ValueError(f"{name}.js imports {', '.join(missing)}, which is not joined before it.")
     for name in needed:
         body, exported = _read_module(name)
         pieces.append(f"modules.{name} = (() => {{\n{body}\nreturn {{ {', '.join(exported)} }};\n}})();")

@@ -1,5 +1,5 @@
 // A stand-in for the widget's model whose answers come from a run of the network on this page, not from a kernel.
-import { SORTS } from "../../static/look.js";
+import { STATISTICS } from "../../static/core.js";
 import { labelsOf } from "./summaries.js";
 
 // `template`: a view's scene and look as Python describes them; `source`: open, planes and react of a run, as promises;
@@ -37,7 +37,8 @@ export async function makeModel(template, source, photo, look, { only = null, on
     error: "",
     live: true,
   };
-  return new LiveModel(values, source, onSwitch);
+  const looks = Object.keys(template.look).filter((name) => name !== "ablated");
+  return new LiveModel(values, looks, source, onSwitch);
 }
 
 // A layer, and what sums up its channels.
@@ -65,7 +66,7 @@ function settle(chosen, scene, { width, height }, look) {
     scene.choices = []; // a gate is open or shut
   } else if (chosen.pin?.length || scene.reacts) chosen.pin = inside(look?.pin) ? look.pin : [width / 2, height / 2];
   if (chosen.colormap !== "auto" && !scene.colormaps.includes(chosen.colormap)) chosen.colormap = "auto";
-  if (!SORTS.includes(chosen.sort)) chosen.sort = "detail";
+  if (![...STATISTICS, "index"].includes(chosen.sort)) chosen.sort = "detail";
 }
 
 function describe(layer, statistics) {
@@ -77,8 +78,9 @@ function describe(layer, statistics) {
 }
 
 class LiveModel {
-  constructor(values, source, onSwitch) {
-    Object.assign(this, { values, source, onSwitch, listeners: {}, changed: new Set() });
+  // `looks`: the names of what is looked at.
+  constructor(values, looks, source, onSwitch) {
+    Object.assign(this, { values, looks, source, onSwitch, listeners: {}, changed: new Set() });
   }
   get(name) {
     return this.values[name];
@@ -161,8 +163,7 @@ class LiveModel {
   }
 
   get look() {
-    const names = ["layer", "channel", "channels", "pin", "colormap", "range", "limits", "opacity", "sort", "zoom"];
-    return Object.fromEntries(names.map((name) => [name, this.values[name]]));
+    return Object.fromEntries(this.looks.map((name) => [name, this.values[name]]));
   }
 }
 
