@@ -136,7 +136,7 @@ def test_the_link_opens_what_was_looked_at(watched, explorer_file):
 
 def test_all_channels_are_shown_as_colours(explorer):
     give(explorer, "a.png")
-    explorer.locator('button[title="Encoder · whole image, level 3"]').click()
+    explorer.locator('[data-at="map"] button[title="Encoder · whole image, level 3"]').click()
     part = explorer.locator('[data-at="part-view"]')
     part.get_by_role("button", name="Colours").click()
     explorer.wait_for_selector(
@@ -152,3 +152,16 @@ def test_two_photos_stand_side_by_side(explorer):
     drawn = '[data-at="view"] [data-viewer="paired"] canvas[data-panel="{}"][data-state="drawn"]'
     for panel in ("focus", "focus-2", "focus-3"):
         explorer.wait_for_selector(drawn.format(panel))
+
+
+def test_gradients_are_recorded_for_the_sample_photos_alone(explorer):
+    explorer.locator('[role="tab"][data-view="attribution"]').click()
+    with new_maps(explorer):
+        explorer.get_by_role("button", name="Sample photo: Coffee").click()
+    view = explorer.locator('[data-at="view"]')
+    explorer.wait_for_selector('[data-at="view"] canvas[data-panel="focus"][data-state="drawn"]')
+    assert "Agreement with the predicted mask" in view.inner_text()
+    give(explorer, "a.png")
+    explorer.wait_for_selector('[data-at="view"] .hint')
+    assert "Choose a sample photo" in view.inner_text()
+    explorer.locator('[role="tab"][data-view="ablation"]').click()
