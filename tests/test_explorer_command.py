@@ -43,7 +43,7 @@ def folder(model, tmp_path_factory):
 def test_folder_loads_little_before_the_runtime(folder):
     assert (folder / "index.html").stat().st_size <= 1.5e6
     assert {path.name for path in folder.iterdir()} == {
-        "index.html", "network.onnx.gz", "nano.safetensors.gz", *RUNTIME.values(),
+        "index.html", "gradients.gz", "network.onnx.gz", "nano.safetensors.gz", *RUNTIME.values(),
     }  # fmt: skip
 
 

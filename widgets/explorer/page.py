@@ -136,8 +136,7 @@ def _graph(model: BiRefNet, weights: Path) -> tuple[bytes, dict[str, Any]]:
 
 def _read_gradients(weights: Path, samples: Any) -> bytes:
     """The recorded gradients of the shipped network on the shipped photos; none of others."""
-    there = weights == SHIPPED and samples is None and GRADIENTS.is_file()
-    return GRADIENTS.read_bytes() if there else b""
+    return GRADIENTS.read_bytes() if weights == SHIPPED and samples is None else b""
 
 
 def _contents(weights: Path, graph: bytes) -> dict[str, tuple[str, bytes]]:
