@@ -42,7 +42,7 @@ POLICY = (
     "style-src 'unsafe-inline'; img-src data: blob:; media-src blob: mediastream:; connect-src {}"
 )
 MIB = 2**20
-RECORDED = {"file": 1.0 * MIB, "folder": 0.4 * MIB}
+RECORDED = {"file": 1.0 * MIB, "folder": 0.34 * MIB}
 """Bytes of maps in the recorded run."""
 LONGEST = 640
 CREDITS = {
