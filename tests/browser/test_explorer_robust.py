@@ -151,7 +151,7 @@ def test_a_changed_address_shows_what_it_says(explorer):
         explorer.evaluate("location.hash = '#part=squeeze&off=decoder.stage4.lateral,nobody&view=<b>'")
     assert not explorer.locator('input[data-gate="decoder.stage4.lateral"]').is_checked()
     with new_maps(explorer):
-        explorer.get_by_role("button", name="All on").click()
+        explorer.get_by_role("button", name="All on", exact=True).click()
 
 
 def test_the_map_is_saved_as_a_picture(explorer):
