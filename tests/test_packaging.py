@@ -24,9 +24,7 @@ CONDA_NAMES = {
 }
 
 # What a distribution is imported as, where that is another name.
-IMPORT_NAMES = {
-    "ipython": "IPython", "pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage", "websocket-client": "websocket",
-}  # fmt: skip
+IMPORT_NAMES = {"ipython": "IPython", "pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
 
 # Declared because something other than an import needs them: tqdm's bars in notebooks, the README's commands, the logs
 # of accelerate, exported files, the hooks and .ci/run, pytest, the site's configuration.
