@@ -142,7 +142,10 @@ def test_all_channels_are_shown_as_colours(explorer):
     explorer.wait_for_selector(
         '[data-at="part-view"] canvas[data-panel="focus"][data-layer="encoder.full.x3 · colours"][data-state="drawn"]'
     )
-    assert part.get_by_role("option").count() == 6
+    # Lists to choose from have options, too; these are the pictures of the atlas.
+    pictures = part.locator('[role="option"]')
+    pictures.nth(5).wait_for()
+    assert pictures.count() == 6
 
 
 def test_two_photos_stand_side_by_side(explorer):
