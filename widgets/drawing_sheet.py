@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 __all__ = ["ACCENT", "INK", "LINE", "MUTED", "TONES", "Sheet", "font"]
 
 PAPER, INK, MUTED, LINE, ACCENT = "#ffffff", "#18212b", "#56646f", "#d9e0e6", "#0a6c96"
-TONES = {"one": "#56c8ff", "two": "#ffe23d", "three": "#ff8ad8", "four": "#ff9a3d", "grid": "#ffffff"}
+TONES = {"one": "#6fd3ff", "two": "#ffe23d", "three": "#c23bff", "four": "#ff6a00", "grid": "#ffffff"}
 
 
 @cache

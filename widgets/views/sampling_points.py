@@ -13,8 +13,8 @@ from widgets.viewer import Viewer
 
 __all__ = ["sampling_points"]
 
-#: The colour of each kernel size, told apart by colour-blind eyes too.
-TONES = {1: "two", 3: "four", 7: "one"}
+#: The colour of each kernel, told apart by colour-blind eyes too.
+TONES = ("three", "two", "four", "one")
 
 
 def sampling_points(model: nn.Module, image: Any, size: Size = None) -> Viewer:
@@ -58,7 +58,7 @@ def sampling_points(model: nn.Module, image: Any, size: Size = None) -> Viewer:
         if changed in ("pin", "layer"):
             parts = blocks[viewer.layer.split(" · ")[0]]
             shown = [name for name in scene.layers if name.split(" · ")[0] == viewer.layer.split(" · ")[0]]
-            marks = [mark for kernel in reversed(parts) for mark in _tap_marks(viewer, kernel)]
+            marks = [mark for i, kernel in reversed([*enumerate(parts)]) for mark in _tap_marks(viewer, kernel, i)]
             viewer.marks = [{**mark, "layers": shown} for mark in marks]
             viewer.table = _tap_table(viewer, parts)
 
@@ -74,10 +74,10 @@ def _block_of(name: str) -> str:
     return parts[0].capitalize() + (f" {number + 1}" if number else "")
 
 
-def _tap_marks(viewer: Viewer, kernel: Kernel) -> list[Mark]:
+def _tap_marks(viewer: Viewer, kernel: Kernel, number: int) -> list[Mark]:
     rows, columns = viewer.source.size
     points = kernel.points(*cell_at_pin(viewer, *kernel.modulation.shape[-2:]))
-    tone = TONES.get(kernel.size, "three")
+    tone = TONES[number % len(TONES)]
     return [
         {"kind": "point", "x": x * columns, "y": y * rows, "tone": tone, "weight": float(np.clip(w / 2, 0.1, 1))}
         for y, x, w in points.tolist()
@@ -92,6 +92,6 @@ def _tap_table(viewer: Viewer, parts: list[Kernel]) -> dict[str, Any]:
         weight = kernel.modulation[:, row, column].astype(np.float64)
         cells = [f"Branch {number}: {kernel.size} {TIMES} {kernel.size}", str(kernel.size**2)]
         cells += [f"{shift.mean():.3f}", f"{shift.max():.3f}", f"{weight.mean():.3f}"]
-        lines.append({"cells": cells, "tone": TONES.get(kernel.size, "three")})
+        lines.append({"cells": cells, "tone": TONES[(number - 1) % len(TONES)]})
     columns = ["Kernel", "taps", "mean shift", "largest", "mean weight"]
     return {"caption": "At the pin; shifts in cells of this block's map", "columns": columns, "rows": lines}
