@@ -35,7 +35,7 @@ def test_two_views_and_a_slider_in_a_notebook(lab, lab_page):
 
     # What is chosen here is known there, and the other way round.
     view.locator('button.bv-panel:has(canvas[data-layer="squeeze"])').click()
-    view.locator('.bv-number[aria-label="Channel number"]').fill("3")
+    view.locator("input[name=channel]").fill("3")
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="squeeze"][data-channel="3"]')
     wait_until(lambda: ask(page, "print(view.layer, view.channel)") == "squeeze 3", page)
     ask(page, "slider.value = 7")

@@ -156,7 +156,7 @@ def test_everything_can_be_reached_by_keyboard(viewer, opened):
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="coarse"]')
     for key, selector, value in (("c", "colormap", "viridis"), ("r", "range", "layer")):
         stage.press(key)
-        chosen = "([name, value]) => document.querySelector(`select[aria-label=${name}]`).value === value"
+        chosen = "([name, value]) => document.querySelector(`select[name=${name}]`).value === value"
         page.wait_for_function(chosen, arg=[selector, value])
     stage.press("+")
     page.wait_for_function("() => document.querySelector('.bv').style.getPropertyValue('--zoom') === '1.5'")
@@ -177,6 +177,18 @@ def test_everything_can_be_reached_by_keyboard(viewer, opened):
     atlas.focus()
     atlas.press("End")
     page.wait_for_selector('[role="option"][aria-selected="true"]:last-child')
+    named = atlas.get_attribute("aria-activedescendant")
+    assert page.locator('[role="option"][aria-selected="true"]').get_attribute("id") == named
+    # The grid is one stop, in which the arrows move.
+    page.locator(".bv-grid button[tabindex='0']").focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="coarse"]')
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press(" ")
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="fine"]')
+    assert page.locator(".bv-grid button[tabindex='0']").count() == 1
 
 
 def test_zoom_keeps_the_point_under_the_pointer(viewer, opened):
@@ -191,9 +203,64 @@ def test_zoom_keeps_the_point_under_the_pointer(viewer, opened):
     page.wait_for_function("(text) => document.querySelector('output[data-probe]').innerText === text", arg=before)
 
 
+def test_the_wheel_scrolls_the_page_after_a_click_and_zooms_with_control(viewer, opened):
+    page = opened(viewer)
+    page.set_viewport_size({"width": 1240, "height": 400})
+    hover(page, 0.5, 0.3)
+    page.mouse.down()
+    page.mouse.up()
+    page.mouse.wheel(0, 100)
+    page.wait_for_function("() => scrollY > 0")
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("() => Number(document.querySelector('.bv').style.getPropertyValue('--zoom')) > 2")
+
+
+def test_one_finger_scrolls_and_two_zoom(viewer, opened):
+    page = opened(viewer)
+    page.set_viewport_size({"width": 390, "height": 500})
+    box = page.locator(".bv-stage").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tools = page.context.new_cdp_session(page)
+    tools.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+
+    def touch(kind, *points):
+        tools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": a, "y": b} for a, b in points]})
+
+    touch("touchStart", (x, y))
+    for moved in range(15, 150, 15):
+        touch("touchMove", (x, y - moved))
+    touch("touchEnd")
+    page.wait_for_function("() => scrollY > 50")
+    page.reload()
+    page.wait_for_selector('canvas[data-panel="focus"][data-state="drawn"]')
+    page.evaluate("() => scrollTo(0, 0)")
+    touch("touchStart", (x - 20, y))
+    touch("touchStart", (x - 20, y), (x + 20, y))
+    touch("touchMove", (x - 60, y), (x + 60, y))
+    touch("touchEnd")
+    page.wait_for_function("() => Number(document.querySelector('.bv').style.getPropertyValue('--zoom')) > 2")
+    assert page.evaluate("() => scrollY") == 0
+    assert page.locator('.bv[data-pinned="true"]').count() == 0
+
+
+def test_a_view_opens_for_a_projector_by_its_address(viewer, opened):
+    page = opened(viewer)
+    page.goto("about:blank")
+    size = "() => document.querySelector('.bv-title').getBoundingClientRect().height"
+    page.go_back()
+    page.wait_for_selector('.bv[data-projector="false"]')
+    small_title = page.evaluate(size)
+    address = page.url
+    page.goto("about:blank")
+    page.goto(f"{address}#projector")
+    page.wait_for_selector('.bv[data-projector="true"] canvas[data-panel="focus"][data-state="drawn"]')
+    assert page.evaluate(size) > 1.3 * small_title
+
+
 def test_own_limits_mark_what_lies_outside(viewer, opened):
     page = opened(viewer)
-    page.locator("select[aria-label=range]").select_option("own")
+    page.locator("select[name=range]").select_option("own")
     page.locator("[aria-label='Lower limit']").fill("-0.5")
     page.locator("[aria-label='Upper limit']").fill("0.5")
     page.wait_for_selector(".bv-legend :text('above')")
@@ -295,7 +362,7 @@ def test_a_channel_that_the_page_lacks_says_so(opened):
     page = opened(Viewer(scene))
     assert page.locator('[role="option"]').count() == 2
     missing = next(c for c in range(9) if c not in scene.layers["a"].planes)
-    page.locator("[aria-label='Channel number']").fill(str(missing))
+    page.locator("input[name=channel]").fill(str(missing))
     page.wait_for_selector("text=not in this page")
 
 
@@ -322,7 +389,7 @@ def test_saving_a_picture_and_a_state(viewer, opened, tmp_path):
         )
 
 
-def test_a_region_is_drawn_with_shift(watched, tmp_path):
+def test_a_region_is_drawn_after_its_button(watched, tmp_path):
     """As beside a kernel: the page is told that there is one, and what it would hear is kept."""
     scene = scene_of(a=random_maps(1, 20, 30))
     scene.extra = {"regions": True}
@@ -335,14 +402,14 @@ def test_a_region_is_drawn_with_shift(watched, tmp_path):
     page = watched.page
     page.goto(path.as_uri())
     page.wait_for_selector('canvas[data-panel="focus"][data-state="drawn"]')
-    page.keyboard.down("Shift")
+    page.get_by_role("button", name="Region").click()
     hover(page, 0.75, 0.8)
     page.mouse.down()
     hover(page, 0.5, 0.5)
     page.wait_for_selector(".bv-stage .bv-box")
     hover(page, 0.25, 0.2)
     page.mouse.up()
-    page.keyboard.up("Shift")
+    assert page.get_by_role("button", name="Region").get_attribute("aria-pressed") == "false"
     region = page.evaluate("() => window.model.get('region')")
     np.testing.assert_allclose(region, [15, 8, 45, 32], atol=0.2)
     assert page.locator('.bv[data-pinned="true"]').count() == 0
@@ -376,6 +443,13 @@ def test_text_is_legible_in_both_themes(viewer, opened, watched, scheme):
     assert len(colours) > 8
     for ink, paper in colours:
         assert contrast(ink, paper) >= 4.5, (ink, paper)
+    borders = page.eval_on_selector_all(
+        ".bv-button, .bv select, .bv input[type=number]",
+        """(all) => all.map((e) => [getComputedStyle(e).borderTopColor, getComputedStyle(e).backgroundColor])""",
+    )
+    assert len(borders) > 8
+    for edge, paper in borders:
+        assert contrast(edge, paper) >= 3, (edge, paper)
 
 
 def contrast(first, second):
@@ -487,13 +561,41 @@ def test_a_gesture_dims_what_it_makes_stale(watched, tmp_path):
     assert page.locator(".bv").get_attribute("data-live") == "false"
 
 
+def test_keys_pressed_while_the_kernel_computes_ask_for_one_computation(watched, tmp_path):
+    scene = scene_of(a=random_maps(1, 20, 30))
+    scene.extra = {"reacts": True}
+    path = tmp_path / "view.html"
+    Viewer(scene).to_html(path)
+    text = (
+        path.read_text().replace("live: false", "live: true").replace("const model =", "const model = window.model =")
+    )
+    path.write_text(text.replace("save_changes: () => {}", "save_changes: () => window.saved.push(values.pin)"))
+    page = watched.page
+    page.add_init_script("window.saved = [];")
+    page.clock.install()
+    page.goto(path.as_uri())
+    page.wait_for_selector('canvas[data-panel="focus"][data-state="drawn"]')
+    page.evaluate("() => window.model.set('busy', 'Computing …')")
+    stage = page.locator(".bv-stage")
+    stage.press("Enter")
+    for _ in range(5):
+        stage.press("ArrowRight")
+    page.wait_for_selector("output[data-probe]:has-text('column 20, row 10')")
+    # Longer than the pause after which a look is told; the kernel is still at work.
+    page.clock.fast_forward(2000)
+    assert page.evaluate("() => window.saved") == []
+    page.evaluate("() => window.model.set('busy', '')")
+    page.clock.fast_forward(2000)
+    assert page.evaluate("() => window.saved.map(([x]) => x)") == pytest.approx([41])
+
+
 def test_refused_inputs_show_what_holds(viewer, opened):
     page = opened(viewer)
-    number = page.locator("[aria-label='Channel number']")
+    number = page.locator("input[name=channel]")
     number.fill("999")
     number.press("Tab")
     assert number.input_value() == "4"
-    page.locator("select[aria-label=range]").select_option("own")
+    page.locator("select[name=range]").select_option("own")
     page.locator("[aria-label='Lower limit']").fill("-1")
     page.locator("[aria-label='Upper limit']").fill("2")
     page.locator("[aria-label='Lower limit']").fill("5")
@@ -587,7 +689,7 @@ def test_the_map_can_be_walked_through(network_page_view, opened, watched):
     lit = page.eval_on_selector_all(".bv-node.bv-lit", "(all) => all.map((e) => e.dataset.node)")
     node = next(node for node in nodes if node["name"] == "decoder.stage3.out")
     assert set(lit) == {"decoder.stage3.out", "decoder.stage2.reconstruction", *node["inputs"]}
-    page.get_by_label("Colour by", exact=True).select_option("time")
+    page.locator("select[name=colour-by]").select_option("time")
     page.wait_for_selector('.bv-map[data-by="time"]')
     page.mouse.move(2, 2)
     page.get_by_role("button", name="Play").click()

@@ -6,6 +6,7 @@ import { switchable, toggle } from "./switches.js";
 
 const PAGE = 48;
 const SIDE = 56;
+let lists = 0; // for names of elements that no other view on the page has
 const THUMB_TABLE = new Uint32Array(65536);
 
 export class Atlas {
@@ -14,6 +15,7 @@ export class Atlas {
     this.count = PAGE;
     this.items = new Map();
     this.title = h("span", { class: "bv-muted" });
+    this.id = `bv-channels-${lists++}`;
     this.list = h("div", {
       class: "bv-atlas-list",
       role: "listbox",
@@ -151,7 +153,7 @@ export class Atlas {
       });
       const value = row < 0 ? null : store.statistics.get(layer.name)[row * layer.channels + channel];
       const text = layer.labels?.[channel]
-        ? layer.labels[channel]
+        ? `channel ${channel}, ${layer.labels[channel]}`
         : value === null
           ? `channel ${channel}`
           : `channel ${channel}, ${store.look.sort} ${formatValue(value, 0)}`;
@@ -160,6 +162,7 @@ export class Atlas {
         {
           class: "bv-thumb",
           role: "option",
+          id: `${this.id}-${channel}`,
           title: text,
           "aria-label": text,
           on: { click: () => store.act({ type: "channel", channel }) },
@@ -180,6 +183,7 @@ export class Atlas {
     if (item.selected !== selected) {
       item.selected = selected;
       item.root.setAttribute("aria-selected", String(selected));
+      if (selected) this.list.setAttribute("aria-activedescendant", item.root.id);
     }
     const plane = store.cache.planes.get(`${channel}@${layer.name}`);
     if (!plane) {

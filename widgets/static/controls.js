@@ -25,7 +25,7 @@ export class Controls {
     const select = (name, entries) =>
       h(
         "select",
-        { "aria-label": name, on: { change: (event) => act({ type: name, [name]: event.target.value }) } },
+        { name, on: { change: (event) => act({ type: name, [name]: event.target.value }) } },
         entries.map(([value, text]) => option(value, text)),
       );
 
@@ -44,7 +44,7 @@ export class Controls {
       min: 0,
       step: 1,
       class: "bv-number",
-      "aria-label": "Channel number",
+      name: "channel",
       on: {
         input: () => this.number.value !== "" && act({ type: "channel", channel: Number(this.number.value) }),
         change: () => (this.number.value = store.look.channel),
@@ -83,7 +83,7 @@ export class Controls {
       min: 0,
       max: 100,
       step: 1,
-      "aria-label": "Opacity of the map over the photo",
+      name: "opacity",
       on: { input: () => act({ type: "opacity", opacity: Number(this.opacity.value) / 100 }) },
     });
     const against = store.scene.agreement || "mask";

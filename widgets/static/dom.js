@@ -16,7 +16,7 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 // Text whose long words may break, with a hyphen that shows only then.
-export const hyphenate = (text) => text.replace(/([A-Za-z]{5})([a-z]{4,})/g, "$1\u00ad$2");
+export const hyphenate = (text) => text.replace(/([A-Za-z]{4})([a-z])(?=[a-z]{2})/g, "$1\u00ad$2");
 
 const SVG = "http://www.w3.org/2000/svg";
 export function svg(tag, attributes = {}) {

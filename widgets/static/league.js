@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { layerOf } from "./look.js";
 import { MapPanel } from "./map_panel.js";
 import { follow } from "./pointer_and_keys.js";
+import { roveOver, setStop } from "./roving.js";
 import { switchable, toggle } from "./switches.js";
 
 // A number with its sign; none where it rounds to nothing.
@@ -21,6 +22,7 @@ export class League {
     this.bar = h("progress", { class: "bv-league-bar", max: 1, hidden: true, "aria-label": "Parts tried" });
     this.said = h("span", { class: "bv-muted", role: "status" });
     this.list = h("ol", { class: "bv-league-list" });
+    roveOver(this.list, () => this.buttons.map((button) => [button]));
     this.root = h(
       "section",
       { class: "bv-league", hidden: !store.scene.switches, "aria-label": "All parts, ranked by what the mask loses" },
@@ -29,6 +31,10 @@ export class League {
     );
   }
 
+  // The cards' buttons, from the first rank to the last.
+  get buttons() {
+    return [...this.cards.values()].sort((a, b) => a.place - b.place).map((card) => card.button);
+  }
   get parts() {
     return [...switchable(this.store.scene).keys()];
   }
@@ -91,6 +97,7 @@ export class League {
       card.root.remove();
       this.cards.delete(part);
     }
+    setStop(this.buttons);
   }
 
   say(count, running, how) {

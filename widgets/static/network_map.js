@@ -22,13 +22,13 @@ export class NetworkMap {
     const { store } = this;
     this.select = h(
       "select",
-      { "aria-label": "Colour by", on: { change: () => this.colour() } },
+      { name: "colour-by", on: { change: () => this.colour() } },
       Object.entries(store.scene.switches ? LOST : COLOURINGS).map(([value, text]) => h("option", { value }, text)),
     );
     // A click opens a part; where parts can be switched, it does that first.
     this.clicks = h(
       "select",
-      {},
+      { name: "click" },
       Object.entries(CLICKS).map(([value, text]) => h("option", { value }, text)),
     );
     this.play = h(
@@ -86,7 +86,7 @@ export class NetworkMap {
         this.play,
         this.said,
       ),
-      h("div", { class: "bv-map-scroll" }, this.field),
+      (this.scroller = h("div", { class: "bv-map-scroll" }, this.field)),
       this.note,
     );
     new ResizeObserver(() => this.draw()).observe(this.field);
@@ -105,7 +105,6 @@ export class NetworkMap {
         class: "bv-node",
         type: "button",
         dataset: { node: node.name, group: node.group },
-        "aria-label": [node.title, node.shape].filter(Boolean).join(", "),
         style: { "grid-row": node.row + 1, "grid-column": node.column },
         on: {
           click: () => node.name !== PHOTO && store.guard(() => this.click(node)),
@@ -119,10 +118,8 @@ export class NetworkMap {
       panel.frame,
       h("span", { class: "bv-node-shape" }, node.shape ?? ""),
     );
-    if (node.name !== PHOTO) {
-      panel.button = button;
-      button.title = node.title;
-    }
+    button.title = node.title;
+    if (node.name !== PHOTO) panel.button = button;
     this.panels.push(panel);
     this.nodes.set(node.name, { node, button });
     this.field.append(button);
@@ -257,6 +254,12 @@ export class NetworkMap {
     if (this.select.value === "lost") this.colour();
     for (const [name, { button }] of this.nodes)
       button.tabIndex = name === layer || (!this.nodes.has(layer) && name === this.order[0]) ? 0 : -1;
-    if (layer !== this.told) this.tell((this.told = layer));
+    if (layer === this.told) return;
+    this.tell((this.told = layer));
+    // Sideways only: the page stays where it is.
+    const { offsetLeft, offsetWidth } = this.nodes.get(layer)?.button ?? this.field;
+    const { scrollLeft, clientWidth } = this.scroller;
+    if (offsetLeft < scrollLeft || offsetLeft + offsetWidth > scrollLeft + clientWidth)
+      this.scroller.scrollLeft = offsetLeft - (clientWidth - offsetWidth) / 2;
   }
 }

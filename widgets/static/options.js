@@ -1,5 +1,6 @@
 // What a view lets one choose beyond the picture: selects, and parts to switch off. The kernel answers.
 import { h } from "./dom.js";
+import { roveOver, setStop } from "./roving.js";
 import { namesOff, toggle } from "./switches.js";
 
 export class Choices {
@@ -9,7 +10,7 @@ export class Choices {
     this.selects = choices.map(({ name, label, options }) => {
       const select = h(
         "select",
-        { "aria-label": label, on: { change: () => this.choose(name, select.value) } },
+        { name, on: { change: () => this.choose(name, select.value) } },
         options.map((value) => h("option", { value }, value)),
       );
       return { name, select, root: h("label", { class: "bv-field" }, h("span", {}, label), select) };
@@ -29,7 +30,7 @@ export class Choices {
       const input = h("input", { type: "checkbox", on: { change: () => store.guard(() => toggle(store, value)) } });
       return { value, input, root: h("label", { class: "bv-check" }, input, title) };
     });
-    const fieldset = this.checks.length
+    this.fieldset = this.checks.length
       ? h(
           "fieldset",
           {},
@@ -47,10 +48,11 @@ export class Choices {
       ),
       this.state,
       // Where the map of the network switches parts, the list is the other way to do it.
-      fieldset && store.scene.map
-        ? h("div", {}, h("div", { class: "bv-muted" }, "The parts as a list"), fieldset)
-        : fieldset,
+      this.fieldset && store.scene.map
+        ? h("div", {}, h("div", { class: "bv-muted" }, "The parts as a list"), this.fieldset)
+        : this.fieldset,
     );
+    if (this.fieldset) roveOver(this.fieldset, () => this.checks.map(({ input }) => [input]));
   }
 
   choose(name, value) {
@@ -78,5 +80,8 @@ export class Choices {
       input.checked = look.ablated.includes(value);
       input.disabled = !live;
     }
+    if (live) setStop(this.checks.map(({ input }) => input));
+    // A list that scrolls can be reached by the keyboard, also where nothing in it answers.
+    if (this.fieldset) this.fieldset.tabIndex = live ? -1 : 0;
   }
 }

@@ -1,4 +1,4 @@
-// Pointer and keys on the pictures.
+// Pointer, fingers and keys on the pictures.
 
 export const KEYS = [
   ["← ↑ → ↓", "move the cursor by one cell (with Shift: ten)"],
@@ -6,6 +6,7 @@ export const KEYS = [
   ["[  ]", "channel before, channel after"],
   ["PageUp PageDown", "layer before, layer after"],
   ["+  −  0", "zoom in, out, whole picture; drag to move"],
+  ["Ctrl + wheel", "zoom at the pointer; on a touch screen, pinch"],
   ["C  R  O", "next colours, next range, map on or off"],
 ];
 
@@ -15,12 +16,15 @@ export function follow(store, panel) {
   panel.frame.addEventListener("pointerleave", () => store.point(null));
 }
 
-// The large picture can be clicked, dragged and zoomed; with Shift a region is drawn on it, where the view knows regions.
+// The large picture can be clicked, dragged and zoomed; after the button Region, or with Shift, a region is drawn on it.
 export function grab(view, stage) {
   const { store } = view;
+  const fingers = new Map();
   let start = null;
   stage.frame.addEventListener("pointerdown", (event) => {
-    const drawing = event.shiftKey && store.scene.regions && store.live;
+    fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    stage.frame.setPointerCapture(event.pointerId);
+    const drawing = (event.shiftKey || view.focus.drawsRegion) && store.scene.regions && store.live;
     start = {
       x: event.clientX,
       y: event.clientY,
@@ -28,39 +32,72 @@ export function grab(view, stage) {
       last: [event.clientX, event.clientY],
       corner: drawing ? stage.locate(event) : null,
     };
-    stage.frame.setPointerCapture(event.pointerId);
+    if (fingers.size > 1) start = null; // a pinch
   });
   stage.frame.addEventListener("pointermove", (event) => {
+    if (fingers.size === 2 && fingers.has(event.pointerId)) pinch(store, stage, fingers, event);
     if (!start) return;
     if (Math.hypot(event.clientX - start.x, event.clientY - start.y) > 4) start.moved = true;
     if (!start.moved) return;
     if (start.corner) store.sketch(regionOf(start.corner, stage.locate(event)));
     else if (store.look.zoom[0] > 1) {
-      const box = stage.sheet.getBoundingClientRect();
-      store.act({
-        type: "pan",
-        dx: (start.last[0] - event.clientX) / box.width,
-        dy: (start.last[1] - event.clientY) / box.height,
-      });
+      pan(store, stage, start.last, [event.clientX, event.clientY]);
       start.last = [event.clientX, event.clientY];
     }
   });
   stage.frame.addEventListener("pointerup", (event) => {
-    if (start?.corner && start.moved) view.try(() => store.drawRegion(regionOf(start.corner, stage.locate(event))));
-    else if (start && !start.moved) view.try(() => store.act({ type: "pin", point: stage.locate(event) }));
+    fingers.delete(event.pointerId);
+    if (start?.corner && start.moved) {
+      view.try(() => store.drawRegion(regionOf(start.corner, stage.locate(event))));
+      view.focus.askRegion(false);
+    } else if (start && !start.moved) view.try(() => store.act({ type: "pin", point: stage.locate(event) }));
     start = null;
+  });
+  // The browser took the gesture over, to scroll the page.
+  stage.frame.addEventListener("pointercancel", (event) => {
+    fingers.delete(event.pointerId);
+    start = null;
+  });
+  // Two fingers belong to the picture, one scrolls the page while the whole picture is in sight (see the style sheet).
+  stage.frame.addEventListener("touchmove", (event) => event.touches.length > 1 && event.preventDefault(), {
+    passive: false,
   });
   stage.frame.addEventListener(
     "wheel",
     (event) => {
-      if (!event.ctrlKey && !event.metaKey && document.activeElement !== stage.frame) return;
+      // A click puts the focus here as well, and must not keep the page from scrolling.
+      if (!event.ctrlKey && !event.metaKey && !stage.frame.matches(":focus-visible")) return;
       event.preventDefault();
-      const box = stage.frame.getBoundingClientRect();
-      const at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+      const at = placeIn(stage.frame, [event.clientX, event.clientY]);
       store.act({ type: "zoom", factor: Math.exp(-event.deltaY / 300), at });
     },
     { passive: false },
   );
+}
+
+// A point of the screen in parts of an element.
+function placeIn(element, [x, y]) {
+  const box = element.getBoundingClientRect();
+  return [(x - box.left) / box.width, (y - box.top) / box.height];
+}
+
+function pan(store, stage, [fromX, fromY], [toX, toY]) {
+  const box = stage.sheet.getBoundingClientRect();
+  store.act({ type: "pan", dx: (fromX - toX) / box.width, dy: (fromY - toY) / box.height });
+}
+
+// One of two fingers moved: their distance zooms about the middle between them, and the middle moves the picture.
+function pinch(store, stage, fingers, event) {
+  const measure = () => {
+    const [[ax, ay], [bx, by]] = [...fingers.values()];
+    return { distance: Math.hypot(ax - bx, ay - by), middle: [(ax + bx) / 2, (ay + by) / 2] };
+  };
+  const before = measure();
+  fingers.set(event.pointerId, [event.clientX, event.clientY]);
+  const after = measure();
+  if (before.distance > 0)
+    store.act({ type: "zoom", factor: after.distance / before.distance, at: placeIn(stage.frame, after.middle) });
+  pan(store, stage, before.middle, after.middle);
 }
 
 // Two opposite corners as [left, top, right, bottom].

@@ -6,7 +6,7 @@ import { titleOf } from "./switches.js";
 
 const WIDTH = 1200;
 const MARGIN = 20;
-const TONES = { one: "#56c8ff", two: "#ffe23d", three: "#ff8ad8", four: "#ff9a3d", grid: "rgb(255 255 255 / .55)" };
+const TONES = { one: "#6fd3ff", two: "#ffe23d", three: "#c23bff", four: "#ff6a00", grid: "rgb(255 255 255 / .55)" };
 
 // A sheet of paper in the view's own colours, written from the top down.
 class Paper {
@@ -261,7 +261,7 @@ function writeGrid(paper, view, ratio) {
       ),
   );
   paper.y += 36;
-  const panels = view.panels.slice(view.map.panels.length); // the map of the network comes first
+  const panels = [...view.grid.panels];
   for (const { title, cells } of rows) {
     title
       .split("\n")

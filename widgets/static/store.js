@@ -70,6 +70,7 @@ class Store {
       model.on(`change:${name}`, () => this.tell(name));
     model.on("change:busy", () => {
       if (!model.get("busy")) this.waiting = 0;
+      if (!model.get("busy") && this.unsaved) this.save();
       this.tell("busy");
     });
     model.on("change:live", () => {
@@ -336,7 +337,8 @@ class Store {
   }
 
   // The kernel hears of a state that stays for a moment, of a moving one once a second, and always of the last: each time
-  // it turns busy, and the notebook's tool bars with it. Linked widgets on the page hear at once.
+  // it turns busy, and the notebook's tool bars with it. What happens while it computes is told when it is done: held keys
+  // must not queue one computation each. Linked widgets on the page hear at once.
   save() {
     const now = Date.now();
     this.unsaved ??= now;
@@ -344,6 +346,7 @@ class Store {
     const wait = Math.min(PAUSE_MS, this.unsaved + LATEST_MS - now);
     this.saving = setTimeout(
       () => {
+        if (this.scene.reacts && this.model.get("busy")) return;
         this.unsaved = null;
         this.guard(() => this.model.save_changes());
       },

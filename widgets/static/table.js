@@ -1,12 +1,15 @@
 // Numbers beside the pictures: scores, or the rows of a comparison. A row that names a layer shows it when chosen.
-import { h } from "./dom.js";
+import { h, hyphenate } from "./dom.js";
 import { layerOf } from "./look.js";
 import { levelOf, scoreMask } from "./mask.js";
+import { roveOver, setStop } from "./roving.js";
 
 export class Table {
   constructor(store) {
     this.store = store;
     this.root = h("div", { class: "bv-table", hidden: true });
+    this.chosen = () => (this.rows ?? []).filter((row) => row.classList.contains("bv-choose"));
+    roveOver(this.root, () => this.chosen().map((row) => [row]));
   }
 
   // A short table stands beside the picture, a long one below it.
@@ -26,6 +29,11 @@ export class Table {
         row.setAttribute("aria-selected", String(Number(row.dataset.channel) === store.look.channel));
       if (row.dataset.layer) row.setAttribute("aria-selected", String(row.dataset.layer === store.look.layer));
     }
+    const rows = this.chosen();
+    setStop(
+      rows,
+      rows.find((row) => row.getAttribute("aria-selected") === "true"),
+    );
   }
 
   // The column with the IoU of each row's mask is that of the threshold in force.
@@ -67,7 +75,6 @@ export class Table {
         {
           class: [first ? "bv-first" : "", chosen ? "bv-choose" : ""].join(" ").trim() || null,
           dataset: { status: status ?? "", layer: layer ?? "", channel: channel ?? "" },
-          tabindex: chosen ? "0" : null,
           on: chosen ? { click: choose, keydown: keyed } : {},
         },
         cells.map((value, i) =>
@@ -75,7 +82,7 @@ export class Table {
             i ? "td" : "th",
             i ? {} : { scope: "row" },
             i === 0 && tone ? h("i", { class: `bv-swatch bv-tone-${tone}` }) : null,
-            value,
+            i ? value : breakable(String(value)),
           ),
         ),
       );
@@ -91,7 +98,7 @@ export class Table {
           h(
             "tr",
             {},
-            table.columns.map((name) => h("th", { scope: "col" }, name)),
+            table.columns.map((name) => h(name ? "th" : "td", name ? { scope: "col" } : {}, hyphenate(name))),
           ),
         ),
         h("tbody", {}, this.rows),
@@ -102,3 +109,9 @@ export class Table {
     if (first) requestAnimationFrame(() => (this.root.scrollTop = first.offsetTop - 120));
   }
 }
+
+// A short name stays in one line; a long one of parts with dots breaks at them.
+const breakable = (text) =>
+  text.length <= 12
+    ? text.replaceAll(" ", "\u00a0")
+    : text.split(/(?<=[._])/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));

@@ -30,6 +30,10 @@ export const WORDS = [
     "over chance",
     "Share of an attribution inside the mask, divided by the mask's share of the photo; 1 is no better than chance (10).",
   ],
+  [
+    "gain",
+    "What the mask's logits have more than for an image without content; integrated gradients sum up to it (10).",
+  ],
   ["IoU", "Overlap of two masks: the area of both together divided by the area of either (09)."],
   ["S-measure", "Agreement of two masks in objects and regions, 0 to 1 (09)."],
 ];

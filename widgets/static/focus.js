@@ -1,0 +1,175 @@
+// The large picture, or a group of them side by side, with the scale, the zoom and the values under the cursor.
+import { drawBar } from "./colour_bar.js";
+import { cell, shortValue } from "./core.js";
+import { h } from "./dom.js";
+import { coloursFor } from "./look.js";
+import { MapPanel } from "./map_panel.js";
+import { follow, grab, key } from "./pointer_and_keys.js";
+
+export class Focus {
+  constructor(view) {
+    const { store } = view;
+    Object.assign(this, { view, store, stages: [], what: store.scene.image.what ?? "photo" });
+    this.row = h("div", { class: "bv-stages" });
+    this.scale = h("div", { class: "bv-scale", "aria-hidden": "true" }, h("i"), h("span"));
+    this.probe = h("output", { class: "bv-probe", dataset: { probe: "" }, "aria-live": "off" });
+    const button = (text, title, action) =>
+      h(
+        "button",
+        { class: "bv-button", type: "button", title, on: { click: () => view.try(() => store.act(action)) } },
+        text,
+      );
+    this.region = h(
+      "button",
+      {
+        class: "bv-button",
+        type: "button",
+        "aria-pressed": "false",
+        title: "Draw a region: drag over the picture",
+        hidden: !store.scene.regions || !store.live,
+        on: { click: () => this.askRegion(!this.drawsRegion) },
+      },
+      "Region",
+    );
+    const zoom = h(
+      "div",
+      { class: "bv-zoom", role: "group", "aria-label": "Zoom" },
+      this.region,
+      button("−", "Zoom out", { type: "zoom", factor: 1 / 1.5 }),
+      button("+", "Zoom in", { type: "zoom", factor: 1.5 }),
+      button("Whole", "Show the whole picture", { type: "reset-zoom" }),
+    );
+    this.root = h(
+      "div",
+      { class: "bv-focus" },
+      this.row,
+      h("div", { class: "bv-under" }, this.scale, zoom),
+      this.probe,
+    );
+  }
+
+  // The pictures in focus: one, or a group that is to be compared.
+  build() {
+    const { store } = this;
+    const names = store.group;
+    if (this.stages.map((stage) => stage.layer).join("\n") === names.join("\n")) return;
+    if (this.stages.length === names.length) {
+      this.stages.forEach((stage, i) => {
+        stage.layer = names[i];
+        stage.canvas.dataset.layer = names[i];
+      });
+      return;
+    }
+    this.stages = names.map((name, i) => {
+      const stage = new MapPanel(store, i ? `focus-${i + 1}` : "focus", name, { backdrop: true });
+      stage.frame.classList.add("bv-stage");
+      Object.entries({ tabindex: "0", role: "application" }).forEach(([key, value]) =>
+        stage.frame.setAttribute(key, value),
+      );
+      stage.frame.addEventListener("keydown", (event) => this.view.try(() => key(this.view, event)));
+      follow(store, stage);
+      grab(this.view, stage);
+      return stage;
+    });
+    this.row.replaceChildren(
+      ...this.stages.map((stage) => {
+        stage.caption = names.length > 1 ? h("div", { class: "bv-caption" }) : null;
+        stage.bar =
+          names.length > 1 ? h("canvas", { class: "bv-bar", width: 256, height: 1, "aria-hidden": "true" }) : null;
+        return h(
+          "div",
+          { class: "bv-stage-box", style: { "--ratio": store.scene.image.width / store.scene.image.height } },
+          stage.caption,
+          stage.frame,
+          stage.bar,
+        );
+      }),
+    );
+  }
+
+  // What tells a picture from those beside it: their titles without what all have in common.
+  nameOf(stage) {
+    const titles = this.stages.map((one) => one.info.title.split(/: | · /));
+    const [first] = titles;
+    const alike = (at) => titles.every((title) => title.at(at) === first.at(at));
+    const shortest = Math.min(...titles.map((title) => title.length));
+    let [start, end] = [0, 0];
+    while (start < shortest - 1 && alike(start)) start++;
+    while (end < shortest - 1 - start && alike(-1 - end)) end++;
+    const own = titles[this.stages.indexOf(stage)];
+    return own.slice(start, own.length - end).join(" · ");
+  }
+
+  draw() {
+    const { store } = this;
+    const { look, scene } = store;
+    this.build();
+    for (const stage of this.stages) {
+      stage.draw();
+      if (stage.bar) drawBar(stage.bar, store.colours.get(coloursFor(scene, look, stage.layer)));
+      if (stage.caption)
+        stage.caption.replaceChildren(
+          scene.linked && stage.info.labels
+            ? `${this.nameOf(stage)} · ${stage.info.labels[stage.shownChannel]}`
+            : this.nameOf(stage),
+          h("span", {}, stage.plane ? `${stage.limits.map((limit) => shortValue(limit)).join(" to ")}` : ""),
+        );
+      stage.frame.setAttribute(
+        "aria-label",
+        `${stage.info.title}, channel ${stage.shownChannel}, over the photo. Arrow keys move the cursor.`,
+      );
+    }
+  }
+
+  // Whether the next drag draws a region.
+  get drawsRegion() {
+    return this.region.getAttribute("aria-pressed") === "true";
+  }
+  askRegion(on) {
+    this.region.setAttribute("aria-pressed", String(on));
+    this.row.dataset.drawing = String(on);
+  }
+
+  get missing() {
+    return this.stages.some((stage) => stage.canvas.dataset.state === "missing");
+  }
+
+  // A bar of a round number of the photo's pixels.
+  drawScale() {
+    const { image } = this.store.scene;
+    const width = this.stages[0].frame.clientWidth;
+    const shown = image.width / this.store.look.zoom[0];
+    const power = 10 ** Math.floor(Math.log10(shown / 3));
+    const length = Math.max(1, [5, 2, 1].find((digit) => digit * power <= shown / 3) * power);
+    this.scale.firstElementChild.style.width = `${(length / shown) * width}px`;
+    this.scale.lastElementChild.textContent = `${length} px of the ${this.what}`;
+  }
+
+  // The values under the cursor; true where they belong to the pin.
+  say(at) {
+    const { store } = this;
+    const parts = at ? this.stages.map((stage) => [stage, stage.probe(at)]).filter(([, probe]) => probe) : [];
+    if (!parts.length) {
+      const more = store.scene.regions && store.live ? " Press Region and drag to draw one." : "";
+      this.probe.textContent = `Move over a picture to read its values${store.resting ? "." : "; click to pin."}${more}`;
+      return;
+    }
+    const [, first] = parts[0];
+    const { image } = store.scene;
+    this.probe.replaceChildren(
+      ...parts
+        .map(([stage, probe]) => [
+          parts.length > 1 ? h("span", {}, this.nameOf(stage)) : null,
+          h("strong", { dataset: { layer: stage.layer } }, probe.text),
+        ])
+        .flat()
+        .filter(Boolean),
+      h(
+        "span",
+        {},
+        `at x ${cell(at[0], image.width, image.width)}, y ${cell(at[1], image.height, image.height)} of the ${this.what}`,
+      ),
+      h("span", {}, `cell column ${first.column}, row ${first.row}`),
+    );
+  }
+}
