@@ -19,7 +19,9 @@ __all__ = ["architecture"]
 
 
 def architecture(model: nn.Module, image: Any = None, size: Size = None) -> Viewer:
-    """How is the network built, and what does each part cost? A map of its parts with live maps, shapes and arrows.
+    """What flows where, what is done to it, and what does it cost? The network as a map to walk through.
+
+    Each part has its live map and shape; arrows say what goes into it.
 
     Point at a part to see what goes in and out; click it, or walk with the arrow keys in the order of computation, to
     see its maps. Colours show time (median of several passes), parameters or memory. Without an `image` a photograph of
@@ -28,7 +30,7 @@ def architecture(model: nn.Module, image: Any = None, size: Size = None) -> View
     image = load_photo("coffee")[0] if image is None else image
     activations = run(model, image, size)
     costs = measure_costs(model, prepare(model, image, size))
-    question = "What is the network made of, and what does each part cost?"
+    question = "What flows where, what is done to it, and what does it cost?"
     scene = new_scene("architecture", "Architecture", question, activations, model)
     scene.columns, scene.rows = pyramid_columns(), pyramid_rows(activations)
     names = [name for name, part in list_parts(model).items() if part.used and name in activations]

@@ -35,7 +35,7 @@ TITLES = {
 
 
 def computation(model: nn.Module, image: Any, size: Size = None, *, convolution: str | None = None) -> Viewer:
-    """How was this value made? Each decoder stage as a picture equation under one cursor, with numbers that add up.
+    """Which numbers and weights made this value? Picture equations under one cursor, with numbers that add up.
 
     A stage multiplies its reconstruction by the gradient attention, up-samples it and adds the lateral map. The head
     adds what the decoder's features say about a pixel, what the image itself says, and a constant.
@@ -46,7 +46,7 @@ def computation(model: nn.Module, image: Any, size: Size = None, *, convolution:
     if convolution is not None:
         return show_convolution(model, image, convolution, size)
     activations = run(model, image, size)
-    question = "How was this value made? Point at a picture: the numbers add up."
+    question = "Which numbers made this value? Point at a picture: they add up."
     scene = new_scene("computation", "Computation", question, activations, model)
     scene.columns = list(TERMS.values())
     equations: dict[str, dict[str, Tensor]] = {}

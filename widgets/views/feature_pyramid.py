@@ -30,7 +30,9 @@ SHOWN = [step for step in STEPS.values() if step.name != GRADIENT]
 def feature_pyramid(
     model: nn.Module, image: Any, mask: Any = None, size: int | tuple[int, int] | None = None
 ) -> Viewer:
-    """What does each scale of the network see? Every map from the two encoder passes to the mask, under one cursor.
+    """What do the channels of each scale see, one by one and all together?
+
+    Every map from the two encoder passes to the mask, under one cursor. A brush changes the photo.
 
     `image` is a path, PIL image, array or tensor; `size` the (H, W) the model sees (default: that of its
     training). Channels with much to see come first; they can also be sorted by agreement with `mask`, or
@@ -38,9 +40,8 @@ def feature_pyramid(
     colours, segments of alike cells, the norm, and the similarity of every cell to the pinned one.
     """
     activations = run(model, image, size)
-    scene = new_scene(
-        "feature_pyramid", "Feature pyramid", "What does each scale of the network see?", activations, model
-    )
+    question = "What do the channels of each scale see, one by one and all together? What if the photo changes?"
+    scene = new_scene("feature_pyramid", "Feature pyramid", question, activations, model)
     scene.columns, scene.rows = pyramid_columns(), pyramid_rows(activations)
     photo = activations.photo
 

@@ -29,9 +29,8 @@ def prediction_ladder(
     error and scores of each stage. Changes, errors and up-sampled maps are at most 512 pixels long.
     """
     activations = run(model, image, size)
-    scene = new_scene(
-        "prediction_ladder", "Prediction ladder", "How does the mask grow from stage to stage?", activations, model
-    )
+    question = "How does the mask grow from stage to stage, and how does it look as an outline or a cut-out?"
+    scene = new_scene("prediction_ladder", "Prediction ladder", question, activations, model)
     truth = None if mask is None else fit_mask(read_mask(mask), *fit_within(activations.seen.shape[:2], 512))
 
     def fill(scene: Scene, activations: Activations) -> dict[str, Any]:

@@ -23,7 +23,7 @@ POINTS = 400
 
 
 def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> Viewer:
-    """How did it learn? The mask and the maps of one photo at each recorded step of a training, with the losses.
+    """How do the mask and the maps of a photo form in training? Each recorded step, with the losses.
 
     The slider, Play, a click on the curves of the losses, or a row of the table choose the step; any other step stands
     beside it, over the same range (`viewer.channels["beside"]`, at first the last one).
@@ -36,7 +36,7 @@ def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> V
     elif not isinstance(recording, Recording):
         recording = Recording.load(recording)
     steps = [f"step {step}" for step in recording.steps]
-    scene = Scene("training_film", "Training film", "How did it learn?", recording.photo)
+    scene = Scene("training_film", "Training film", "How do the mask and the maps form in training?", recording.photo)
     scene.extra["linked"] = True
     _add_film(scene, "mask", "Predicted mask", recording.masks / np.float32(255), "unit", steps)
     for layer in recording.layers:
