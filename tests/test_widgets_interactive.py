@@ -13,7 +13,9 @@ from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.ablate import ablate
 from birefnet_lite.analysis.parts import list_parts
 from birefnet_lite.analysis.receptive import receptive_field
+from widgets import view_setup
 from widgets.picture import limits_for
+from widgets.views.receptive_field import MEANING
 
 
 def listen(viewer):
@@ -309,7 +311,18 @@ def test_what_is_off_is_named_in_words_and_in_the_picture(model, photo):
 def test_kernels_are_told_apart(model, photo):
     viewer = widgets.sampling_points(model, photo)
     assert len(set(viewer.scene["columns"])) == len(viewer.scene["columns"])
-    assert {row["tone"] for row in viewer.table["rows"]} == {"two", "four", "one"}
+    assert [row["tone"] for row in viewer.table["rows"]] == ["three", "two", "four", "one"]
+
+
+def test_a_field_is_bright_enough_and_its_extent_is_drawn_and_explained(model, photo):
+    viewer = widgets.receptive_field(model, photo)
+    cell = view_setup.cell_at_pin(viewer, *viewer.source.layers[viewer.layer].shape[1:])
+    field = receptive_field(model, prepare(model, photo), viewer.layer, *cell)
+    # Most of the gradient lies on a few pixels: its square root shows the others too.
+    np.testing.assert_allclose(viewer.source.plane("field", 0).values(), np.sqrt(field.effective), atol=1e-3)
+    assert {mark["kind"]: mark["tone"] for mark in viewer.marks} == {"box": "two", "ellipse": "one"}
+    assert [row["tone"] for row in viewer.table["rows"]] == ["two", "one"]
+    assert viewer.table["rows"][0]["cells"][2] == MEANING[field.status]
 
 
 def test_tiles_come_first(model, photo):
