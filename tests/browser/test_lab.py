@@ -58,6 +58,7 @@ def test_two_views_and_a_slider_in_a_notebook(lab, lab_page):
     other = page.locator("[data-viewer='ablation']")
     change = '[data-viewer="ablation"] canvas[data-panel="grid"][data-layer="change"]'
     page.wait_for_selector(f'{change}[data-draws="1"]')
+    other.get_by_text("The parts as a list").click()
     other.get_by_label("Squeeze module", exact=True).check()
     page.wait_for_selector(f'{change}[data-draws="2"]')
     assert ask(page, "print(parts.ablated, parts.error)") == "['squeeze']"
