@@ -261,14 +261,14 @@ function writeGrid(paper, view, ratio) {
       ),
   );
   paper.y += 36;
-  const panels = [...view.grid.panels];
+  const panels = new Map(view.panels.map((panel) => [panel.layer, panel]));
   for (const { title, cells } of rows) {
     title
       .split("\n")
       .forEach((line, j) => paper.text(line, MARGIN, paper.y + 14 * j, { size: 11, bold: true, muted: true }));
     cells.forEach((name, i) => {
-      if (!name) return;
-      const panel = panels.shift();
+      const panel = panels.get(name);
+      if (!panel) return;
       paper.map(panel, left(i), paper.y, each, each / ratio);
       paper.text(panel.label.textContent, left(i), paper.y + each / ratio + 3, { size: 9, muted: true });
       paper.text(panel.value.textContent, left(i) + each, paper.y + each / ratio + 3, {
