@@ -166,6 +166,7 @@ def test_everything_can_be_reached_by_keyboard(viewer, opened):
     unnamed = page.eval_on_selector_all(
         ".bv button, .bv select, .bv input, .bv [tabindex='0']",
         """(all) => all
+            .filter((e) => e.checkVisibility())
             .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.title || e.closest('label')))
             .map((e) => e.outerHTML)""",
     )
