@@ -22,7 +22,7 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
     """Which pixels speak for the mask? Attributions by captum, for the whole mask or around the pinned pixel.
 
     Integrated gradients, layer GradCAM, occlusion, and guided backprop where the network has ReLUs. The table says how
-    far each agrees with `mask` (or the predicted one). Click to explain the mask near a pixel, drag with Shift to
+    far each agrees with `mask` (or the predicted one). Click to explain the mask near a pixel, press Region and drag to
     draw a region (`viewer.region`, [left, top, right, bottom]). The last of the two counts; Esc takes the pin away.
 
     Integrated gradients and occlusion show a first estimate and refine it in the background until they are done,
