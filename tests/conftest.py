@@ -38,6 +38,7 @@ LONGEST_FIRST = (
     "10_explanation.ipynb",
     "test_notebook_00.py",
     "test_page.py",
+    "test_every_view.py",
     "test_tiles.py",
     "test_segment_processes.py",
     "08_training.ipynb",
