@@ -60,7 +60,6 @@ def test_two_views_and_a_slider_in_a_notebook(lab, lab_page):
     change = '[data-viewer="ablation"] canvas[data-panel="grid"][data-layer="change"]'
     page.wait_for_selector(f'{change}[data-state="drawn"]')
     draws = page.locator(change).get_attribute("data-draws")
-    other.get_by_text("The parts as a list").click()
     other.get_by_label("Squeeze module", exact=True).check()
     page.wait_for_selector(f'{change}:not([data-draws="{draws}"])')
     assert ask(page, "print(parts.ablated, parts.error)") == "['squeeze']"
