@@ -446,7 +446,9 @@ def test_text_is_legible_in_both_themes(viewer, opened, watched, scheme):
         assert contrast(ink, paper) >= 4.5, (ink, paper)
     borders = page.eval_on_selector_all(
         ".bv-button, .bv select, .bv input[type=number]",
-        """(all) => all.map((e) => [getComputedStyle(e).borderTopColor, getComputedStyle(e).backgroundColor])""",
+        """(all) => all.map((e) => e.getAttribute('aria-pressed') === 'true'
+            ? [getComputedStyle(e).backgroundColor, getComputedStyle(e.closest('.bv')).backgroundColor]
+            : [getComputedStyle(e).borderTopColor, getComputedStyle(e).backgroundColor])""",
     )
     assert len(borders) > 8
     for edge, paper in borders:
