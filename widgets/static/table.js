@@ -46,7 +46,7 @@ export class Table {
     const state = [look.threshold, truth, ...planes];
     if (!truth || state.every((value, i) => value === this.followed?.[i])) return;
     this.followed = state;
-    this.root.querySelectorAll("thead th")[follow].textContent = `IoU at ${look.threshold.toFixed(2)}`;
+    this.root.querySelector("thead tr").children[follow].textContent = `IoU at ${look.threshold.toFixed(2)}`;
     const real = levelOf(layerOf(scene, scene.truth).mask, 0.5);
     planes.forEach((plane, i) => {
       if (!plane) return;
