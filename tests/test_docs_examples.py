@@ -11,13 +11,13 @@ import pytest
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 # Results of a function that has an example, base classes, and what the package itself calls.
 WITHOUT = """
-Activations agreement Axis Backbone Batch best_device BiRefNetOutput BlockAttention change_hook check_packages
-Costs Decoder DecoderOutput device_and_dtype Diverged download evaluating explain_unknown_name export_onnx
-export_program Field find_module find_settings FolderBatch FolderBatches FolderDataset full_precision
-GradientLoss hook_parts ImageScore Kernel LevelTargets list_blocks list_costed_modules LossParts Measurement
-native_deform_conv OptimizedBiRefNet outputs_of Pair Part PartCost PatchOrder Photo Published read_pair
-read_size Recipe recompute_activations recomputed_modules Row run_batch run_network Sample Scores stage_module
-StageOutput Step swin_blocks tile_side to_onnx Trainer
+Activations agreement Axis Backbone Batch best_device BiRefNetOutput BlockAttention change_hook check_packages Costs
+Decoder DecoderOutput device_and_dtype Diverged download Estimate evaluating explain_unknown_name export_onnx
+export_program Field find_module find_settings FolderBatch FolderBatches FolderDataset full_precision GradientLoss
+hook_parts ImageScore Kernel LevelTargets list_blocks list_costed_modules LossParts Measurement native_deform_conv
+OptimizedBiRefNet outputs_of Pair Part PartCost PatchOrder Photo Published read_pair read_size Recipe
+recompute_activations recomputed_modules Row run_batch run_network Sample Scores stage_module StageOutput Step
+swin_blocks tile_side to_onnx Trainer
 """
 
 

@@ -11,14 +11,14 @@ from PIL import Image
 import birefnet_lite
 from birefnet_lite.analysis import capture, prepare
 from birefnet_lite.analysis.attribution import attribute
-from widgets.explorer.gradients import RECORDED, hash_weights
+from widgets.explorer.gradients import hash_weights
 from widgets.explorer.graph import SHIPPED
-from widgets.explorer.page import shipped_samples
+from widgets.explorer.page import GRADIENTS, shipped_samples
 
 
 @pytest.fixture(scope="module")
 def recorded():
-    head, _, maps = gzip.decompress(RECORDED.read_bytes()).partition(b"\n")
+    head, _, maps = gzip.decompress(GRADIENTS.read_bytes()).partition(b"\n")
     return json.loads(head), maps
 
 

@@ -86,6 +86,14 @@ def mask_without(model: nn.Module, prepared: Prepared, layers: Iterable[str], ho
         prepared: The image.
         layers: Names of layers; `name#3` is channel 3 of a layer alone.
         how: As for `ablate`, whose errors it raises.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.analysis import prepare
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, _, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> mask_without(model, prepare(model, photo, size=64), ["squeeze", "decoder.stage2.lateral#0"]).shape
+        (64, 64)
     """
     with ExitStack() as stack:
         for entry in layers:

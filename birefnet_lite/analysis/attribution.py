@@ -98,6 +98,13 @@ def refine(
     Integrated gradients take one step of the path at a time, from its middle outwards, by the midpoint rule. Occlusion
     covers 2 times 2 squares, then 3 times 3, then `patch` times `patch`, a row at a time. The other methods have one
     step. The model is left as it was found between the estimates.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, _, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> len(list(refine(model, photo, size=64, steps=4)))
+        4
     """
     score, x = _score_of(model, image, method, region, size)
     if method == "integrated gradients":

@@ -674,7 +674,8 @@ side_by_side(
 
 # %% [markdown]
 # All of it is there. That the mask is not better for it in this network is the finding.
-#
+
+# %% [markdown]
 # ## 8 · Play with it
 #
 # ### Tiles

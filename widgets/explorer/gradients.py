@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import io
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ import widgets
 from birefnet_lite.checkpoints import load
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.output import write_bytes
+from widgets.explorer.graph import SHIPPED
+from widgets.explorer.page import GRADIENTS, shipped_samples
 from widgets.explorer.recording import in_8_bits
 from widgets.scene import Packer
 
-__all__ = ["RECORDED", "hash_weights", "record_gradients"]
-
-RECORDED = Path(str(files("widgets") / "explorer" / "gradients.gz"))
+__all__ = ["hash_weights", "record_gradients"]
 
 
 def record_gradients(model: BiRefNet, photos: dict[str, bytes], weights: str) -> bytes:
@@ -65,12 +64,9 @@ def hash_weights(path: Path) -> str:
 
 def main() -> None:
     """Make the file again."""
-    from widgets.explorer.graph import SHIPPED
-    from widgets.explorer.page import shipped_samples
-
     photos = {sample.name: sample.jpeg for sample in shipped_samples()}
-    write_bytes(RECORDED, record_gradients(load("nano", "cpu"), photos, hash_weights(SHIPPED)))
-    print(f"{RECORDED}: {RECORDED.stat().st_size / 1e3:.0f} kB")
+    write_bytes(GRADIENTS, record_gradients(load("nano", "cpu"), photos, hash_weights(SHIPPED)))
+    print(f"{GRADIENTS}: {GRADIENTS.stat().st_size / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from birefnet_lite.inference.images import read_photo
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.output import write_bytes, write_text
 from birefnet_lite.photos import load_photo
-from widgets.explorer.gradients import RECORDED as GRADIENTS
 from widgets.explorer.graph import GRAPH, SHIPPED, build_graph
 from widgets.explorer.recording import record_run
 from widgets.front_end import CODE, STYLE
@@ -28,6 +27,8 @@ from widgets.front_end import CODE, STYLE
 __all__ = ["PAGE", "WORKER", "Sample", "join_modules", "read_samples", "shipped_samples", "write_file", "write_folder"]
 
 HERE = files("widgets") / "explorer"
+GRADIENTS = Path(str(HERE / "gradients.gz"))
+"""The recorded attributions; `widgets.explorer.gradients` makes them."""
 PAGE = (
     "colour_maps", "core", "dom", "resize", "measures", "images", "summaries", "recipes", "reactions", "run",
     "live_model", "network_map", "state", "network", "link", "result", "gradients", "paired", "panels",
