@@ -80,6 +80,7 @@ def start_lab(folder):
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     environment = {**os.environ, **{name: str(folder / name.lower()) for name in names}}
+    environment["TQDM_DISABLE"] = "1"  # a cell's outputs do not depend on how long a view takes on this machine
     news = folder / "jupyterlab_settings_dir" / "@jupyterlab" / "apputils-extension"
     news.mkdir(parents=True)
     (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
@@ -106,7 +107,7 @@ def start_lab(folder):
 
 
 def ask(page, code):
-    """What the kernel of the notebook in front prints, or says went wrong."""
+    """Run code in the kernel of the notebook in front; returns its output or its error."""
     return page.evaluate(
         """async (code) => {
             const { kernel } = window.jupyterapp.shell.currentWidget.context.sessionContext.session;

@@ -7,14 +7,16 @@ NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "00_start_here.ipynb"
 FOCUS = '[data-viewer="feature_pyramid"] canvas[data-panel="focus"]'
 
 # The outputs of every code cell of the notebook in front: [number of the run, kinds of its outputs]. A widget's kind is
-# "widget" and its text, which begins with the name of its class.
+# "widget" and its text, which begins with the name of its class; a stream's is its name and text.
 SHOWN = """() => {
     const widget = 'application/vnd.jupyter.widget-view+json';
     const kinds = (data) => Object.keys(data).map((kind) => (kind === widget ? `widget ${data['text/plain']}` : kind));
     const { model } = window.jupyterapp.shell.currentWidget.context;
     return [...model.cells].filter((cell) => cell.type === 'code').map((cell) => [
         cell.executionCount,
-        cell.outputs.toJSON().flatMap((output) => output.name ?? kinds(output.data ?? { error: 0 })),
+        cell.outputs.toJSON().flatMap((output) => (
+            output.name ? `${output.name} ${output.text}` : kinds(output.data ?? { error: 0 })
+        )),
     ]);
 }"""
 
@@ -35,8 +37,8 @@ def test_run_all_gives_no_error_and_a_view_that_moves(lab, lab_page):
     assert [count for count, _ in shown] == list(range(1, len(shown) + 1))
     kinds = [kind for _, outputs in shown for kind in outputs]
     assert "error" not in kinds
-    assert "stderr" not in kinds
-    assert sum(kind.startswith("widget Viewer(") for kind in kinds) == 3  # a progress bar would be a widget, too
+    assert [kind for kind in kinds if kind.startswith("stderr")] == []
+    assert sum(kind.startswith("widget Viewer(") for kind in kinds) == 3  # and no bar is a widget, too
     assert kinds.count("image/png") >= 4  # the map, the still picture of the view, photos and masks
 
     focus = page.locator(f'{FOCUS}[data-state="drawn"]')
