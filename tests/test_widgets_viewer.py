@@ -18,12 +18,13 @@ from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.summaries import colours_of, fit_basis
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
-from widgets import view_registry
+from widgets import view_registry, view_setup
 from widgets.drawing_sheet import Sheet, font
 from widgets.look import Look
+from widgets.packing import count_channels
 from widgets.picture import limits_for, paint_focus, paint_map
 from widgets.planes import picture_table
-from widgets.scene import Scene, share
+from widgets.scene import Scene
 from widgets.viewer import Viewer
 
 
@@ -100,6 +101,20 @@ def test_all_channels_are_seen_at_once(model, photo):
     assert viewer.picture().ndim == 3
     again = widgets.show(viewer.state()).source.layers["squeeze · colours"]
     assert (again.base, again.labels) == ("squeeze", viewer.source.layers["squeeze · colours"].labels)
+
+
+def test_pictures_of_fine_maps_show_means_of_cells(model, photo, monkeypatch):
+    monkeypatch.setattr(view_setup, "SUMMARY_SIDE", 8)
+    layers = widgets.feature_pyramid(model, photo, size=(64, 96)).source.layers
+    values = capture(model, photo, (64, 96))["encoder.half.x1"].numpy()  # (C, 8, 12)
+    basis = fit_basis([capture(model, photo, (64, 96))[f"encoder.{scale}.x1"].numpy() for scale in ("full", "half")], 6)
+    means = values.reshape(len(values), 4, 2, 6, 2).mean(axis=(2, 4))
+    colours = layers["encoder.half.x1 · colours"]
+    assert colours.shape[1:] == (4, 6)
+    np.testing.assert_allclose(picture_table()[colours.planes[0].codes], colours_of(means, basis), atol=8)
+    assert "2 × 2" in colours.note
+    norms = np.linalg.norm(values, axis=0).reshape(4, 2, 6, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(layers["encoder.half.x1 · norm"].planes[0].values(), norms, rtol=1e-3)
 
 
 def test_channels_agree_with_the_given_mask(model, photo):
@@ -266,11 +281,11 @@ def test_a_closed_view_keeps_nothing():
 
 def test_memory_is_shared_between_layers():
     shapes = {"fine": (100, 256, 256), "coarse": (1000, 32, 32), "one": (1, 256, 256)}
-    counts = share(shapes, 2**21)
+    counts = count_channels(shapes, 2**21)
     assert counts["one"] == 1
     assert 1 <= counts["fine"] < counts["coarse"] < 1000
     assert sum(2 * counts[name] * shapes[name][1] * shapes[name][2] for name in shapes) <= 2**21
-    assert share(shapes, 2**40) == {name: shape[0] for name, shape in shapes.items()}
+    assert count_channels(shapes, 2**40) == {name: shape[0] for name, shape in shapes.items()}
 
 
 # ---- odd layers ----

@@ -12,13 +12,14 @@ from tqdm import tqdm
 
 from birefnet_lite.analysis import Activations, capture
 from birefnet_lite.analysis.parts import ATTENTION, LOGITS, SIDE, title_of
-from birefnet_lite.analysis.summaries import Basis, colours_of, fit_basis, norm_of, segments_of
+from birefnet_lite.analysis.summaries import Basis, fit_basis, norm_of, segments_of
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import device_and_dtype
 from widgets.brush import paint_strokes
 from widgets.number_format import TIMES
+from widgets.packing import MIB, count_channels
 from widgets.planes import cell
-from widgets.scene import MIB, Scene, share
+from widgets.scene import Scene
 from widgets.view_registry import register
 from widgets.viewer import Viewer
 
@@ -31,6 +32,8 @@ KEPT = 40 * MIB
 #: Seconds until a bar says how far the model is.
 DELAY = 1.0
 BACKDROP = 1024
+#: The longest side of pictures of all channels; of finer maps they show means of cells, for time and memory.
+SUMMARY_SIDE = 512
 
 
 def run(model: nn.Module, image: Any, size: Size = None, layers: Iterable[str] | None = None) -> Activations:
@@ -77,7 +80,7 @@ def backdrop(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def painter(
     model: nn.Module, size: Size, photo: NDArray[np.uint8], fill: Callable[[Scene, Activations], Any]
 ) -> Callable[[Viewer], None]:
-    """What a view does when the photo (H, W, 3) is painted on: run the model on it, `fill` the scene, and show that.
+    """The reaction to a photo (H, W, 3) that was painted on: run the model on it, `fill` the scene, and show that.
 
     `fill` puts all layers in again, in the same shapes; where it returns a table, the view shows it.
     """
@@ -135,16 +138,27 @@ def add_summaries(scene: Scene, name: str, maps: NDArray[np.float32], basis: Bas
     if len(maps) < 4:
         return
     title = title_of(name)
+    factor = -(-max(maps.shape[1:]) // SUMMARY_SIDE)
+    means = "" if factor == 1 else f"; of the means over {factor} {TIMES} {factor} cells"
     shares = ", ".join(f"{share:.0%}" for share in basis.explained[:3])
-    pictures = {f"PCA: red, green and blue explain {shares}": colours_of(maps, basis)}
-    projected = basis.project(np.nan_to_num(maps, posinf=0, neginf=0))
+    projected = average_cells(basis.project(maps), factor)
+    pictures = {f"PCA: red, green and blue explain {shares}": basis.colours(projected)}
     palette = np.array(SEGMENTS, np.uint8)
     for count in range(2, min(len(SEGMENTS), projected[0].size) + 1):
         pictures[f"{count} segments of alike cells (k-means)"] = palette[segments_of(projected, count)]
-    note = "the channel chooses: PCA as colours, then 2 to 6 segments"
+    note = f"the channel chooses: PCA as colours, then 2 to 6 segments{means}"
     scene.add_pictures(f"{name} · colours", name, pictures, f"{title} · all channels as colours", note)
-    norm = scene.add(f"{name} · norm", norm_of(maps), "positive", f"{title} · norm over channels")
+    norms = average_cells(norm_of(maps), factor)
+    norm = scene.add(f"{name} · norm", norms, "positive", f"{title} · norm over channels", means.removeprefix("; of "))
     norm.base, norm.labels = name, ["norm over all channels"]
+
+
+def average_cells(maps: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Means over blocks of `factor` cells a side: maps (C, h, w) to (C, h / factor, w / factor), rounded up."""
+    if factor == 1:
+        return maps
+    pooled = F.avg_pool2d(from_numpy(maps)[None], factor, ceil_mode=True, count_include_pad=False)
+    return pooled[0].numpy()
 
 
 def add_layers(
@@ -167,7 +181,7 @@ def add_layers(
             basis = fit_basis([activations[each].numpy() for each in both], 6)
             bases |= dict.fromkeys(both, basis)
     shapes = {name: activations[name].shape for name in names}
-    shares = share({name: (shape[0], shape[1], shape[2]) for name, shape in shapes.items()}, kept or KEPT)
+    shares = count_channels({name: (shape[0], shape[1], shape[2]) for name, shape in shapes.items()}, kept or KEPT)
     for name in names:
         down, across = activations.stride(name)
         maps = activations.pop(name).numpy()

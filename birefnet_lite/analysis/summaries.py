@@ -26,46 +26,56 @@ class Basis:
     high: NDArray[np.float64]
     """(k,): the 1st and 99th percentile of the projections, between which colours run from 0 to 255."""
 
-    def project(self, maps: Floats) -> NDArray[np.float64]:
-        """Maps (C, h, w) to their projections (k, h, w)."""
-        flat = maps.reshape(maps.shape[0], -1).astype(np.float64)  # (C, n)
-        return (self.components @ (flat - self.mean[:, None])).reshape(-1, *maps.shape[1:])
+    def project(self, maps: Floats) -> Floats:
+        """Project maps (C, h, w) on the components: (k, h, w). Values that are not finite count as 0."""
+        components = self.components.astype(np.float32)
+        projected = components @ _flatten(maps) - (self.components @ self.mean).astype(np.float32)[:, None]
+        return projected.reshape(-1, *maps.shape[1:])
+
+    def colours(self, projected: Floats) -> NDArray[np.uint8]:
+        """Draw projections (k, h, w) as a picture (h, w, 3): the first three components as red, green and blue."""
+        low, spread = self.low[:3, None, None], np.maximum(self.high - self.low, 1e-12)[:3, None, None]
+        shares = np.clip((projected[:3] - low) / spread, 0, 1)
+        picture = np.full((3, *projected.shape[1:]), 0.5)
+        picture[: len(shares)] = shares
+        return np.floor(picture.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
 
 
 def fit_basis(several: Sequence[Floats], count: int = 3) -> Basis:
     """The principal components of maps (C, h, w) of one layer: of one photo, or of several that are to be compared.
 
-    Values that are not finite count as 0. A layer of fewer channels than `count` has fewer components.
+    Values that are not finite count as 0. A layer of fewer channels than `count` has fewer components. Sums over cells
+    are in float32, the decomposition in float64.
     """
-    flat = np.concatenate([np.nan_to_num(x.reshape(x.shape[0], -1), posinf=0, neginf=0) for x in several], axis=1)
-    flat = flat.astype(np.float64)  # (C, n)
-    mean = flat.mean(axis=1)
-    centred = flat - mean[:, None]
+    flat = np.concatenate([_flatten(maps) for maps in several], axis=1)  # (C, n)
+    mean = flat.mean(axis=1, dtype=np.float64)
+    centred = flat - mean[:, None].astype(np.float32)
     channels, cells = centred.shape
     count = min(count, channels, cells)
-    if channels <= cells:
-        values, vectors = np.linalg.eigh(centred @ centred.T)
-        components = vectors[:, ::-1][:, :count].T  # (k, C)
-    else:  # the other side of the same decomposition is smaller
-        values, vectors = np.linalg.eigh(centred.T @ centred)
-        components = (centred @ vectors[:, ::-1][:, :count]).T
+    wide = channels > cells  # the other side of the same decomposition is smaller then
+    products = (centred.T @ centred if wide else centred @ centred.T).astype(np.float64)
+    values, vectors = np.linalg.eigh(products)
+    components = vectors[:, ::-1][:, :count].T  # (k, C), or (k, n) where wide
+    if wide:
+        components = components @ centred.T
         components /= np.maximum(np.linalg.norm(components, axis=1, keepdims=True), 1e-12)
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     components = components * np.where(largest < 0, -1, 1)
-    total = max(float((centred**2).sum()), 1e-30)
-    projected = components @ centred  # (k, n)
+    total = max(float(products.trace()), 1e-30)
+    projected = components.astype(np.float32) @ centred  # (k, n)
     low, high = np.percentile(projected, (1, 99), axis=1)
     return Basis(mean, components, np.clip(values[::-1][:count], 0, None) / total, low, high)
 
 
 def colours_of(maps: Floats, basis: Basis) -> NDArray[np.uint8]:
     """Maps (C, h, w) as a picture (h, w, 3): the first three components as red, green and blue."""
-    projected = basis.project(np.nan_to_num(maps, posinf=0, neginf=0))[:3]  # (k, h, w)
-    spread = np.maximum(basis.high - basis.low, 1e-12)[:3, None, None]
-    shares = np.clip((projected - basis.low[:3, None, None]) / spread, 0, 1)
-    picture = np.full((3, *maps.shape[1:]), 0.5)
-    picture[: len(shares)] = shares
-    return np.floor(picture.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
+    return basis.colours(basis.project(maps))
+
+
+def _flatten(maps: Floats) -> Floats:
+    """Maps (C, h, w) as rows of finite numbers (C, h w)."""
+    flat = maps.reshape(len(maps), -1).astype(np.float32, copy=False)
+    return flat if np.isfinite(flat.sum()) else np.nan_to_num(flat, posinf=0, neginf=0)
 
 
 def norm_of(maps: Floats) -> Floats:
@@ -82,27 +92,28 @@ def similarity_of(maps: Floats, row: int, column: int) -> Floats:
     return np.divide(products, size, out=np.zeros(products.shape), where=size > 0).astype(np.float32)
 
 
-def segments_of(projected: NDArray[np.float64], count: int, rounds: int = 12) -> NDArray[np.intp]:
+def segments_of(projected: Floats, count: int, rounds: int = 12) -> NDArray[np.intp]:
     """Cells grouped by k-means, largest group first: projections (k, h, w) to numbers (h, w) from 0 to `count` - 1.
 
-    The centres start far from one another, always in the same way.
+    The centres are learned from at most twice `SAMPLED` cells. They start far from one another, always in the same way.
     """
-    points = projected.reshape(projected.shape[0], -1).T  # (n, k)
-    sample = points[:: max(1, len(points) // SAMPLED)]
-    centres = [sample[np.linalg.norm(sample - sample.mean(axis=0), axis=1).argmin()]]
-    while len(centres) < count:
-        nearest = np.min([((sample - centre) ** 2).sum(axis=1) for centre in centres], axis=0)
-        centres.append(sample[nearest.argmax()])
-    placed = np.array(centres)
+    points = projected.reshape(len(projected), -1)  # (k, n)
+    sample = points[:, :: max(1, points.shape[1] // SAMPLED)].astype(np.float64)
+    middle = sample.mean(axis=1, keepdims=True)
+    placed = sample[:, [np.linalg.norm(sample - middle, axis=0).argmin()]]  # (k, 1)
+    while placed.shape[1] < count:
+        apart = [((sample - centre[:, None]) ** 2).sum(axis=0) for centre in placed.T]
+        placed = np.column_stack([placed, sample[:, np.min(apart, axis=0).argmax()]])
     for _ in range(rounds):
         groups = _nearest(sample, placed)
         for i in range(count):
             if (inside := groups == i).any():
-                placed[i] = sample[inside].mean(axis=0)
-    groups = _nearest(points, placed)
+                placed[:, i] = sample[:, inside].mean(axis=1)
+    groups = _nearest(points, placed.astype(points.dtype))
     order = np.argsort(-np.bincount(groups, minlength=count), kind="stable")
     return np.argsort(order)[groups].reshape(projected.shape[1:])
 
 
-def _nearest(points: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.intp]:
-    return ((centres**2).sum(axis=1) - 2 * points @ centres.T).argmin(axis=1)
+def _nearest(points: NDArray[np.floating], centres: NDArray[np.floating]) -> NDArray[np.intp]:
+    """The nearest of the centres (k, count) to each of the points (k, n), as numbers (n,)."""
+    return ((centres**2).sum(axis=0)[:, None] - 2 * centres.T @ points).argmin(axis=0)
