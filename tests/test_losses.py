@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from birefnet_lite.training import pixel_losses
+from birefnet_lite.training import gaussian_blur
 from birefnet_lite.training.losses import BiRefNetLoss, GradientLoss, PixelLoss
 from birefnet_lite.training.pixel_losses import PIXEL_LOSSES, iou_loss, iou_patch_loss, ssim_loss
 from birefnet_lite.training.recipes import RECIPES, repaired_weights, weights_at
@@ -155,7 +155,7 @@ def test_ssim_matches_scikit_image_away_from_the_border():
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2), (6, 12), (20, 31)])
 def test_ssim_of_images_smaller_than_its_window_and_larger(shape, blur, monkeypatch):
     if blur == "on a GPU":
-        monkeypatch.setattr(pixel_losses, "_blur_by_sums", pixel_losses._blur_by_convolution)
+        monkeypatch.setattr(gaussian_blur, "_blur_by_sums", gaussian_blur._blur_by_convolution)
     logits, mask = random_pair(*shape)
     ours, reference = (logits.clone().requires_grad_() for _ in range(2))
     found, expected = ssim_loss(ours, mask), (1 - ssim_map(reference.sigmoid(), mask).mean()) / 2

@@ -33,7 +33,7 @@ def test_marks_have_the_same_colours_on_the_page_in_its_picture_and_in_pythons()
     for name, colour in TONES.items():
         if name != "grid":
             assert f".bv-tone-{name} {{ stroke: {colour}; --tone: {colour}; }}" in STYLE
-            assert re.search(rf'{name}: "{colour}"', read_static("save.js"))
+            assert re.search(rf'{name}: "{colour}"', read_static("paper.js"))
 
 
 @each_eye

@@ -18,8 +18,8 @@ from widgets import planes
 from widgets.channel_ranking import rank
 from widgets.front_end import join_modules
 from widgets.number_format import format_value, short_value
+from widgets.packing import Packer
 from widgets.planes import Plane, quantise
-from widgets.scene import Packer
 
 ROOT = Path(__file__).parent
 NODE = shutil.which("node")

@@ -16,7 +16,8 @@ from widgets.html_page import format_page
 from widgets.look import Look
 from widgets.planes import Plane
 from widgets.scene import Scene
-from widgets.viewer import BESIDE, Viewer
+from widgets.synced_state import BESIDE
+from widgets.viewer import Viewer
 
 __all__ = ["framed", "scene_from_state", "show", "static"]
 

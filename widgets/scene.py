@@ -4,21 +4,19 @@ A scene is built once, from arrays. It keeps 16-bit planes, not floats, and not 
 of each layer within a budget. It packs into a description (JSON) and one buffer, which is all that a page needs.
 """
 
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from widgets.channel_ranking import STATISTICS, channel_statistics, rank
+from widgets.packing import MIB, Packer, count_channels, encode_photo
 from widgets.planes import COLOUR_MAPS, Plane, encode_picture, quantise
 
-__all__ = ["KINDS", "PHOTO", "Layer", "Packer", "Scene", "share"]
+__all__ = ["KINDS", "PHOTO", "Layer", "Scene"]
 
-MIB = 2**20
 #: The name that stands for the photo itself in the rows of a view.
 PHOTO = "photo"
 #: How a layer's numbers are to be read: any sign, none negative, between 0 and 1.
@@ -45,7 +43,7 @@ class Layer:
     base: str = ""
     """The layer whose channels this one sums up."""
     labels: list[str] = field(default_factory=list)
-    """What each channel of a summary shows."""
+    """The title of each channel of a summary."""
     mask: str = ""
     """`probability` or `logits` where the layer is a mask; empty where it is not."""
     photo: str = ""
@@ -215,7 +213,7 @@ class Scene:
 
     @property
     def nbytes(self) -> int:
-        """What the scene keeps in memory."""
+        """Bytes of the arrays that the scene keeps."""
         planes = sum(plane.codes.nbytes for layer in self.layers.values() for plane in layer.planes.values())
         return planes + sum(layer.statistics.nbytes for layer in self.layers.values()) + self.photo.nbytes
 
@@ -248,7 +246,7 @@ class Scene:
         packer.add({"kind": "photo", "type": "image/jpeg"}, encode_photo(self.photo))
         for name, photo in self.photos.items():
             packer.add({"kind": "photo", "type": "image/jpeg", "name": name}, encode_photo(photo))
-        counts = share({layer.name: layer.shape for layer in self.layers.values()}, budget)
+        counts = count_channels({layer.name: layer.shape for layer in self.layers.values()}, budget)
         for layer in self.layers.values():
             packer.add({"kind": "statistics", "layer": layer.name}, layer.statistics.tobytes())
             chosen = list(layer.planes)[: counts[layer.name]]
@@ -259,61 +257,3 @@ class Scene:
             for channel, plane in self.fetch(layer.name, chosen).items():
                 packer.add_plane(layer.name, channel, plane)
         return packer.parts, packer.buffer()
-
-
-class Packer:
-    """Lays parts one after the other in a buffer, each on a multiple of four bytes."""
-
-    def __init__(self) -> None:
-        self.parts: list[dict[str, Any]] = []
-        self._pieces: list[bytes] = []
-        self._length = 0
-
-    def add(self, part: dict[str, Any], data: bytes) -> None:
-        """One part: what it is, and its bytes."""
-        self.parts.append({**part, "offset": self._length, "length": len(data)})
-        padding = -len(data) % 4
-        self._pieces += [data, b"\0" * padding]
-        self._length += len(data) + padding
-
-    def add_plane(self, layer: str, channel: int, plane: Plane) -> None:
-        """One map of a layer."""
-        height, width = plane.codes.shape
-        part = {"kind": "plane", "layer": layer, "channel": channel, "lo": plane.lo, "hi": plane.hi}
-        self.add({**part, "width": width, "height": height}, plane.codes.astype("<u2", copy=False).tobytes())
-
-    def buffer(self) -> bytes:
-        """Everything that was added."""
-        return b"".join(self._pieces)
-
-
-def share(shapes: dict[str, tuple[int, int, int]], budget: float) -> dict[str, int]:
-    """How many channels of each layer fit into `budget` bytes of planes, at least one of each.
-
-    Fine maps get fewer than coarse ones, in proportion to their sides: a fine map is dear, and a coarse layer has
-    more to say.
-    """
-
-    def counts(scale: float) -> dict[str, int]:
-        return {
-            name: min(channels, max(1, int(scale / (height * width) ** 0.5)))
-            for name, (channels, height, width) in shapes.items()
-        }
-
-    def cost(chosen: dict[str, int]) -> int:
-        return sum(2 * n * shapes[name][1] * shapes[name][2] for name, n in chosen.items())
-
-    low, high = 0.0, max((c * (h * w) ** 0.5 for c, h, w in shapes.values()), default=0.0) + 1
-    if cost(counts(high)) <= budget:
-        return counts(high)
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if cost(counts(middle)) <= budget else (low, middle)
-    return counts(low)
-
-
-def encode_photo(photo: NDArray[np.uint8], quality: int = 90) -> bytes:
-    """The backdrop as a JPEG without colour subsampling."""
-    stream = io.BytesIO()
-    Image.fromarray(photo).save(stream, "JPEG", quality=quality, subsampling=0)
-    return stream.getvalue()

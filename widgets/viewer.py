@@ -4,81 +4,43 @@ Everything it shows is computed elsewhere.
 """
 
 import base64
-import re
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
-import anywidget
 import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
 from widgets.background import Background
-from widgets.brush import check_strokes
 from widgets.front_end import CODE, STYLE
-from widgets.look import MASK_AS, RANGES, SORTS, Look
-from widgets.planes import COLOUR_MAPS
-from widgets.scene import Packer, Scene
+from widgets.look import Look
+from widgets.packing import MIB, Packer
+from widgets.scene import Scene
+from widgets.synced_state import BESIDE, SyncedState
 
 __all__ = ["Answer", "Reaction", "Viewer"]
 
-#: What a view does in the kernel when `pin`, `layer`, `ablated` or `controls` changes: given the viewer and the name.
+#: Called in the kernel when `pin`, `layer`, `ablated` or `controls` changes, with the viewer and the trait's name.
 Reaction = Callable[["Viewer", str], None]
 
-#: What a view answers to a message of one type from its page.
+#: Called for a message of one type from the page, with the viewer and the message.
 Answer = Callable[["Viewer", dict[str, Any]], None]
 
-#: What belongs to a view's state beside the look.
-BESIDE = ("marks", "table", "controls", "region", "stale", "league", "strokes")
+#: Bytes of maps in an exported view: as text they take a third more, so that a page stays below 8 MiB.
+PAGE = 5 * MIB
 
-#: What a view says whose maps the kernel gave up.
+#: The message of a view whose maps the kernel no longer keeps.
 RETIRED = "A newer view took this one's place, so the kernel no longer keeps its maps. Run its cell again."
 
 
-class Viewer(anywidget.AnyWidget):
-    """A view of a scene. Made by the functions of `widgets`, not by hand.
-
-    What is looked at is synced, so that other widgets can be linked: `layer`, `channel`, `pin` ([x, y] in the photo's
-    pixels, or []), `colormap`, `range`, `limits`, `opacity`, `sort`, `zoom`, `ablated`, `region`. A value that points
-    at nothing raises `TraitError`. Masks are drawn as `mask_as` says, at `threshold`, on `ground`.
-    """
+class Viewer(SyncedState):
+    """A view of a scene. Made by the functions of `widgets`, not by hand."""
 
     _esm = CODE
     _css = STYLE
-
-    scene = traitlets.Dict().tag(sync=True)
-    parts: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    blob = traitlets.Bytes(b"").tag(sync=True)
-    live = traitlets.Bool(True).tag(sync=True)
-
-    layer = traitlets.Unicode().tag(sync=True)
-    channel = traitlets.Int(0).tag(sync=True)
-    channels = traitlets.Dict().tag(sync=True)
-    pin: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    colormap = traitlets.Enum(("auto", *COLOUR_MAPS), "auto").tag(sync=True)
-    range = traitlets.Enum(RANGES, "map").tag(sync=True)
-    limits: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    opacity = traitlets.Float(0.7, min=0.0, max=1.0).tag(sync=True)
-    sort = traitlets.Enum(SORTS, "detail").tag(sync=True)
-    zoom = traitlets.List([1.0, 0.0, 0.0]).tag(sync=True)
-    ablated = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    mask_as = traitlets.Enum(MASK_AS, "map").tag(sync=True)
-    threshold = traitlets.Float(0.5, min=0.0, max=1.0).tag(sync=True)
-    ground = traitlets.Unicode("checker").tag(sync=True)
-
-    region: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    marks: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    table = traitlets.Dict().tag(sync=True)
-    controls = traitlets.Dict().tag(sync=True)
-    stale = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    league = traitlets.Dict().tag(sync=True)
-    strokes: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    busy = traitlets.Unicode().tag(sync=True)
-    progress = traitlets.Unicode().tag(sync=True)
-    error = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -112,29 +74,20 @@ class Viewer(anywidget.AnyWidget):
     @traitlets.observe("pin", "layer", "ablated", "controls", "region")
     def _react(self, change: dict[str, Any]) -> None:
         reaction = self.reaction
-        if reaction is None:
-            return
-        try:
-            self.error = ""
-            self.working("Computing …", lambda: reaction(self, change["name"]))
-        except Exception as error:
-            self.report(error)
-
-    @traitlets.validate("strokes")
-    def _strokes(self, proposal: dict[str, Any]) -> list[dict[str, Any]]:
-        try:
-            return check_strokes(proposal["value"])
-        except (ValueError, TypeError, AttributeError) as error:
-            raise traitlets.TraitError(str(error)) from error
+        if reaction is not None:
+            self._attempt(lambda: reaction(self, change["name"]))
 
     @traitlets.observe("strokes")
     def _paint(self, _change: dict[str, Any]) -> None:
         repaint = self.repaint
-        if repaint is None:
-            return
+        if repaint is not None:
+            self._attempt(lambda: repaint(self))
+
+    def _attempt(self, compute: Callable[[], None]) -> None:
+        """Compute, with a word on the page meanwhile; an error is shown there."""
         try:
             self.error = ""
-            self.working("Computing …", lambda: repaint(self))
+            self.working("Computing …", compute)
         except Exception as error:
             self.report(error)
 
@@ -147,60 +100,10 @@ class Viewer(anywidget.AnyWidget):
         finally:
             self.reaction = reaction
 
-    # ---- what is being looked at ----
-
-    @property
-    def look(self) -> Look:
-        """What is being looked at, as one value."""
-        names = Look.__dataclass_fields__
-        return Look(**{name: getattr(self, name) for name in names})
-
-    @traitlets.validate("layer")
-    def _known_layer(self, proposal: dict[str, Any]) -> str:
-        names = [layer["name"] for layer in self.scene["layers"]]
-        if proposal["value"] not in names:
-            raise traitlets.TraitError(f"This view has no layer {proposal['value']!r}. It has: {', '.join(names)}.")
-        return proposal["value"]
-
-    @traitlets.validate("pin")
-    def _point(self, proposal: dict[str, Any]) -> list[float]:
-        value = list(proposal["value"])
-        if value and not (len(value) == 2 and np.isfinite(value).all()):
-            raise traitlets.TraitError(f"A pin is [x, y] in pixels of the photo, or []. Got {value}.")
-        return value
-
-    @traitlets.validate("ground")
-    def _known_ground(self, proposal: dict[str, Any]) -> str:
-        if not re.fullmatch(r"checker|#[0-9a-fA-F]{6}", proposal["value"]):
-            raise traitlets.TraitError(f"A ground is checker or #rrggbb. Got {proposal['value']!r}.")
-        return proposal["value"]
-
-    @traitlets.validate("region")
-    def _rectangle(self, proposal: dict[str, Any]) -> list[float]:
-        value = list(proposal["value"])
-        good = len(value) == 4 and np.isfinite(value).all() and value[0] < value[2] and value[1] < value[3]
-        if value and not good:
-            raise traitlets.TraitError(f"A region is [left, top, right, bottom] in the photo's pixels. Got {value}.")
-        return value
-
-    @traitlets.observe("layer")
-    def _follow_layer(self, change: dict[str, Any]) -> None:
-        self.channel = self.channels.get(change["new"], 0)
-
-    @traitlets.observe("channel")
-    def _follow_channel(self, change: dict[str, Any]) -> None:
-        if self.channels.get(self.layer) != change["new"]:
-            self.channels = {**self.channels, self.layer: change["new"]}
-
-    @traitlets.validate("channel")
-    def _known_channel(self, proposal: dict[str, Any]) -> int:
-        sizes = {layer["name"]: layer["channels"] for layer in self.scene["layers"]}
-        return min(max(proposal["value"], 0), sizes[self.layer] - 1) if self.layer in sizes else proposal["value"]
-
     # ---- messages from the page ----
 
     def _receive(self, _widget: Any, message: dict[str, Any], _buffers: list[Any]) -> None:
-        # What an exception says here is otherwise lost: no cell is running that could show it.
+        # Without this, the message would be lost: no cell is running that could show it.
         try:
             self.handle(message)
         except Exception as error:
@@ -323,7 +226,7 @@ class Viewer(anywidget.AnyWidget):
         self._whole()
         return draw(self.source, self.look, width, self.table, self.marks, self.league)
 
-    def state(self, budget: float = 16 * 2**20) -> dict[str, Any]:
+    def state(self, budget: float = PAGE) -> dict[str, Any]:
         """Everything needed to open this view again, as JSON values: what is looked at, the scene and up to `budget`
         bytes of maps.
         """
@@ -339,7 +242,7 @@ class Viewer(anywidget.AnyWidget):
             "blob": base64.b64encode(blob).decode("ascii"),
         }
 
-    def to_html(self, path: str | PathLike[str], budget: float = 16 * 2**20) -> None:
+    def to_html(self, path: str | PathLike[str], budget: float = PAGE) -> None:
         """Write one page that shows this view offline, with no kernel and no request.
 
         `budget` bounds the bytes of its maps.

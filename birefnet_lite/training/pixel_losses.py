@@ -7,18 +7,16 @@ bfloat16 are too few for SSIM's E[x²] - E[x]² and for sums over a million pixe
 
 from collections.abc import Callable
 from functools import wraps
-from math import exp
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from birefnet_lite.training.gaussian_blur import GaussianBlur
+
 PixelLossFunction = Callable[..., Tensor]
 
-_BELL = torch.tensor([exp(-(step**2) / (2 * 1.5**2)) for step in range(-5, 6)], dtype=torch.float32, device="cpu")
-# The centre, then five steps to either side; rounded to float32 as in the original, so that float64 agrees with it too.
-_SSIM_WINDOW: list[float] = (_BELL / _BELL.sum())[5:].tolist()
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 
 
@@ -137,45 +135,6 @@ def iou_patch_loss(logits: Tensor, mask: Tensor, *, patch: int = 64, eps: float 
     return (1 - (intersection + eps) / (union + eps)).mean()
 
 
-class _GaussianBlur(torch.autograd.Function):
-    """Blur (..., H, W) with the 11x11 Gaussian window, zeros outside. The window is symmetric, so backward is the same.
-
-    Sums of shifted images on a CPU. On a GPU a convolution is faster, but without cuDNN, which may round its input to
-    10 bits (TF32), too coarse for the variances.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return _blur_by_convolution(x) if x.is_cuda else _blur_by_sums(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _GaussianBlur.apply(gradient)
-
-
-def _blur_by_sums(x: Tensor) -> Tensor:
-    for dim in (-1, -2):
-        length = x.shape[dim]
-        blurred = _SSIM_WINDOW[0] * x
-        for step, weight in enumerate(_SSIM_WINDOW[1:length], start=1):
-            for to, source in ((0, step), (step, 0)):
-                there, here = blurred.narrow(dim, to, length - step), x.narrow(dim, source, length - step)
-                there.add_(here, alpha=weight)
-        x = blurred
-    return x
-
-
-def _blur_by_convolution(x: Tensor) -> Tensor:
-    """The same blur as a depthwise convolution of (..., H, W)."""
-    images = x.reshape(1, -1, *x.shape[-2:])  # (1, N, H, W)
-    half = len(_SSIM_WINDOW) - 1
-    window = images.new_tensor(_SSIM_WINDOW[:0:-1] + _SSIM_WINDOW).expand(images.shape[1], 1, 1, -1)
-    with torch.backends.cudnn.flags(enabled=False):
-        images = F.conv2d(images, window, padding=(0, half), groups=len(window))
-        images = F.conv2d(images, window.mT, padding=(half, 0), groups=len(window))
-    return images.reshape(x.shape)
-
-
 @full_precision
 def ssim_loss(logits: Tensor, mask: Tensor) -> Tensor:
     """(1 - SSIM) / 2, the mean over pixels: Gaussian window 11x11, sigma 1.5 (paper: L_SSIM = 1 - SSIM, twice this).
@@ -188,7 +147,7 @@ def ssim_loss(logits: Tensor, mask: Tensor) -> Tensor:
         True
     """
     x, y = logits.sigmoid(), mask
-    blurred = _GaussianBlur.apply(torch.stack([x, y, x * x, y * y, x * y]))  # (5, B, 1, H, W)
+    blurred = GaussianBlur.apply(torch.stack([x, y, x * x, y * y, x * y]))  # (5, B, 1, H, W)
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = blurred
     luminance = (2 * mean_x * mean_y + _SSIM_C1) / (mean_x**2 + mean_y**2 + _SSIM_C1)
     variances = (mean_xx - mean_x**2) + (mean_yy - mean_y**2)

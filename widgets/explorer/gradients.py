@@ -8,13 +8,9 @@ view's scene and look; for each photo its table and what lies where), then maps 
 
 import gzip
 import hashlib
-import io
 import json
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 import widgets
 from birefnet_lite.checkpoints import load
@@ -22,8 +18,8 @@ from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.output import write_bytes
 from widgets.explorer.graph import SHIPPED
 from widgets.explorer.page import GRADIENTS, shipped_samples
-from widgets.explorer.recording import in_8_bits
-from widgets.scene import Packer
+from widgets.explorer.recording import decode_jpeg, in_8_bits
+from widgets.packing import Packer
 
 __all__ = ["hash_weights", "record_gradients"]
 
@@ -40,7 +36,7 @@ def record_gradients(model: BiRefNet, photos: dict[str, bytes], weights: str) ->
     view: dict[str, Any] = {}
     tables = {}
     for name, jpeg in photos.items():
-        photo = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+        photo = decode_jpeg(jpeg)
         viewer = widgets.attribution(model, photo)
         scene = viewer.source
         first = viewer.layer

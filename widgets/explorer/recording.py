@@ -11,12 +11,13 @@ import widgets
 from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.parts import Part, list_parts, title_of
 from birefnet_lite.network.birefnet import BiRefNet
+from widgets.packing import Packer, count_channels
 from widgets.planes import Plane
-from widgets.scene import Packer, Scene, share
+from widgets.scene import Scene
 from widgets.view_setup import add_layers, fit_mask, new_scene
 from widgets.viewer import Viewer
 
-__all__ = ["VIEWS", "in_8_bits", "record_run"]
+__all__ = ["VIEWS", "decode_jpeg", "in_8_bits", "record_run"]
 
 VIEWS = ("ablation", "prediction_ladder", "gradient_targets", "sampling_points", "reference_tiles", "feature_pyramid")
 """The functions of `widgets` whose views the page has. Their layers are computed again by explorer/static/run.js."""
@@ -35,7 +36,7 @@ def record_run(model: BiRefNet, jpeg: bytes, budget: float) -> dict[str, Any]:
         `part` (descriptions of scenes, and what each looks at first), `recorded` (what lies where in the maps), and
         the maps themselves as bytes, `maps`.
     """
-    photo = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+    photo = decode_jpeg(jpeg)
     activations = capture(model, photo)
     mask, parts = activations.mask, list_parts(model)
     names = [name for name in parts if name in activations]
@@ -64,6 +65,11 @@ def _has(model: BiRefNet, view: str) -> bool:
     return needs.get(view, True)
 
 
+def decode_jpeg(jpeg: bytes) -> NDArray[np.uint8]:
+    """The pixels (H, W, 3) of a sample photo."""
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+
+
 def _describe(part: Part, scene: Scene) -> dict[str, Any]:
     kind = part.name.split(".")[-1]
     if part.name.startswith("encoder."):
@@ -90,7 +96,7 @@ def _template(viewer: Viewer) -> dict[str, Any]:
 def _pack(scene: Scene, budget: float) -> tuple[list[dict[str, Any]], bytes]:
     """Statistics of all channels, and maps: 16 bits where a layer is a single one, 8 bits otherwise."""
     packer = Packer()
-    counts = share({name: layer.shape for name, layer in scene.layers.items()}, 2 * budget)
+    counts = count_channels({name: layer.shape for name, layer in scene.layers.items()}, 2 * budget)
     for name, layer in scene.layers.items():
         packer.add({"kind": "statistics", "layer": name}, layer.statistics.tobytes())
         for channel, plane in list(layer.planes.items())[: counts[name]]:

@@ -14,7 +14,8 @@ from birefnet_lite.inference.images import read_mask
 from birefnet_lite.metrics import iou, mae, s_measure
 from widgets.league import add_to_league, layer_of_trial
 from widgets.network_map import describe_map
-from widgets.scene import MIB, Scene
+from widgets.packing import MIB
+from widgets.scene import Scene
 from widgets.view_registry import register
 from widgets.view_setup import DELAY, Size, add_layers, add_truth, fit_mask, new_scene, painter, run
 from widgets.viewer import Viewer

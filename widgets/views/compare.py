@@ -12,7 +12,8 @@ from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.compare import Row, compare_layers
 from widgets import view_setup
 from widgets.number_format import TIMES
-from widgets.scene import Scene, share
+from widgets.packing import count_channels
+from widgets.scene import Scene
 from widgets.view_registry import register
 from widgets.viewer import Viewer
 
@@ -53,7 +54,7 @@ def compare(
         else f"{len(rows) - len(wrong)} of {len(rows)} parts agree; the first that does not is {first.name}"
     )
     scene = Scene("compare", "Layer debugger", agree, _picture(inputs), what="input")
-    counts = share(
+    counts = count_channels(
         {row.name: maps.shape for row in shown if (maps := _maps(row.reference)) is not None}, view_setup.KEPT / 3
     )
     for row in shown:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from birefnet_lite.analysis.computation import head_terms, stage_terms
 from birefnet_lite.analysis.parts import LATERAL, LOGITS, STAGES, stage_layer, stride_of
 from widgets.number_format import TIMES
-from widgets.scene import share
+from widgets.packing import count_channels
 from widgets.view_registry import register
 from widgets.view_setup import KEPT, Size, kind_of, new_scene, run
 from widgets.viewer import Viewer
@@ -59,7 +59,7 @@ def computation(model: nn.Module, image: Any, size: Size = None, *, convolution:
         for row, terms in equations.items()
         for name, x in terms.items()
     }
-    counts = share(shapes, KEPT)
+    counts = count_channels(shapes, KEPT)
     for row, terms in equations.items():
         names = [f"{row}.{name}" for name in TERMS]
         keep = min(counts[name] for name, x in zip(names, terms.values(), strict=True) if len(x) > 1)

@@ -8,7 +8,7 @@ from torch import nn
 from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.convolution import ConvolutionPass, ConvolutionTerms, list_convolutions, trace_convolution
 from widgets.number_format import TIMES
-from widgets.scene import share
+from widgets.packing import count_channels
 from widgets.view_setup import KEPT, Size, cell_at_pin, new_scene, run, start_at_middle
 from widgets.viewer import Viewer
 
@@ -40,7 +40,7 @@ def show_convolution(model: nn.Module, image: Any, name: str, size: Size = None)
 
     def fill() -> None:
         done: ConvolutionPass = state["pass"]
-        kept = share({"input": (*done.input.shape,), "output": (*done.output.shape,)}, KEPT)
+        kept = count_channels({"input": (*done.input.shape,), "output": (*done.output.shape,)}, KEPT)
         for layer, maps in (("input", done.input), ("output", done.output)):
             scene.add(layer, maps.numpy(), "signed", f"{layer.capitalize()} · {done.name}", keep=kept[layer])
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from birefnet_lite.course.checks import time_limit
+from birefnet_lite.course.checks.copies import Copy, is_same, list_tensors
 from birefnet_lite.course.checks.result import Unclear, Wrong
 
 __all__ = ["Answer", "Stub"]
@@ -49,12 +50,12 @@ class Answer:
         self.repeats = repeats
         self.recorder = recorder
         self.results: list[Tensor] = []
-        """What earlier calls gave, as copies; shared with the modules that the answer makes."""
+        """Results of earlier calls, as copies; shared with the modules that the answer makes."""
         self._cases: list[dict[str, Any]] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         named = self._named(args, kwargs)
-        before = {name: _Copy(value) for name, value in named.items() if not self._may_change(value)}
+        before = {name: Copy(value) for name, value in named.items() if not self._may_change(value)}
         result = self._call(args, kwargs, named)
         self._compare_arguments(named, before)
         self._refuse_a_remembered(result)
@@ -131,7 +132,7 @@ class Answer:
         ]
         return f"\nIt was called with {', '.join(shown)}.{''.join(' ' + sentence for sentence in differs[:1])}"
 
-    def _compare_arguments(self, named: dict[str, Any], before: dict[str, "_Copy"]) -> None:
+    def _compare_arguments(self, named: dict[str, Any], before: dict[str, "Copy"]) -> None:
         for name, copy in before.items():
             if changed := copy.change(named[name], name):
                 raise Wrong(
@@ -150,7 +151,7 @@ class Answer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(torch.seed() % 1000 + 1)
             again = self._call(args, kwargs, self._named(args, kwargs))
-        if not _same(result, again):
+        if not is_same(result, again):
             raise Wrong(
                 "Two calls with the same numbers give different results. Does your function draw random numbers, use "
                 "dropout also in evaluation mode (the module self.dropout knows the mode; `F.dropout(x)` does not), or "
@@ -159,13 +160,13 @@ class Answer:
 
     def _refuse_a_remembered(self, result: Any) -> None:
         """The same object twice is no new result, whatever its numbers."""
-        for tensor in _tensors(result):
+        for tensor in list_tensors(result):
             if any(tensor is earlier for earlier in self.results):
                 raise Wrong(
                     "Your function returns the result of an earlier call again. Is it kept in a list outside, in a "
                     "default argument, or by a cache?"
                 )
-        self.results += [x for x in _tensors(result) if x.requires_grad or x.numel() > 1]
+        self.results += [x for x in list_tensors(result) if x.requires_grad or x.numel() > 1]
 
     def _watch(self, module: nn.Module) -> None:
         forward = Answer(module.forward, self.changes, self.repeats, self.recorder)
@@ -198,86 +199,6 @@ class _Module:
         return self  # a copy of the module is not called as the learner's
 
 
-class _Copy:
-    """An argument as it was before a call."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = self._copied(value)
-
-    def _copied(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.detach().clone(), value.requires_grad
-        if isinstance(value, np.ndarray):
-            return value.copy()
-        if isinstance(value, nn.Module):
-            state = {name: x.detach().clone() for name, x in value.named_parameters()}
-            if not value.training:
-                state |= {name: x.detach().clone() for name, x in value.named_buffers()}
-            flags = {name: (part.training, len(part._forward_hooks)) for name, part in value.named_modules()}
-            return state, flags, {name: x.requires_grad for name, x in value.named_parameters()}
-        if isinstance(value, tuple | list):
-            return [_Copy(one) for one in value]
-        return None
-
-    def change(self, value: Any, name: str) -> str | None:
-        """Return the name of what has changed, or None."""
-        if isinstance(value, Tensor):
-            numbers, gradient = self._value
-            if value.shape != numbers.shape or not torch.equal(value.detach(), numbers):
-                return f"`{name}`"
-            return f"`requires_grad` of `{name}`" if value.requires_grad != gradient else None
-        if isinstance(value, np.ndarray):
-            return None if np.array_equal(value, self._value) else f"`{name}`"
-        if isinstance(value, nn.Module):
-            return self._changed_module(value, name)
-        if isinstance(value, tuple | list):
-            if len(value) != len(self._value):
-                return f"the length of `{name}`"
-            changes = (
-                copy.change(one, f"{name}[{i}]") for i, (copy, one) in enumerate(zip(self._value, value, strict=True))
-            )
-            return next(filter(None, changes), None)
-        return None
-
-    def _changed_module(self, module: nn.Module, name: str) -> str | None:
-        state, flags, gradients = self._value
-        now = dict(module.named_parameters()) | dict(module.named_buffers())
-        for key, numbers in state.items():
-            if key not in now or not torch.equal(now[key].detach(), numbers):
-                return f"`{key}` of the {type(module).__name__} `{name}`"
-        for key, (training, _) in flags.items():
-            part = module.get_submodule(key)
-            if part.training != training:
-                return f"the mode of `{name}` (it was {'in training' if training else 'in evaluation'} mode)"
-        if gradients != {key: x.requires_grad for key, x in module.named_parameters()}:
-            return f"`requires_grad` of the weights of `{name}`"
-        return None
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for one in value:
-            yield from _tensors(one)
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether two results are equal but for the last digits."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        if a.shape != b.shape or a.dtype != b.dtype:
-            return False
-        a, b = a.detach().double(), b.detach().double()
-        return torch.allclose(a, b, rtol=1e-5, atol=1e-7, equal_nan=True)
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-5, atol=1e-7, equal_nan=True))
-    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
-        return len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, float | int) and isinstance(b, float | int):
-        return a == b or (a != a and b != b) or abs(a - b) <= 1e-5 * max(abs(a), abs(b))
-    return True
-
-
 def _described(value: Any) -> str:
     if isinstance(value, Tensor | np.ndarray):
         return f"of {tuple(value.shape)}"
@@ -304,7 +225,7 @@ def _is_library(path: str) -> bool:
 
 def _maps(case: dict[str, Any]) -> Iterator[Tensor]:
     for value in case.values():
-        yield from (x for x in _tensors(value) if x.ndim == 4)
+        yield from (x for x in list_tensors(value) if x.ndim == 4)
 
 
 _PROPERTIES: dict[str, Callable[[dict[str, Any]], bool]] = {
