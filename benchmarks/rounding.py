@@ -5,15 +5,17 @@
     python benchmarks/rounding.py --sides 512      the speed of another size of image
 
 One row rounds the weights, inputs and outputs of the layers of one part, and leaves everything else in float32. lite
-has random weights with moved taps. Times are taken by turns in one process; run it on an idle machine.
+has random weights with moved taps. Times are taken by turns in one process, also of the plain network with
+torchvision's deformable convolution; run it on an idle machine.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from deformable import describe_machine, move_taps, time_by_turns
+from networks import OPTIMIZED, PLAIN, forward
 from torch import Tensor, nn
 
 from birefnet_lite import BiRefNet, BiRefNetConfig, load, optimize
@@ -22,6 +24,7 @@ from birefnet_lite.output import format_table
 from birefnet_lite.photos import PHOTOS, load_photo
 
 RESULTS = Path(__file__).parent / "results"
+SPEED_COLUMNS = ["model", "side", "plain", "float32", "auto", "plain/auto", "float32/auto"]
 STAGE_PARTS = ("image", "block.conv_in", "block.aspp", "block.conv_out", "outward", "lateral")
 
 
@@ -106,13 +109,10 @@ def measure_speed(sides: list[int], budget: float) -> list[list[str]]:
         networks = [optimize(model), optimize(model, precision="auto")]
         for side in sides:
             x = torch.randn(1, 3, side, side)
-
-            def run(network: nn.Module, x: Tensor = x) -> Callable[[], Tensor]:
-                return lambda: network(x).logits
-
-            with torch.inference_mode():
-                exact, auto = time_by_turns([run(network) for network in networks], "cpu", budget)
-            rows.append([name, str(side), f"{exact:.2f} s", f"{auto:.2f} s", f"{exact / auto:.2f}"])
+            works = [forward(model, PLAIN, x), *(forward(network, OPTIMIZED, x) for network in networks)]
+            times = time_by_turns(works, "cpu", budget)
+            ratios = [f"{times[0] / times[2]:.2f}", f"{times[1] / times[2]:.2f}"]
+            rows.append([name, str(side), *(f"{seconds:.2f} s" for seconds in times), *ratios])
     return rows
 
 
@@ -120,14 +120,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", nargs="+", type=int, default=[1024])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--budget", type=float, default=40.0, help="seconds for each model and size, about")
+    parser.add_argument("--budget", type=float, default=120.0, help="seconds for each model and size, about")
     parser.add_argument("--save", metavar="NAME")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     tables = [
         ("nano, sample photos", [["part in bfloat16", "within 1/255", "largest"], *measure_nano()]),
         ("lite, random weights", [["part in bfloat16", "largest, of the logits' range"], *measure_lite()]),
-        ("speed", [["model", "side", "float32", "auto", "ratio"], *measure_speed(args.sides, args.budget)]),
+        ("speed", [SPEED_COLUMNS, *measure_speed(args.sides, args.budget)]),
     ]
     lines = [
         "# Rounding to bfloat16",
