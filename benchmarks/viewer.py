@@ -227,7 +227,7 @@ for parts in (['squeeze'], [], ['decoder.stage3.lateral'], [], ['encoder.half.x4
     start = time.perf_counter(); small_view.ablated = parts; times.append(time.perf_counter() - start)
 print(statistics.median(times))
 """
-# What follows a pin at once is the first map; the rest waits until this cell is done.
+# Setting a pin returns after the first map; the later ones are computed while this cell awaits.
 ATTRIBUTION = """
 little_view = widgets.attribution(little, photo, size=256)
 import asyncio

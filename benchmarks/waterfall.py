@@ -1,4 +1,4 @@
-"""What each rewrite of `optimize` brings, one added to the other: the data of notebook 11's waterfall.
+"""Measure a network with one rewrite of `optimize` after another: the data of a waterfall plot of speed and memory.
 
     python benchmarks/waterfall.py                      lite and nano, 1024 pixels, two CPU threads: four minutes
     python benchmarks/waterfall.py --sides 512 --threads 1 --cpu-time      on a busy machine

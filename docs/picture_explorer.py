@@ -1,4 +1,4 @@
-"""Renew docs/explorer.png, the README's picture of the explorer: `python -m docs.picture_explorer`.
+"""Take a picture of the explorer, docs/explorer.png: `python -m docs.picture_explorer`.
 
 Needs Chromium and playwright. The picture has 256 colours, so that it stays below 300 KB.
 """

@@ -1,4 +1,4 @@
-"""What every check looks at: changed arguments, repeated and random results, types, gradients, modes, time, errors."""
+"""Properties that every check tests: changed arguments, repeated and random results, types, gradients, modes, time."""
 
 import functools
 import threading

@@ -86,7 +86,7 @@ def test_the_map_says_where_you_are_and_only_there_is_it_in_colour():
     here = network_map("03_squeeze")
     assert "You are here: the squeeze module." in here.alt
     assert share(here, squeeze_fill) > 0.5 * share(whole, squeeze_fill) > 0
-    # What stays of the encoder's colour is its field in the legend.
+    # The encoder's colour remains only in the legend.
     assert share(here, encoder_fill) < 0.1 * share(whole, encoder_fill)
 
 
@@ -218,7 +218,7 @@ def test_what_is_missing_is_said_with_what_to_do(capsys, monkeypatch):
 
 
 def in_a_new_process(code, **variables):
-    """What the code prints in a Python of its own, where nothing is imported yet."""
+    """The output of code in a Python of its own, where nothing is imported yet."""
     environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME")} | variables
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()

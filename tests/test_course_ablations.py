@@ -1,4 +1,4 @@
-"""What notebooks say of the ablation runs: differences seed by seed, and the runs that are shipped."""
+"""The ablation runs as notebooks show them: differences seed by seed, and the runs that are shipped."""
 
 import importlib.util
 import statistics

@@ -32,7 +32,7 @@ def test_errors_where_it_cannot_run(monkeypatch):
         deform_conv2d(**arguments, backend="triton")
 
 
-# What PyTorch says of a card of each generation.
+# Properties that PyTorch reports for a card of each generation.
 CARDS = {major: SimpleNamespace(major=major) for major in (7, 8, 9)}
 
 
@@ -105,7 +105,7 @@ needs_compiler = pytest.mark.skipif(
 @needs_compiler
 @pytest.mark.parametrize("kernel", ["forward", "points", "weight"])
 def test_kernels_compile_for_a_card(kernel):
-    """What the interpreter does not see: types, matrix units, and the shared memory of a small card."""
+    """Checks beyond the interpreter's: types, matrix units, and the shared memory of a small card."""
     result = compiled_kernel(kernel)
     assert "mma.sync" in result.asm["ptx"]
     assert result.metadata.shared <= 99 * 1024

@@ -148,7 +148,7 @@ def write(image, path, damage, orientation, rng):
 
 
 def turn(array, orientation):
-    """What EXIF says, by NumPy."""
+    """Turn an image as EXIF says, with NumPy."""
     turns = {
         2: lambda a: a[:, ::-1],
         3: lambda a: a[::-1, ::-1],
@@ -162,7 +162,7 @@ def turn(array, orientation):
 
 
 def attempt(read, path, expected):
-    """What is read, or the expected kind of error."""
+    """The image that is read and None, or None and an error of the expected kind."""
     try:
         return read(path), None
     except expected as error:

@@ -1,4 +1,4 @@
-"""What the course is handed out with: the image and the dev container name files and versions that are there."""
+"""The container image and the dev container name files and versions that exist."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What is installed is what is here: the wheel, the environment file, the names that imports must not cost."""
+"""The wheel, the environment file, and imports that must not load heavy packages."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ CONDA_NAMES = {
     "matplotlib": "matplotlib-base",
 }
 
-# What a distribution is imported as, where that is another name.
+# Names under which distributions are imported, where they differ.
 IMPORT_NAMES = {"ipython": "IPython", "pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
 
 # Declared because something other than an import needs them: tqdm's bars in notebooks, the README's commands, the logs

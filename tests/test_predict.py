@@ -436,7 +436,7 @@ def test_no_halo_of_the_old_background():
     red, green = np.array([200.0, 40, 30]), np.array([20.0, 230, 60])
     mixed = np.round(alpha[..., None] * red + (1 - alpha[..., None]) * green).astype(np.uint8)
     colours = np.asarray(cut_out(mixed, alpha))[..., :3]
-    # What is seen of a wrong colour is its share of the pixel.
+    # A wrong colour is visible in proportion to its share of the pixel.
     seen, naive = (np.abs(alpha[..., None] * (found - red)).max() for found in (colours, mixed))
     assert naive > 45
     assert seen < 7

@@ -29,7 +29,7 @@ def learn(model: BiRefNet, side: int = 64) -> float:
 
 
 def saved_bytes(model: BiRefNet) -> int:
-    """What the forward keeps for the backward, beyond the weights, every storage once."""
+    """Bytes that the forward keeps for the backward, beyond the weights, every storage once."""
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept = {}
 

@@ -94,7 +94,7 @@ def test_for_a_projector_less_is_on_each_slide_and_the_page_opens_large(notebook
 
 
 class Requests(HTMLParser):
-    """What a page would ask for while it is read."""
+    """Addresses that a page would request while it is read."""
 
     def __init__(self):
         super().__init__()

@@ -19,7 +19,7 @@ from widgets.views.receptive_field import MEANING
 
 
 def listen(viewer):
-    """What the viewer sends to the page from now on, once the page has its first maps."""
+    """Messages of the viewer to the page from now on, once the page has its first maps."""
     viewer.handle({"type": "received"})
     sent = []
     viewer.send = lambda content, buffers=None: sent.append(content)

@@ -85,7 +85,7 @@ def _weight_of(stroke: dict[str, Any], box: tuple[int, int, int, int]) -> NDArra
 def _change(
     stroke: dict[str, Any], photo: NDArray[np.uint8], patch: NDArray[np.float32], box: tuple[int, int, int, int]
 ) -> NDArray[np.float32]:
-    """What stands under a stroke that covers the whole patch (h, w, 3)."""
+    """The pixels that a stroke over the whole patch (h, w, 3) would leave."""
     if stroke["tool"] == "erase":
         return np.broadcast_to(255 * np.asarray(MEAN, np.float32), patch.shape)
     if stroke["tool"] == "blur":

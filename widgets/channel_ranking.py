@@ -8,7 +8,7 @@ SHADES, SAMPLED = 32, 32  # of a map whose detail is measured: shades, cells a s
 
 
 def channel_statistics(maps: NDArray[np.floating], mask: NDArray[np.floating] | None) -> NDArray[np.float32]:
-    """What the atlas sorts by: one row for each of `STATISTICS`, one column for each channel of `maps` (C, H, W).
+    """Statistics by which the atlas sorts: rows are `STATISTICS`, columns the channels of `maps` (C, H, W).
 
     Finite values only. Agreement is the correlation (-1 to 1) with `mask`, soft (H, W); 0 for a constant map or no
     mask. Detail is the entropy, in bits, of the map drawn in 32 shades from its lowest value to its highest: from 0

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import from_numpy
 
 from birefnet_lite.analysis.parts import title_of
+from birefnet_lite.metrics import iou
 from birefnet_lite.network.resize import resize
 from widgets.scene import Scene
 
@@ -44,7 +45,8 @@ def add_to_league(
     small = resize(from_numpy(change)[None, None], (size[0], size[1]))[0].numpy()  # (1, h, w)
     title = f"Change of the mask without: {title_of(part)}"
     scene.add(layer_of_trial(part), small, "signed", title, "red became more, blue less", limits=(-1.0, 1.0))
-    lost = _iou(before, truth) - _iou(after, truth)
+    target = from_numpy(truth) > 0.5
+    lost = float(iou(from_numpy(before), target) - iou(from_numpy(after), target))
     score = {"lost": round(lost, 6), "change": round(float(np.abs(change).mean()), 6)}
     kept = league.get("scores", {}) if league.get("how") == how else {}
     return {"how": how, "scores": {**kept, part: score}}
@@ -64,9 +66,3 @@ def tabulate_league(league: dict[str, Any]) -> dict[str, Any]:
     ]
     caption = f"What the mask loses without each part ({league.get('how')})"
     return {"caption": caption, "columns": ["Without", "IoU lost", "mean change"], "rows": rows}
-
-
-def _iou(mask: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
-    chosen, real = mask > 0.5, truth > 0.5
-    either = (chosen | real).sum()
-    return float((chosen & real).sum() / either) if either else 1.0

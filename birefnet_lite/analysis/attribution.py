@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from birefnet_lite.analysis.inputs import Prepared, prepare
 from birefnet_lite.inference.predict import evaluating
+from birefnet_lite.network.birefnet import logits_of
 
 __all__ = ["METHODS", "Estimate", "agreement", "attribute", "possible_methods", "refine"]
 
@@ -28,8 +29,7 @@ class _RegionScore(nn.Module):
         self.region = region
 
     def forward(self, image: Tensor) -> Tensor:
-        output = self.model(image)
-        logits = output if isinstance(output, Tensor) else output[-1]
+        logits = logits_of(self.model(image))
         return (logits[:, 0] * self.region).sum(dim=(1, 2)) / self.region.sum().clamp_min(1e-12)
 
 
@@ -74,7 +74,7 @@ def attribute(
 
 
 class Estimate(NamedTuple):
-    """What is known of an attribution part of the way."""
+    """An attribution that is still being computed, or the finished one."""
 
     values: NDArray[np.float32]
     """How much each pixel (H, W) speaks for the mask."""
@@ -167,7 +167,7 @@ def _score_of(
     region: NDArray[np.floating] | None,
     size: int | tuple[int, int] | None,
 ) -> tuple[_RegionScore, Tensor]:
-    """What is explained, and the image (1, C, H, W)."""
+    """The number to explain, as a module, and the image (1, C, H, W)."""
     if method not in METHODS:
         raise ValueError(f"A method is {', '.join(METHODS)}. Got {method!r}.")
     if method not in possible_methods(model):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from birefnet_lite.analysis.inputs import Prepared
+from birefnet_lite.analysis.sampling import is_deformable, read_taps
 from birefnet_lite.inference.predict import evaluating
 
 __all__ = ["ConvolutionPass", "ConvolutionTerms", "list_convolutions", "trace_convolution"]
@@ -103,7 +104,7 @@ def list_convolutions(model: nn.Module) -> list[str]:
 
     Only those that keep to zeros around the map, as all of BiRefNet's do.
     """
-    deformable = {name for name, module in model.named_modules() if _is_deformable(module)}
+    deformable = {name for name, module in model.named_modules() if is_deformable(module)}
     names = []
     for name, module in model.named_modules():
         inside = any(name.startswith(f"{other}.") for other in deformable)
@@ -142,21 +143,17 @@ def trace_convolution(model: nn.Module, prepared: Prepared, name: str) -> Convol
     if not seen:
         raise ValueError(f"{name} does not run in a pass that only makes the mask: it serves the training.")
     ((x, output),) = seen
-    deformable = _is_deformable(module)
+    deformable = is_deformable(module)
     conv = module.conv if deformable else module
-    maps = {}
+    maps: dict[str, Any] = {}
     if deformable:
         with torch.no_grad(), evaluating(model):
-            maps["offset"] = module.offset_conv(x)[0].float().cpu()
-            maps["modulation"] = 2 * torch.sigmoid(module.modulation_conv(x)[0].float().cpu())
+            taps = read_taps(module, x)
+        maps = dict(zip(("offset", "modulation"), (value.float().cpu() for value in taps), strict=True))
     weight = conv.weight.detach().double().cpu().numpy()
     bias = np.zeros(len(weight)) if conv.bias is None else conv.bias.detach().double().cpu().numpy()
     shape = (conv.stride, conv.padding, conv.dilation)
     return ConvolutionPass(name, weight, bias, *shape, x[0].float().cpu(), output, **maps)
-
-
-def _is_deformable(module: nn.Module) -> bool:
-    return hasattr(module, "offset_conv") and hasattr(module, "modulation_conv")
 
 
 def _read_between(maps: Tensor, y: float, x: float) -> Array:

@@ -40,7 +40,7 @@ __all__ = [
 LEVELS = (1, 2, 3, 4)
 STAGES = (4, 3, 2, 1)
 
-#: What every part depends on in the end.
+#: The input: every part depends on it.
 PHOTO = "photo"
 SQUEEZE = "squeeze"
 IMAGE_BRANCH = "decoder.image_branch"

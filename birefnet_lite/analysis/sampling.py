@@ -1,6 +1,5 @@
 """Sampling points of deformable kernels: offsets and modulation at every pixel, as places in the photo."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from birefnet_lite.analysis.inputs import Prepared, prepare
 from birefnet_lite.inference.predict import evaluating
 
-__all__ = ["Kernel", "deformable_kernels"]
+__all__ = ["Kernel", "deformable_kernels", "is_deformable", "read_taps"]
 
 
 @dataclass(frozen=True)
@@ -60,24 +59,42 @@ def deformable_kernels(model: nn.Module, image: Any, size: int | tuple[int, int]
     found: dict[str, Kernel] = {}
 
     def keep(name: str, module: Any, x: Tensor) -> None:
-        taps = module.modulation_conv.out_channels
-        offset = module.offset_conv(x)[0]  # (2 taps, h, w)
+        offset, modulation = read_taps(module, x)
+        taps = len(modulation)
         offset = offset.reshape(taps, 2, *offset.shape[1:])  # (taps, 2, h, w)
-        modulation = 2 * torch.sigmoid(module.modulation_conv(x)[0])  # (taps, h, w)
         arrays = (value.cpu().to(torch.float16).numpy() for value in (offset, modulation))
         found[name] = Kernel(name, round(taps**0.5), *arrays)
 
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(evaluating(model))
-        for name, module in _deformable(model):
+        for name, module in model.named_modules():
+            if not is_deformable(module):
+                continue
             hook = module.register_forward_hook(lambda m, inputs, _out, name=name: keep(name, m, inputs[0]))
             stack.callback(hook.remove)
         model(prepared.tensor)
     return found
 
 
-def _deformable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    for name, module in model.named_modules():
-        if hasattr(module, "offset_conv") and hasattr(module, "modulation_conv"):
-            yield name, module
+def is_deformable(module: nn.Module) -> bool:
+    """Whether a module is a deformable convolution: the package's, or a learner's with the same parts.
+
+    Examples:
+        >>> from birefnet_lite.network.deformable import DeformableConv2d
+        >>> is_deformable(DeformableConv2d(4, 4, 3)), is_deformable(nn.Conv2d(4, 4, 3))
+        (True, False)
+    """
+    return hasattr(module, "offset_conv") and hasattr(module, "modulation_conv")
+
+
+def read_taps(module: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets (2 taps, h, w), y before x of each tap, and modulation (taps, h, w) for the first of the inputs.
+
+    Examples:
+        >>> from birefnet_lite.network.deformable import DeformableConv2d
+        >>> offset, modulation = read_taps(DeformableConv2d(4, 4, 3), torch.zeros(1, 4, 8, 8))
+        >>> tuple(offset.shape), tuple(modulation.shape)
+        ((18, 8, 8), (9, 8, 8))
+    """
+    return module.offset_conv(x)[0], 2 * torch.sigmoid(module.modulation_conv(x)[0])

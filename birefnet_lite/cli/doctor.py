@@ -35,7 +35,7 @@ AGAIN = f"install the course again: python -m pip install --force-reinstall --no
 
 
 class Trouble(Exception):
-    """What is wrong, and what to do."""
+    """The problem and its remedy, in one line."""
 
 
 class Check(NamedTuple):

@@ -17,7 +17,7 @@ _FULL = "full network"
 
 
 class Change(NamedTuple):
-    """What a variant scores, and how that differs from the full network trained with the same seed."""
+    """The score of a variant, and its difference from the full network trained with the same seed."""
 
     variant: str
     seeds: int
@@ -73,7 +73,7 @@ def ablation_table(variants: Sequence[str] | None = None) -> str:
 
 
 def ablation_plot(metric: str = "s_measure", variants: Sequence[str] | None = None) -> Picture:
-    """What each variant changes against the full network: the mean as a dot, its spread over the seeds as a line."""
+    """Plot each variant's difference from the full network: the mean as a dot, its spread over the seeds as a line."""
     changes = [c for c in ablation_changes(metric, variants) if c.variant != _FULL][::-1]
     figure = card(8, 0.9 + 0.42 * len(changes))
     axes = figure.add_axes((0.34, 0.6 / figure.get_figheight(), 0.62, 1 - 0.75 / figure.get_figheight()))

@@ -21,7 +21,7 @@ class StoredAttribution(NamedTuple):
     """The score's gain from the baseline to the photo."""
     steps: NDArray[np.int64]
     sums: NDArray[np.float64]
-    """What the shares add up to, for each number of steps."""
+    """The sum of the attribution for each number of steps."""
     map: NDArray[np.float32]
     """The shares with the most steps, (H, W), summed over the colours."""
 

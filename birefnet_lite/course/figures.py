@@ -8,7 +8,7 @@ from birefnet_lite.course.picture import CARD, INK, TIMES, Picture, card
 
 __all__ = ["network_map"]
 
-# What each notebook is about: how to say it, and the parts in colour; None is all of them.
+# The subject of each notebook: its name in a sentence, and the parts in colour; None is all of them.
 _ABOUT = {
     "02": ("the encoder", {"encoder"}),
     "03": ("the squeeze module", {"squeeze"}),

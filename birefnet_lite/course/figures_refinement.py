@@ -87,7 +87,7 @@ def strips(rows: Mapping[str, tuple[NDArray, float, float]], alt: str) -> Pictur
 
 
 def histograms(labels: Mapping[str, NDArray], alt: str) -> Picture:
-    """What values each label has, 0 to 1, as shares of the pixels on one logarithmic scale."""
+    """Histograms of the labels' values in 0 to 1, as shares of the pixels on one logarithmic scale."""
     figure = card(9, 2.6)
     for i, (title, values) in enumerate(labels.items()):
         axes = figure.add_axes((0.08 + 0.49 * i, 0.2, 0.4, 0.66))

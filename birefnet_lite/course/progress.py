@@ -66,7 +66,7 @@ class Trace(NamedTuple):
     seconds: float = 0
     """From the check before to the one that was passed, tries and reading included, breaks left out."""
     mistakes: tuple[str, ...] = ()
-    """What the checks said of wrong answers, each once, the latest last."""
+    """Messages of the checks about wrong answers, each once, the latest last."""
 
     @property
     def sign(self) -> str:

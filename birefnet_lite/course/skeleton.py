@@ -26,7 +26,7 @@ Stage = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 class Parts(NamedTuple):
-    """What a BiRefNet is made of, each as something that can be called."""
+    """The parts of a BiRefNet, each as a callable."""
 
     encoder: Callable[[Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
     """Image (B, 3, H, W) to x1, x2, x3 and x4 with its context, at strides 4 to 32."""

@@ -1,4 +1,4 @@
-"""What each rewrite of `optimize` brings, measured by `benchmarks/waterfall.py`, as a table and a plot."""
+"""The gain of each rewrite of `optimize`, measured by `benchmarks/waterfall.py`, as a table and a plot."""
 
 import csv
 from importlib import resources

@@ -9,18 +9,18 @@ from birefnet_lite.inference.marks import is_own_output
 
 __all__ = ["SUFFIXES", "Listing", "list_photos"]
 
-# What counts as a photo in a folder. Pillow does not read all of them, but a line that says so is better than
+# Extensions of photos. Pillow does not read all of them, but a line that says so is better than
 # passing over a photo in silence.
 _COMMON = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".mpo"}
 _RARE = {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".jp2", ".j2k", ".psd"}
 _UNREADABLE = {".heic", ".heif", ".hif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
 SUFFIXES = frozenset(_COMMON | _RARE | _UNREADABLE)
-# What operating systems leave in folders.
+# Files that operating systems leave in folders.
 _SYSTEM = frozenset(("thumbs.db", "desktop.ini", "icon\r"))
 
 
 class Listing(NamedTuple):
-    """What a folder holds, sorted by name."""
+    """The entries of a folder, sorted by name."""
 
     photos: list[Path]
     outputs: list[Path]

@@ -36,7 +36,7 @@ class Origin(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What an output of the program says about itself."""
+    """The record that the program writes into each of its outputs."""
 
     kind: str
     """`MASK`, `CUT_OUT` or `SHEET`."""

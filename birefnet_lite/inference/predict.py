@@ -119,7 +119,7 @@ def cut_out(image: Any, mask: Any) -> Image.Image:
     if photo.alpha is not None:
         alpha = alpha * photo.alpha
     levels: NDArray[np.uint8] = np.rint(alpha * 255).astype(np.uint8)
-    # What will be seen is the mask in 256 levels, so the colours are made for those.
+    # The mask is saved in 256 levels, so the colours are made for those.
     colours = estimate_foreground(photo.pixels, levels.astype(np.float32) / np.float32(255))
     result = Image.fromarray(np.dstack([colours, levels]), "RGBA")
     if photo.profile:

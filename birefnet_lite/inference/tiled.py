@@ -16,7 +16,7 @@ __all__ = ["Axis", "segment_tiled", "split_axis", "tile_side"]
 
 MIB = 2**20
 RESERVE = 64 * MIB
-"""What libraries keep, blocks of the deformable convolution, and holes between allocations."""
+"""Memory for buffers of libraries, blocks of the deformable convolution, and holes between allocations."""
 OVERLAP = 0.25
 """Least part of a tile that it shares with the next one."""
 SURE = 0.02

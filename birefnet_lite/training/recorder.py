@@ -109,7 +109,7 @@ class Recorder:
 
     @property
     def recording(self) -> Recording:
-        """What has been recorded so far.
+        """The recording up to now.
 
         Raises:
             ValueError: There is no frame yet.

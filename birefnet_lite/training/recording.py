@@ -22,7 +22,7 @@ _FIELDS = ("photo", "steps", "masks", "loss_steps", "losses")
 
 @dataclass(frozen=True)
 class Recording:
-    """What a `Recorder` has recorded.
+    """The maps, masks and losses that a `Recorder` kept.
 
     Attributes:
         photo: The photo as the network sees it, perhaps smaller: uint8 (H, W, 3).

@@ -51,7 +51,7 @@ def clean(notebook: NotebookNode) -> None:
 
 
 def problems(notebook: NotebookNode) -> list[str]:
-    """What keeps a cleaned notebook from being published: errors, warnings, and marks of the machine."""
+    """Problems that keep a cleaned notebook from being published: errors, warnings, and marks of the machine."""
     found = []
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -67,7 +67,7 @@ def problems(notebook: NotebookNode) -> list[str]:
 
 
 def machine_marks(text: str) -> list[str]:
-    """What in a text belongs to one machine or one moment, each as "a path: …"."""
+    """Parts of a text that belong to one machine or one moment, each as "a path: …"."""
     return [f"{what}: {match[0]!r}" for what, pattern in _MARKS.items() for match in pattern.finditer(text)]
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the explorer share: photos, ways to give one and to read arrays, and what they are held against."""
+"""Helpers of the explorer's tests: photos, ways to give one and to read arrays, and PyTorch's results."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""What holds for every view, as an exported page: access, sizes, names, paper, and the pictures in sight."""
+"""Every view as an exported page: accessibility, sizes, names, print, and pictures within the window."""
 
 import itertools
 from pathlib import Path

@@ -33,7 +33,7 @@ def test_two_views_and_a_slider_in_a_notebook(lab, lab_page):
     grid = view.locator('canvas[data-panel="grid"]')
     assert view.locator('canvas[data-panel="grid"][data-state="drawn"]').count() == grid.count() > 20
 
-    # What is chosen here is known there, and the other way round.
+    # Choices in the page reach the kernel, and the other way round.
     view.locator('button.bv-panel:has(canvas[data-layer="squeeze"])').click()
     view.locator("input[name=channel]").fill("3")
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="squeeze"][data-channel="3"]')

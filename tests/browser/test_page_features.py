@@ -1,4 +1,4 @@
-"""What one does with a view on its page: the mask drawn in other ways, parts switched off, a brush."""
+"""Features of an exported view: other ways to draw the mask, parts switched off, a brush."""
 
 import base64
 

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -141,7 +141,7 @@ def _read_gradients(weights: Path, samples: Any) -> bytes:
 
 
 def _contents(weights: Path, graph: bytes) -> dict[str, tuple[str, bytes]]:
-    """What the worker unpacks: by name, a file name and packed bytes."""
+    """The files that the worker unpacks: by name, a file name and packed bytes."""
     pieces = {name: (file, (HERE / "runtime" / file).read_bytes()) for name, file in RUNTIME.items()}
     pieces["graph"] = ("network.onnx.gz", gzip.compress(graph, 9, mtime=0))
     pieces["weights"] = (f"{weights.name}.gz", gzip.compress(weights.read_bytes(), 6, mtime=0))
@@ -150,7 +150,7 @@ def _contents(weights: Path, graph: bytes) -> dict[str, tuple[str, bytes]]:
 
 @dataclass(frozen=True)
 class _Page:
-    """What goes into the page, however its packed files come to it."""
+    """The contents of the page, in either form: one file or a folder."""
 
     model: BiRefNet
     network: dict[str, Any]
@@ -197,18 +197,22 @@ class _Page:
         )
 
 
-def join_modules(names: Iterable[str]) -> str:
+def join_modules(names: Sequence[str]) -> str:
     """Modules in order of need as one script. Each has a scope of its own; the last one is what runs."""
     pieces = ["const modules = {};"]
-    *needed, last = names
-    for i, name in enumerate([*needed, last]):
-        used = set(re.findall(r"^const {[^}]*} = modules\.(\w+);$", _read_module(name)[0], flags=re.MULTILINE))
-        if missing := used.difference(needed[:i]):
-            raise ValueError(f"{name}.js imports {', '.join(missing)}, which is not joined before it.")
-    for name in needed:
+    joined: list[str] = []
+    *_, last = names
+    for name in names:
         body, exported = _read_module(name)
-        pieces.append(f"modules.{name} = (() => {{\n{body}\nreturn {{ {', '.join(exported)} }};\n}})();")
-    return "\n".join([*pieces, "{", _read_module(last)[0], "}"])
+        used = set(re.findall(r"^const {[^}]*} = modules\.(\w+);$", body, flags=re.MULTILINE))
+        if missing := used.difference(joined):
+            raise ValueError(f"{name}.js imports {', '.join(missing)}, which is not joined before it.")
+        joined.append(name)
+        if name == last:
+            pieces.append(f"{{\n{body}\n}}")
+        else:
+            pieces.append(f"modules.{name} = (() => {{\n{body}\nreturn {{ {', '.join(exported)} }};\n}})();")
+    return "\n".join(pieces)
 
 
 def _read_module(name: str) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-// What is chosen beside the picture: channel, order, colours, range, opacity.
+// Controls beside the picture: channel, order, colours, range, opacity.
 import { drawBar } from "./colour_bar.js";
 import { countMarks, formatValue, LEVELS, MARKS } from "./core.js";
 import { coloursFor, layerOf } from "./look.js";

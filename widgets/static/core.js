@@ -75,7 +75,7 @@ export function pictureTable() {
 // The cosine of every cell's channels with those of the cell `at`, as a plane over -1 to 1; 0 for empty cells.
 export function similarity(planes, at) {
   const [{ width, height, codes }] = planes;
-  // What rounding to codes alone can make of an empty cell.
+  // The largest value that rounding to codes can leave in an empty cell.
   const noise = planes.reduce((sum, plane) => sum + quantumOf(plane) ** 2, 0);
   const [products, squares] = [new Float64Array(codes.length), new Float64Array(codes.length)];
   for (const plane of planes) {

@@ -87,7 +87,7 @@ export class Focus {
     );
   }
 
-  // What tells a picture from those beside it: their titles without what all have in common.
+  // Short titles of pictures side by side: without the words that all have in common.
   nameOf(stage) {
     const titles = this.stages.map((one) => one.info.title.split(/: | · /));
     const [first] = titles;

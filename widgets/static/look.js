@@ -1,4 +1,4 @@
-// What is being looked at, and the steps from one look to the next, without a page. Its fields are those of widgets/look.py.
+// The look (layer, channel, pin, colours …) and the steps from one look to the next. Its fields are those of widgets/look.py.
 import { cell, cellCentre, clamp, limitsOf, rank, STATISTICS } from "./core.js";
 import { MASK_AS } from "./mask.js";
 

@@ -180,14 +180,14 @@ export class NetworkMap {
     this.tell(this.store.look.layer);
   }
 
-  // What the mask loses without a part, as a share of the most that it loses.
+  // The mask's loss without a part, as a share of the largest loss.
   lost(name) {
     const scores = this.store.model.get("league")?.scores ?? {};
     const most = Math.max(...Object.values(scores).map(({ lost }) => lost));
     return most > 0 ? Math.max(0, scores[name]?.lost ?? 0) / most : 0;
   }
 
-  // What goes into a part and what comes out of it.
+  // Inputs and outputs of a part.
   light(name) {
     this.root.dataset.lit = String(Boolean(name));
     const near = new Set([name]);

@@ -1,4 +1,4 @@
-// What a view lets one choose beyond the picture: selects, and parts to switch off. The kernel answers.
+// Options of a view: selects, and parts to switch off. The kernel answers.
 import { h } from "./dom.js";
 import { roveOver, setStop } from "./roving.js";
 import { namesOff, toggle } from "./switches.js";

@@ -4,7 +4,7 @@ import { layerOf } from "./look.js";
 // The parts that a view can switch, by layer name, with their titles.
 export const switchable = (scene) => new Map((scene.switches?.options ?? []).map(({ value, title }) => [value, title]));
 
-// What is off, in words.
+// The parts that are off, in words.
 export function namesOff({ scene, look }) {
   const titles = switchable(scene);
   return look.ablated.map((entry) => {

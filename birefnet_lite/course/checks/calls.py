@@ -19,7 +19,7 @@ def three(got: Any, where: str, names: str) -> tuple[Any, Any, Any]:
 
 
 def fitting(call: Callable[[], Any], where: str, advice: str) -> Any:
-    """What the learner's code gives; a clash of shapes, or a call of what is None, comes with advice."""
+    """Call the learner's code and return its result; adds advice to errors of shapes and of calling None."""
     try:
         return call()
     except NotImplementedError:

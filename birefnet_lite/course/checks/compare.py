@@ -95,7 +95,7 @@ def _with(said: str, more: str | None) -> str:
 
 
 def _kind(got: Any) -> str:
-    """What a result is that is no tensor."""
+    """Describe a result that is not a tensor."""
     if got is None:
         return "NoneType and not a tensor. Is there a `return`?"
     if isinstance(got, np.ndarray):

@@ -1,4 +1,4 @@
-"""What of a learner's notebook goes into a hand-in: the answers, what they call, and no personal names or paths."""
+"""Extract a hand-in from a learner's notebook: answers and the code that they call, without personal names or paths."""
 
 import ast
 import builtins

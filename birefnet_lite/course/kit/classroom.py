@@ -23,12 +23,12 @@ _MOST_FILES = 1000
 
 
 class Verdict(NamedTuple):
-    """What a check said when an answer was run again."""
+    """The verdict of a check when an answer was run again."""
 
     passed: bool | None
     message: str
     refused: tuple[str, ...] = ()
-    """What the answer tried to do and was not allowed to."""
+    """Actions that the answer tried and was not allowed."""
 
 
 @dataclass

@@ -64,7 +64,7 @@ def _run_in_child(job: dict[str, Any], action: Callable[..., Any], folder: Path)
 
 
 def _read(reader: int, until: float) -> tuple[bytes, bool]:
-    """What the child writes, and whether it ended before the time was over."""
+    """The output of the child process, and whether it ended before the time was over."""
     said = b""
     while (rest := until - time.monotonic()) > 0 and len(said) <= _MOST:
         ready, _, _ = select.select([reader], [], [], rest)

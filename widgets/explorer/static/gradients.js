@@ -19,7 +19,7 @@ export async function gradientTemplate() {
   return { scene, look };
 }
 
-// What answers for the view on a sample photo; null for other photos.
+// The recorded attributions of a sample photo; null for other photos.
 export async function gradientSource(sample) {
   const { parts, tables, scene, bytes } = await open();
   if (!tables[sample]) return null;

@@ -1,4 +1,4 @@
-// What is looked at, as the end of the page's address.
+// The look of the page as the end of its address.
 import { app, data } from "./state.js";
 
 export function saveLink() {

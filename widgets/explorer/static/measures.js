@@ -1,4 +1,4 @@
-// What the views need beside the network's own maps: planes of 16 bits, statistics of channels, gradient targets, scores.
+// Computations for views from the network's maps: planes of 16 bits, statistics of channels, gradient targets, scores.
 // Each function is the twin of a Python one, which tests hold it to.
 import { LEVELS, MINUS_INFINITY, NOT_A_NUMBER, PLUS_INFINITY } from "../../static/core.js";
 import { resizeAligned } from "./resize.js";
@@ -102,13 +102,13 @@ export function laplacian(image, height, width) {
   return out;
 }
 
-// What the original's gradient heads are trained towards, before its sigmoid.
+// The target of the original's gradient heads, before its sigmoid.
 export function gradientTarget(edges, height, width, side, sideHeight, sideWidth) {
   const logits = resizeAligned(side, sideWidth, sideHeight, width, height);
   return Float32Array.from(edges, (edge, i) => edge * logits[i]);
 }
 
-// What the paper describes: edges near the predicted object, in 0 to 1.
+// The target that the paper describes: edges near the predicted object, in 0 to 1.
 export function maskedGradientTarget(edges, height, width, side, sideHeight, sideWidth) {
   const size = Float32Array.from(edges, Math.abs);
   const scale = Math.max(percentile(size, 0.99), 1e-4);

@@ -107,7 +107,7 @@ function lookOf({ view, model }) {
   return { ...look, channels: { ...app.looks[view]?.channels, ...look.channels } };
 }
 
-// What each view looks at now, for a file of the state.
+// The look of each view, for a file of the state.
 export function currentLooks() {
   for (const one of Object.values(shown))
     if (one.model) app.looks[one.view] = { ...app.looks[one.view], ...lookOf(one) };

@@ -1,4 +1,4 @@
-// What follows from a click in a view: marks in the photo's pixels, a table, channels to choose.
+// Reactions to a click in a view: marks in the photo's pixels, a table, channels to choose.
 import { cell } from "../../static/core.js";
 import { scores } from "./measures.js";
 import { kernelsOf } from "./recipes.js";

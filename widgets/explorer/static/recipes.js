@@ -1,4 +1,4 @@
-// What each view of the page shows: its layers, computed from the maps of one run.
+// Layers of each view of the page, computed from the maps of one run.
 import { sigmoid } from "./measures.js";
 import { resizeAligned } from "./resize.js";
 

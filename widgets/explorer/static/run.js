@@ -72,7 +72,7 @@ export class Run {
     return this.once(`projected ${name}`, () => project(this.values(name), this.basisOf(name)));
   }
 
-  // What a view shows under a name of its scene; null where this run does not have it.
+  // The maps of a view under a name of its scene; null where this run does not have them.
   shown(view, name) {
     const [base, summary] = name.split(SUMMARY);
     if (summary === "norm") return this.values(base) && this.once(name, () => normOf(this.values(base)));
@@ -144,7 +144,7 @@ export class Run {
     return Object.fromEntries(channels.map((channel) => [channel, this.plane(view, name, channel)]));
   }
 
-  // What follows from the pin: marks in the photo's pixels, a table, channels to choose.
+  // The reaction to the pin: marks in the photo's pixels, a table, channels to choose.
   react(view, look) {
     return REACTIONS[view]?.(this, look) ?? {};
   }

@@ -1,4 +1,4 @@
-// What can be taken away: mask and cut-out, a picture of the network, the link, and the state as a file.
+// Saving: mask and cut-out, a picture of the network, the link, and the state as a file.
 import { download } from "../../static/dom.js";
 import { chooseKnown, saveLink } from "./link.js";
 import { drawNetwork } from "./map_picture.js";
@@ -78,7 +78,7 @@ export async function readState(file) {
 }
 const decode = (text) => new Blob([Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0))]);
 
-// What a view looks at, where it has the right type.
+// The look of a view, from values of the right type.
 function knownLooks(looks) {
   const number = Number.isFinite;
   const tests = {

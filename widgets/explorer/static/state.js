@@ -1,4 +1,4 @@
-// What the modules of the page share: its data, what is on show, its state, and the places where they write.
+// Shared state of the page's modules: its data, the photo on show, and the elements that they write into.
 export const data = JSON.parse(document.getElementById("data").textContent);
 export const root = document.querySelector("[data-explorer]");
 export const at = (name) => root.querySelector(`[data-at="${name}"]`);
