@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 __all__ = ["Basis", "colours_of", "fit_basis", "norm_of", "segments_of", "similarity_of"]
 
@@ -54,8 +55,8 @@ def fit_basis(several: Sequence[Floats], count: int = 3) -> Basis:
     count = min(count, channels, cells)
     wide = channels > cells  # the other side of the same decomposition is smaller then
     products = (centred.T @ centred if wide else centred @ centred.T).astype(np.float64)
-    values, vectors = np.linalg.eigh(products)
-    components = vectors[:, ::-1][:, :count].T  # (k, C), or (k, n) where wide
+    values, vectors = eigh(products, subset_by_index=(len(products) - count, len(products) - 1))
+    components = vectors[:, ::-1].T  # (k, C), or (k, n) where wide
     if wide:
         components = components @ centred.T
         components /= np.maximum(np.linalg.norm(components, axis=1, keepdims=True), 1e-12)
@@ -64,7 +65,7 @@ def fit_basis(several: Sequence[Floats], count: int = 3) -> Basis:
     total = max(float(products.trace()), 1e-30)
     projected = components.astype(np.float32) @ centred  # (k, n)
     low, high = np.percentile(projected, (1, 99), axis=1)
-    return Basis(mean, components, np.clip(values[::-1][:count], 0, None) / total, low, high)
+    return Basis(mean, components, np.clip(values[::-1], 0, None) / total, low, high)
 
 
 def colours_of(maps: Floats, basis: Basis) -> NDArray[np.uint8]:
@@ -104,8 +105,11 @@ def segments_of(projected: Floats, count: int, rounds: int = 12) -> NDArray[np.i
     while placed.shape[1] < count:
         apart = [((sample - centre[:, None]) ** 2).sum(axis=0) for centre in placed.T]
         placed = np.column_stack([placed, sample[:, np.min(apart, axis=0).argmax()]])
+    groups = np.zeros(0, np.intp)
     for _ in range(rounds):
-        groups = _nearest(sample, placed)
+        before, groups = groups, _nearest(sample, placed)
+        if np.array_equal(before, groups):
+            break
         for i in range(count):
             if (inside := groups == i).any():
                 placed[:, i] = sample[:, inside].mean(axis=1)
