@@ -304,6 +304,22 @@ def test_layers_of_unusual_values_and_sizes_are_drawn(maps, opened, watched):
     assert page.locator('[role="alert"]:visible').count() == 0
 
 
+def test_another_channel_sets_no_text_of_other_maps(viewer, opened):
+    page = opened(viewer)  # texts set anew, though the same, would make the browser lay out the page in each frame
+    page.evaluate(
+        """() => {
+            window.changed = [];
+            new MutationObserver((changes) => changed.push(...changes.map(({ target }) => target.textContent)))
+                .observe(document.querySelector('.bv-grid'), { childList: true, subtree: true });
+        }"""
+    )
+    before = page.get_attribute('canvas[data-panel="focus"]', "data-channel")
+    page.locator(".bv-channel-slider").press("ArrowRight")
+    page.wait_for_selector(f'canvas[data-panel="focus"][data-state="drawn"]:not([data-channel="{before}"])')
+    now = page.get_attribute('canvas[data-panel="focus"]', "data-channel")
+    assert page.evaluate("changed") == [f"ch {now}"]
+
+
 def test_channels_are_listed_48_at_a_time(opened):
     page = opened(Viewer(scene_of(many=np.random.default_rng(0).normal(size=(2000, 2, 2)))))
     assert page.locator('[role="option"]').count() == 48

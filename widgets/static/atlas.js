@@ -1,7 +1,7 @@
 // All channels of the layer in focus, small, in the chosen order.
 import { colourTable, formatValue, STATISTICS, thumbnail } from "./core.js";
 import { coloursFor, layerOf, limitsFor } from "./look.js";
-import { h } from "./dom.js";
+import { h, write } from "./dom.js";
 import { switchable, toggle } from "./switches.js";
 
 const PAGE = 48;
@@ -91,12 +91,13 @@ export class Atlas {
     }
     const { length } = store.order(layer.name);
     const shown = Math.min(this.count, length);
-    this.title.textContent = shown < layer.channels ? `${shown} of ${layer.channels}` : "";
+    write(this.title, shown < layer.channels ? `${shown} of ${layer.channels}` : "");
     this.more.hidden = shown === length;
     for (const [channel, item] of this.items) this.draw(layer, channel, item);
     const { ablated } = look;
     this.switch.hidden = !switchable(scene).has(layer.name) || !store.live;
-    this.switch.textContent = `Switch channel ${look.channel} ${ablated.includes(`${layer.name}#${look.channel}`) ? "on" : "off"}`;
+    const off = ablated.includes(`${layer.name}#${look.channel}`);
+    write(this.switch, `Switch channel ${look.channel} ${off ? "on" : "off"}`);
     for (const [channel, item] of this.items)
       item.root.dataset.off = String(ablated.includes(layer.name) || ablated.includes(`${layer.name}#${channel}`));
   }

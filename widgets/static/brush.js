@@ -1,5 +1,5 @@
 // A brush on the photo: the page collects a stroke, the kernel paints it and runs the network again.
-import { h, svg } from "./dom.js";
+import { h, svg, write } from "./dom.js";
 
 const TOOLS = {
   "": "no brush: a click pins",
@@ -185,7 +185,7 @@ export class Brush {
     const { length } = this.strokes;
     for (const control of [this.tool, this.size]) control.disabled = !store.live;
     this.undo.hidden = !length || !store.live;
-    this.undo.textContent = length > 1 ? `Undo (${length})` : "Undo";
+    write(this.undo, length > 1 ? `Undo (${length})` : "Undo");
     this.wipeField.hidden = !length || !store.before.size;
     if (this.wipeField.hidden) store.wipe = 0;
     if (!store.wipe) this.wipe.value = 0;
@@ -193,7 +193,7 @@ export class Brush {
     if (!this.on) this.circle.remove();
     // The trail stays until the kernel has answered with the painted photo.
     if (!this.stroke && !store.waiting && !store.model.get("busy")) this.trail.remove();
-    this.said.textContent = this.say(length);
+    write(this.said, this.say(length));
   }
 
   say(length) {

@@ -2,7 +2,7 @@
 import { drawBar } from "./colour_bar.js";
 import { countMarks, formatValue, LEVELS, MARKS } from "./core.js";
 import { coloursFor, layerOf } from "./look.js";
-import { h } from "./dom.js";
+import { h, write } from "./dom.js";
 
 const FRAME_MS = 300;
 const RANGE_NAMES = { map: "this map", layer: "this layer", all: "all layers", own: "my limits" };
@@ -147,9 +147,14 @@ export class Controls {
     const { look, scene } = store;
     const layer = layerOf(scene, look.layer);
     const order = store.order(layer.name);
-    this.name.textContent = layer.title;
+    write(this.name, layer.title);
     const size = `${layer.channels} ${layer.channels === 1 ? "channel" : "channels"} of ${layer.width} × ${layer.height}`;
-    this.note.textContent = layer.note ? `${size} · ${layer.note}` : size;
+    const said = [layer.labels?.[look.channel], size, layer.note].filter(Boolean).join(" · ");
+    const alike = panel.plane?.alike;
+    write(
+      this.note,
+      alike ? `Cosine similarity to the pinned cell, from ${alike} of ${layer.channels} channels` : said,
+    );
     this.channelRow.hidden = layer.channels === 1;
     this.slider.max = order.length - 1;
     this.number.max = layer.channels - 1;
@@ -157,13 +162,10 @@ export class Controls {
     this.slider.setAttribute("aria-valuetext", `channel ${look.channel}`);
     if (document.activeElement !== this.number) this.number.value = look.channel;
     const whole = order.length === layer.channels ? `${layer.channels}` : `the ${order.length} in this page`;
-    this.place.textContent = `${order.indexOf(look.channel) + 1} of ${whole} by ${SORT_NAMES[look.sort]}`;
+    write(this.place, `${order.indexOf(look.channel) + 1} of ${whole} by ${SORT_NAMES[look.sort]}`);
     for (const name of ["colormap", "range", "sort"]) this[name].value = look[name];
     this.opacity.value = Math.round(look.opacity * 100);
-    if (layer.labels?.length) this.note.textContent = `${layer.labels[look.channel]} · ${this.note.textContent}`;
     this.bar.parentElement.hidden = layer.kind === "colour";
-    if (panel.plane?.alike)
-      this.note.textContent = `Cosine similarity to the pinned cell, from ${panel.plane.alike} of ${layer.channels} channels`;
     if (panel.plane && panel.layer === look.layer && layer.kind !== "colour") this.updateBar(panel);
   }
 

@@ -15,6 +15,11 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Sets a text where it differs. Setting the same text again would make the browser lay out the page anew.
+export function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 // Text whose long words may break, with a hyphen that shows only then.
 export const hyphenate = (text) => text.replace(/([A-Za-z]{4})([a-z])(?=[a-z]{2})/g, "$1\u00ad$2");
 

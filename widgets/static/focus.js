@@ -1,7 +1,7 @@
 // The large picture, or a group of them side by side, with the scale, the zoom and the values under the cursor.
 import { drawBar } from "./colour_bar.js";
 import { cell, shortValue } from "./core.js";
-import { h } from "./dom.js";
+import { h, write } from "./dom.js";
 import { coloursFor } from "./look.js";
 import { MapPanel } from "./map_panel.js";
 import { follow, grab, key } from "./pointer_and_keys.js";
@@ -137,12 +137,13 @@ export class Focus {
   // A bar of a round number of the photo's pixels.
   drawScale() {
     const { image } = this.store.scene;
-    const width = this.stages[0].frame.clientWidth;
+    // Its width as the page was last laid out: asking for it now would lay the page out once more in every frame.
+    const width = this.stages[0].shownWidth || this.stages[0].frame.clientWidth;
     const shown = image.width / this.store.look.zoom[0];
     const power = 10 ** Math.floor(Math.log10(shown / 3));
     const length = Math.max(1, [5, 2, 1].find((digit) => digit * power <= shown / 3) * power);
     this.scale.firstElementChild.style.width = `${(length / shown) * width}px`;
-    this.scale.lastElementChild.textContent = `${length} px of the ${this.what}`;
+    write(this.scale.lastElementChild, `${length} px of the ${this.what}`);
   }
 
   // The values under the cursor; true where they belong to the pin.

@@ -1,5 +1,5 @@
 // How the mask in focus is drawn over the photo, and its scores at the threshold.
-import { h } from "./dom.js";
+import { h, write } from "./dom.js";
 import { layerOf } from "./look.js";
 import { levelOf, MASK_AS, scoreMask } from "./mask.js";
 
@@ -64,7 +64,7 @@ export class MaskPanel {
     if (!masks.length) return;
     this.as.value = look.mask_as;
     this.slider.value = look.threshold;
-    this.value.textContent = look.threshold.toFixed(2);
+    write(this.value, look.threshold.toFixed(2));
     this.grounds.hidden = !look.mask_as.endsWith("cut-out");
     const named = look.ground in GROUNDS;
     this.ground.value = named ? look.ground : "colour";

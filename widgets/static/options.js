@@ -1,5 +1,5 @@
 // Options of a view: selects, and parts to switch off. The kernel answers.
-import { h } from "./dom.js";
+import { h, write } from "./dom.js";
 import { roveOver, setStop } from "./roving.js";
 import { namesOff, toggle } from "./switches.js";
 
@@ -69,7 +69,7 @@ export class Choices {
     const { live, look, model } = this.store;
     const chosen = model.get("controls") ?? {};
     const names = namesOff(this.store);
-    this.off.textContent = names.length ? `Switched off: ${names.join("; ")}` : "";
+    write(this.off, names.length ? `Switched off: ${names.join("; ")}` : "");
     this.state.hidden = !names.length;
     this.on.hidden = !live;
     for (const { name, select } of this.selects) {

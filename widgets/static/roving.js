@@ -31,5 +31,8 @@ export function roveOver(root, rows) {
 // Makes one of the controls the stop of the Tab key: the one in focus, the one given, or the first.
 export function setStop(all, chosen) {
   const stop = all.find((one) => one === document.activeElement) ?? (all.includes(chosen) ? chosen : all[0]);
-  for (const one of all) one.tabIndex = one === stop ? 0 : -1;
+  for (const one of all) {
+    const index = one === stop ? "0" : "-1";
+    if (one.getAttribute("tabindex") !== index) one.setAttribute("tabindex", index);
+  }
 }

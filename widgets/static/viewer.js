@@ -3,7 +3,7 @@ import { Atlas } from "./atlas.js";
 import { Brush } from "./brush.js";
 import { Choices } from "./options.js";
 import { Controls } from "./controls.js";
-import { h, watchTheme } from "./dom.js";
+import { h, watchTheme, write } from "./dom.js";
 import { Focus } from "./focus.js";
 import { Grid } from "./grid.js";
 import { helpPanels } from "./help.js";
@@ -232,7 +232,7 @@ class View {
     this.league.update();
     this.film.update();
     this.matrix.update();
-    this.title.textContent = titleOf(store);
+    write(this.title, titleOf(store));
     this.table.update();
     const { marks } = store;
     if (marks !== this.marks || this.markedLayer !== look.layer) {
@@ -253,7 +253,7 @@ class View {
   }
 
   say(text) {
-    this.said.textContent = text;
+    write(this.said, text);
     this.busy.hidden = !text;
     this.halt.hidden = text !== this.store.model.get("progress");
   }
@@ -263,7 +263,7 @@ class View {
     if (!store.ready || !this.stages.length) return;
     const { at } = store;
     for (const panel of [...this.stages, ...this.panels]) panel.mark(at);
-    for (const panel of this.panels) panel.value.textContent = (at && panel.probe(at)?.short) ?? "\u00a0";
+    for (const panel of this.panels) write(panel.value, (at && panel.probe(at)?.short) ?? "\u00a0");
     this.root.dataset.pinned = String(!store.hover && store.look.pin.length === 2);
     this.focus.say(at);
   }
