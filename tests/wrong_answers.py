@@ -560,6 +560,21 @@ WRONG = [
         "transposed",
     ),
     (
+        "lean_tail",
+        "enlarge(F.conv2d(coarse, near), image.shape[-2:])",
+        "F.conv2d(enlarge(coarse, image.shape[-2:]), near)",
+        "are alive at once",
+    ),
+    ("lean_tail", "head.bias + far @ outer.bias", "head.bias", "bias of branch.conv_out is lost"),
+    ("lean_tail", "head.bias + far @ outer.bias", "far @ outer.bias", "head's bias is lost"),
+    ("lean_tail", "inner.bias[m : m + 1]", "None", "bias of branch.conv_in is lost"),
+    (
+        "lean_tail",
+        "last[None, None, m], padding=1)",
+        "last[None, None, m], padding=1) + head.bias",
+        "head's bias is added",
+    ),
+    (
         "my_encoder",
         "torch.cat([a, resize(b, a.shape[-2:])], dim=1)",
         "torch.cat([resize(b, a.shape[-2:]), a], dim=1)",

@@ -97,10 +97,13 @@ def waterfall_plot(model: str = "lite", side: int | None = None) -> Picture:
         axes.barh(row, -saved, left=before.seconds, color="#1d6f8c" if saved >= 0 else "#a83a20")
         axes.vlines(before.seconds, row - 1, row, color=QUIET, linewidth=0.8)
         words = f"{-saved:+.2f} s,  {first / step.seconds:.2f} {TIMES}"
-        if step.seconds > first / 2:  # where there is room
-            axes.text(min(before.seconds, step.seconds) - room, row, words, va="center", ha="right", color=INK)
+        low, high = sorted((before.seconds, step.seconds))
+        if low > 0.3 * first:  # where there is room
+            axes.text(low - room, row, words, va="center", ha="right", color=INK)
+        elif high < 0.7 * first:
+            axes.text(high + room, row, words, va="center", color=INK)
         else:
-            axes.text(max(before.seconds, step.seconds) + room, row, words, va="center", color=INK)
+            axes.text((low + high) / 2, row, words, va="center", ha="center", color="white")
     axes.barh(len(steps), last, color="#2f6d1a")
     axes.text(last + room, len(steps), f"{last:.2f} s", va="center", color=INK)
     axes.set_yticks(range(len(steps) + 1), [*(step.name for step in steps), "what is left"], color=INK)

@@ -1,7 +1,7 @@
-"""Estimate the peak memory of a forward pass by running the model on the meta device."""
+"""Count the memory of a forward pass, on the meta device, or of any function, while it runs."""
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from itertools import chain
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["forward_bytes"]
+__all__ = ["LivingTensors", "copy_to_meta", "forward_bytes", "peak_bytes"]
 
 # Convolutions on a CPU work on blocks of up to 16 channels, the last of which is filled up: one channel takes as much
 # as sixteen.
@@ -33,13 +33,32 @@ def forward_bytes(model: nn.Module, height: int, width: int) -> int:
     """
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     image = torch.empty(1, 3, height, width, dtype=dtype, device="meta")
-    with torch.no_grad(), _LivingTensors() as living:
+    with torch.no_grad(), LivingTensors() as living:
         living.add(image)
-        _copy_to_meta(model)(image)
+        copy_to_meta(model)(image)
     return living.peak
 
 
-def _copy_to_meta(model: nn.Module) -> nn.Module:
+def peak_bytes(function: Callable[..., Any], *arguments: Any) -> int:
+    """Measure the most bytes of results that are alive at once during a call, without gradients.
+
+    The arguments are not counted, nor what an operator needs for itself while it works.
+
+    Examples:
+        >>> peak_bytes(lambda x: (x + 1) * 2, torch.zeros(1000))  # both results, of 4000 bytes each
+        8000
+    """
+    with torch.no_grad(), LivingTensors() as living:
+        for argument in arguments:
+            held = argument.parameters() if isinstance(argument, nn.Module) else _tensors([argument])
+            for tensor in held:
+                living.add(tensor)
+        before = living.now
+        function(*arguments)
+    return max([before, *living.history]) - before
+
+
+def copy_to_meta(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode on the meta device; the weights themselves are not copied."""
     tensors = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     copies: dict[int, Tensor] = {}
@@ -49,12 +68,17 @@ def _copy_to_meta(model: nn.Module) -> nn.Module:
     return deepcopy(model, copies).eval()
 
 
-class _LivingTensors(TorchDispatchMode):
-    """Adds up the bytes of the tensors that are alive, and notes the most that any operator needs at once."""
+class LivingTensors(TorchDispatchMode):
+    """Adds up the bytes of the tensors that are alive, and notes the most that any operator needs at once.
+
+    Tensors that are alive before, such as an image, are given with `add`; weights are not counted.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
+        self.history: list[int] = []
+        """The bytes that are alive after each operator."""
         self._holders: dict[int, int] = {}
         self._sizes: dict[int, int] = {}
 
@@ -85,6 +109,7 @@ class _LivingTensors(TorchDispatchMode):
         is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in function._schema.returns)
         scratch = 0 if is_view else sum(map(_bytes_of_copy, (*read, *written)))
         self.peak = max(self.peak, self.now + scratch)
+        self.history.append(self.now)
         return result
 
 

@@ -21,6 +21,7 @@ from birefnet_lite.course.checks.skeleton import encoder_shapes, wire
 from birefnet_lite.course.checks.speed import compose_convolutions, convolve_first, fold_batch_norm
 from birefnet_lite.course.checks.squeeze import deformable_aspp, squeeze_module
 from birefnet_lite.course.checks.stages import reconstruct, run_stage, weigh
+from birefnet_lite.course.checks.tail import lean_tail
 from birefnet_lite.course.checks.training_step import train_step
 
 __all__ = ["Result", "encoder_shapes", "fuse_context", "fuse_scales", "window_partition", "wire"]
@@ -33,4 +34,4 @@ __all__ += ["my_block", "my_decoder", "my_encoder", "my_outward", "my_stage", "m
 __all__ += ["image_to_tiles", "inward_reference", "outward_reference", "own_cut"]
 __all__ += ["chain_field", "integrated_gradients", "without_part"]
 __all__ += ["iou_loss", "supervise", "train_step", "window_loss"]
-__all__ += ["compose_convolutions", "convolve_first", "fold_batch_norm"]
+__all__ += ["compose_convolutions", "convolve_first", "fold_batch_norm", "lean_tail"]

@@ -1,0 +1,120 @@
+"""The open task of notebook 11: the end of the decoder, in any way, with the same logits and less memory."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from birefnet_lite.course.checks.compare import compare
+from birefnet_lite.course.checks.judge import check
+from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.inference.memory import peak_bytes
+from birefnet_lite.network.refinement import ImageBranch
+from birefnet_lite.network.resize import resize
+from birefnet_lite.optimization import convolutions
+
+__all__ = ["lean_tail"]
+
+_MOST = 8
+"""How many maps of the image's size may be alive at once."""
+
+
+@check("Right: the same logits, and never more than eight maps of the image's size at once.", usual=("no_grad",))
+def lean_tail(answer: Any) -> None:
+    """`lean_tail(coarse, image, branch, head)`: logits (B, 1, H, W), scored by the most maps that are alive at once."""
+    for batch, wide, narrow, inner, size, small in (
+        (1, 12, 4, 16, (48, 64), (12, 16)),
+        (2, 10, 6, 20, (56, 40), (7, 5)),
+    ):
+        branch, head = ImageBranch(3, narrow, inner).eval(), nn.Conv2d(wide + narrow, 1, 1).eval()
+        coarse, image = torch.randn(batch, wide, *small), torch.randn(batch, 3, *size)
+        where = f"For an image of {size[0]} x {size[1]}, {wide} coarse channels and {inner} inside the branch"
+        with torch.no_grad():
+            wanted = _plain(coarse, image, branch, head)
+            got = answer(coarse, image, branch, head)
+            _refuse_seams(got, wanted, where)
+            compare(got, wanted, where, 1e-5, _mistakes(coarse, image, branch, head))
+        maps = 4 * batch * size[0] * size[1]
+        peak = peak_bytes(answer.function, coarse, image, branch, head) / maps
+        plain = peak_bytes(_plain, coarse, image, branch, head) / maps
+        if peak < 1:
+            raise Wrong(
+                f"{where}, the logits are right, but no PyTorch operator has made them in this call. Are they kept "
+                "from an earlier one, or computed by NumPy, whose memory is not counted here?"
+            )
+        if peak > _MOST + 0.5:  # room for a few numbers
+            raise Wrong(
+                f"{where}, the logits are right, and up to {peak:.1f} maps of the image's size are alive at once. The "
+                f"plain way has {plain:.1f}; at most {_MOST} are wanted. {_advice(peak, plain, inner)}"
+            )
+
+
+def _plain(coarse: Tensor, image: Tensor, branch: nn.Module, head: nn.Module) -> Tensor:
+    return head(torch.cat([resize(coarse, image.shape[-2:]), branch(image)], dim=1))
+
+
+def _advice(peak: float, plain: float, inner: int) -> str:
+    if peak > plain - 1:
+        return "Nothing is saved yet. Convolve the coarse map while it is small, and enlarge one channel (exercise 1)."
+    if peak >= inner:
+        return (
+            f"The {inner} maps between the branch's two convolutions are large now. Does the second one need all of "
+            "them at the same time, or the whole height of each?"
+        )
+    return "Add each part to the sum as soon as it is there, and let go of it: a list of parts keeps them all."
+
+
+def _refuse_seams(got: Any, wanted: Tensor, where: str) -> None:
+    """Answers that work in strips are right but for the rows where strips meet."""
+    if not isinstance(got, Tensor) or got.shape != wanted.shape or not torch.isfinite(got).all():
+        return
+    apart = (got - wanted).abs() > 1e-5
+    for name, axes in {"rows": (0, 1, 3), "columns": (0, 1, 2)}.items():
+        bad = apart.any(dim=axes).nonzero()[:, 0].tolist()
+        if 0 < len(bad) <= apart.shape[2 if name == "rows" else 3] // 2:
+            shown = ", ".join(map(str, bad[:6])) + (", …" if len(bad) > 6 else "")
+            raise Wrong(
+                f"{where}, only the {name} {shown} are wrong. Two 3x3 convolutions look two pixels far: a strip needs "
+                f"two more {name} of the image on each side, and zeros only where the image itself ends, around each "
+                "of the two convolutions."
+            )
+
+
+@torch.no_grad()
+def _mistakes(coarse: Tensor, image: Tensor, branch: Any, head: Any) -> dict[str, Tensor]:
+    right, inner = _plain(coarse, image, branch, head), branch.conv_in.out_channels
+    channels = coarse.shape[1]
+    near, far = head.weight[:, :channels], head.weight[:, channels:]
+    raised = resize(torch.conv2d(coarse, near), image.shape[-2:])
+    seen = torch.conv2d(branch(image), far)
+    inside = (far[:, :, 0, 0] @ branch.conv_out.bias)[:, None, None]
+    shift = head.bias[:, None, None]
+    unbiased = branch.conv_out(torch.conv2d(image, branch.conv_in.weight, padding=1))
+    first, second = (convolutions.affine_of(conv) for conv in (branch.conv_in, branch.conv_out))
+    both = convolutions.compose(second, first)
+    wide = torch.conv2d(image, both.weight.float(), both.bias.float(), padding=2)
+    loose = nn.functional.interpolate(torch.conv2d(coarse, near), image.shape[-2:], mode="bilinear")
+    return {
+        "The bias of branch.conv_out is lost. It goes through the head: its weights for the image, times this bias.": (
+            right - inside
+        ),
+        "The head's bias is lost.": right - shift,
+        "Both biases are lost: the head's, and that of branch.conv_out, which goes through the head.": (
+            right - inside - shift
+        ),
+        "The head's bias is added twice.": right + shift,
+        "The bias of branch.conv_in is lost.": raised + torch.conv2d(unbiased, far) + shift,
+        "Only the coarse map is in the result. Add what the head makes of branch(image).": raised + shift,
+        "Only the image is in the result. Add what the head makes of the enlarged coarse map.": seen + shift,
+        "The coarse map is enlarged with align_corners=False. BiRefNet aligns corners everywhere.": (
+            loose + seen + shift
+        ),
+        "Right inside, and wrong in the outermost rows and columns: the branch's two convolutions as one of 5x5 run on "
+        "over the border (section 6). Put the frame right, or keep the two apart.": (
+            raised + torch.conv2d(wide, far) + shift
+        ),
+    } | {
+        f"The head's bias is added {parts} times, once for each part. It belongs to the sum.": right
+        + (parts - 1) * shift
+        for parts in (2, 4, 8, inner, inner + 1)
+    }
