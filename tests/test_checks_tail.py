@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from answers import knows_a_missing_answer, refused
 
 from birefnet_lite.course import checks
-from birefnet_lite.network.refinement import ImageBranch
 from birefnet_lite.optimization import convolutions
 
 
@@ -97,38 +96,33 @@ def test_the_score_says_how_much_was_alive():
     [
         (plain, "Nothing is saved yet"),
         (half_way, "16 maps between the branch's two convolutions"),
-        (lambda *a: by_channels(*a, keep=True), "a list of parts keeps them all"),
+        (lambda *a: by_channels(*a, keep=True), "A list of parts keeps them all"),
         (lambda *a: by_channels(*a, bias=False), "bias of branch.conv_out is lost"),
         (lambda c, i, b, h: by_channels(c, i, b, h) - h.bias, "head's bias is lost"),
         (lambda c, i, b, h: by_channels(c, i, b, h) + h.bias, "head's bias is added twice"),
         (lambda c, i, b, h: by_channels(c, i, b, h) + 15 * h.bias, "added 16 times"),
-        (lambda *a: by_strips(*a, halo=0), "only the rows 7, 8, 15, 16"),
+        (lambda *a: by_strips(*a, halo=0), "only the rows 6, 7, 8, 9"),
         (lambda *a: by_strips(*a, halo=1), "Two 3x3 convolutions look two pixels far"),
         (lambda *a: by_five(*a, frame=False), "run on over the border"),
         (lambda c, i, b, h: first(c, i, h)[0] + h.bias, "Only the coarse map"),
         (lambda c, i, b, h: F.conv2d(b(i), first(c, i, h)[1], h.bias), "Only the image"),
         (lambda *a: by_channels(*a).sigmoid(), "sigmoid"),
         (lambda *a: by_channels(*a)[0], "the shape is"),
-        (lambda *a: torch.from_numpy(by_channels(*a).numpy().copy()), ""),
     ],
 )
 def test_wrong_or_large_tails_are_refused_with_the_likely_mistake(wrong, said):
-    if said:
-        refused(checks.lean_tail, wrong, said)
-    else:  # the operators were counted on the way, whatever the result is wrapped in
-        assert checks.lean_tail(wrong).passed is True
+    refused(checks.lean_tail, wrong, said)
 
 
-def test_a_kept_result_is_no_score():
+def test_a_result_that_is_kept_is_measured_with_other_numbers():
     kept = {}
 
     def once(coarse, image, branch, head):
-        key = float(coarse.flatten()[0])
-        if key not in kept:
-            kept[key] = plain(coarse, image, branch, head)
-        return kept[key] * 1
+        if image.shape not in kept:
+            kept[image.shape] = plain(coarse, image, branch, head)
+        return kept[image.shape] * 1
 
-    assert checks.lean_tail(once).passed is True or "alive" in checks.lean_tail(once).message
+    refused(checks.lean_tail, once, "numbers differ")
 
 
 def test_modules_stay_as_they_are():
@@ -137,4 +131,3 @@ def test_modules_stay_as_they_are():
         return plain(coarse, image, branch, head)
 
     refused(checks.lean_tail, shrinks, "changes")
-    assert isinstance(ImageBranch(3, 2, 2).conv_in, torch.nn.Conv2d)
