@@ -68,8 +68,8 @@ def _advice(peak: float, plain: float, inner: int) -> str:
     if peak > plain - 1:
         return "Nothing is saved yet. Convolve the coarse map while it is small, and enlarge one channel (exercise 1)."
     return (
-        f"The {inner} maps between the branch's two convolutions need not all be alive together, nor as many parts of a "
-        "sum: make a few, add their share, and let them go. A list of parts keeps them all."
+        f"The {inner} maps between the branch's two convolutions need not all be alive together, nor as many parts of "
+        "a sum: make a few, add their share, and let them go. A list of parts keeps them all."
     )
 
 
