@@ -107,6 +107,7 @@ def test_onnxruntime_gives_pytorchs_numbers_for_every_part(decomposed, nano, tmp
     assert_same(model, tmp_path / "model.onnx", SIZE)
 
 
+@pytest.mark.slow
 def test_nano_with_the_native_operator(nano, tmp_path):
     export_onnx(nano, tmp_path / "nano.onnx", (96, 64))
     assert_same(nano, tmp_path / "nano.onnx", (96, 64))
@@ -236,7 +237,8 @@ def test_the_operator_alone(case, operator_alone):
 # --- torch.export ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("strict", [False, True])
 def test_torch_export_of_the_plain_network(strict):
     model = narrow_swin()
     batch = torch.export.Dim("batch", min=1)

@@ -38,7 +38,7 @@ class DeformableBranch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         sampling = self.sampling(x)  # (B, 3 * k * k, H, W)
-        offset, modulation = sampling[:, : self.offsets], sampling[:, self.offsets :].sigmoid()
+        offset, modulation = sampling[:, : self.offsets], sampling[:, self.offsets :].sigmoid_()
         return deform_conv2d(x, offset, self.conv.weight, self.conv.bias, padding=self.padding, mask=modulation)
 
 

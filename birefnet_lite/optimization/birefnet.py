@@ -99,11 +99,10 @@ class OptimizedBiRefNet(nn.Module):
         levels, x = self.encoder(image if isinstance(self.encoder.backbone, ConvNet) else image.to(encoder_dtype))
         if encoder_dtype != dtype:
             x = x.to(dtype)
-            first, second, third = (
+            levels = [
                 Level(level.full.to(dtype), None if level.half is None else level.half.to(dtype), level.size)
                 for level in levels
-            )
-            levels = (first, second, third)
+            ]
         if self.squeeze is not None:
             x = self.squeeze(x)
         if self.deepest is not None:

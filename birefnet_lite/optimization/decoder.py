@@ -56,7 +56,7 @@ class Lateral(nn.Module):
                 x = x + half
             else:
                 lateral = lateral + resize(half, level.full.shape[-2:])
-        return resize(x, level.size) + resize(lateral, level.size)
+        return resize(lateral, level.size).add_(resize(x, level.size))
 
 
 class Image(nn.Module):
@@ -106,8 +106,16 @@ class Block(nn.Module):
             self.skip = SummedConv2d(skip, widths, like=block.skip)
 
     def forward(self, *parts: Tensor) -> Tensor:
-        x = self.conv_out(self.aspp(self.conv_in(*parts).relu_()))
-        return x if self.skip is None else x + self.skip(*parts)
+        return self.finish(*self.narrow(*parts))
+
+    def narrow(self, *parts: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compute the first convolution, and the skip connection if there is one: all that reads the parts."""
+        return self.conv_in(*parts).relu_(), None if self.skip is None else self.skip(*parts)
+
+    def finish(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        """Compute the rest from what `narrow` returned."""
+        x = self.conv_out(self.aspp(x))
+        return x if skip is None else x + skip
 
 
 class Outward(nn.Module):
@@ -128,7 +136,9 @@ class Outward(nn.Module):
 class Stage(nn.Module):
     """A decoder stage: features (B, in_channels, h, w), image and encoder level to features at the level's size.
 
-    The last stage has no lateral block. It is given the `head`, and returns logits at its own resolution.
+    It is computed in two steps, `narrow` and `forward`, so that the decoder can free the features between them: they
+    are wider than all that follows. The last stage has no lateral block. It is given the `head`, and returns logits at
+    its own resolution.
     """
 
     def __init__(
@@ -153,8 +163,12 @@ class Stage(nn.Module):
                 affine = affine.after(affine_of(neck))
             self.lateral = Lateral(affine, lateral.conv, scales)
 
-    def forward(self, x: Tensor, image: Tensor, level: Level | None = None) -> Tensor:
-        x = self.block(x) if self.image is None else self.block(x, self.image(image))
+    def narrow(self, x: Tensor, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compute the first step of the reconstruction block from the features and the image."""
+        return self.block.narrow(x) if self.image is None else self.block.narrow(x, self.image(image))
+
+    def forward(self, x: Tensor, skip: Tensor | None, level: Level | None = None) -> Tensor:
+        x = self.block.finish(x, skip)
         if self.outward is not None:
             x = x * self.outward(x)
         return x if self.lateral is None else self.lateral(x, level)  # (B, out_channels, *level.size)
@@ -167,7 +181,8 @@ class OptimizedDecoder(nn.Module):
     W cat(up(V a), I(x)) + b = up(W_a V a) + W_x I(x) + b. So one channel is up-sampled to the image's size, not all.
 
     `necks` are the neck's projections of the four levels, finest first, if there is a neck.
-    Shapes: image (B, 3, H, W), three levels and the deepest map (B, C, h, w) to logits (B, 1, H, W).
+    Shapes: image (B, 3, H, W), three levels and the deepest map (B, C, h, w) to logits (B, 1, H, W). Each level is
+    taken out of the list when its stage comes, so that it is freed after it.
     """
 
     def __init__(self, decoder: Decoder, scales: str, necks: Sequence[nn.Conv2d] | None = None) -> None:
@@ -183,8 +198,10 @@ class OptimizedDecoder(nn.Module):
         stages = [Stage(stage, scales, neck) for stage, neck in zip(deep, projections, strict=True)]
         self.stages = nn.ModuleList([*stages, Stage(last, scales, head=head)])
 
-    def forward(self, image: Tensor, levels: tuple[Level, Level, Level], x: Tensor) -> Tensor:
-        for stage, level in zip(self.stages, (*levels[::-1], None), strict=True):
-            x = stage(x, image, level)
+    def forward(self, image: Tensor, levels: list[Level], x: Tensor) -> Tensor:
+        for stage in self.stages:
+            level = levels.pop() if levels else None
+            x, skip = stage.narrow(x, image)
+            x = stage(x, skip, level)
         logits = resize(x, image.shape[-2:])
         return logits if self.image is None else logits + self.image(image)

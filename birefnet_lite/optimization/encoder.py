@@ -40,7 +40,7 @@ class OptimizedEncoder(nn.Module):
         elif isinstance(self.backbone, ConvNet):
             fold_batch_norms(self.backbone)
 
-    def forward(self, image: Tensor) -> tuple[tuple[Level, Level, Level], Tensor]:
+    def forward(self, image: Tensor) -> tuple[list[Level], Tensor]:
         height, width = image.shape[-2:]
         full, half = self._run_backbone(image)
         size = full[3].shape[-2:]
@@ -48,8 +48,8 @@ class OptimizedEncoder(nn.Module):
         sizes: list[Sequence[int]] = [x.shape[-2:] for x in full]
         if self.strides is not None:
             sizes = [(height // stride, width // stride) for stride in self.strides]
-        first, second, third = (Level(*level) for level in zip(full[:3], half[:3], sizes[:3], strict=True))
-        return (first, second, third), torch.cat([x for maps in deep for x in maps], dim=1)  # (B, C, h, w)
+        levels = [Level(*level) for level in zip(full[:3], half[:3], sizes[:3], strict=True)]
+        return levels, torch.cat([x for maps in deep for x in maps], dim=1)  # (B, C, h, w)
 
     def _run_backbone(self, image: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
         """Compute the maps of the image and of the half-size image (None for each, if the latter is not used)."""
