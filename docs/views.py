@@ -125,8 +125,8 @@ VIEWS = {
     "compare": LiveView(
         "Layer comparison",
         "compare(broken_network(model), model, photo, size=96)",
-        "Two networks side by side, part by part, with their difference: here one with a mistake that notebook 12 asks "
-        "to find.",
+        "Two networks side by side, part by part, with their difference: here one that reads the photo's tiles in "
+        "another order.",
         setup="from birefnet_lite.course.capstone import broken_network\n" + WITH_NANO,
         budget=100_000,
     ),

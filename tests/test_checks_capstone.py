@@ -13,7 +13,6 @@ from birefnet_lite.analysis.compare import compare_layers
 from birefnet_lite.course import checks
 from birefnet_lite.course.capstone import (
     broken_network,
-    hidden_bug,
     largest_difference,
     repair,
     suspect_tiles,
@@ -258,31 +257,3 @@ def test_the_largest_difference_is_that_and_wants_one_shape():
     assert largest_difference(a, b) == 0.75
     with pytest.raises(ValueError, match="one shape"):
         largest_difference(torch.zeros(2, 1), torch.zeros(2, 3))
-
-
-@pytest.mark.parametrize(
-    ("number", "part"),
-    [
-        (1, "decoder.stage3.reconstruction.norm_in"),
-        (2, "encoder.backbone"),
-        (3, "decoder.stage2.reconstruction.aspp.project"),
-        (4, "decoder.stage2.lateral"),
-    ],
-)
-def test_a_hidden_bug_keeps_the_weights_and_shows_first_where_the_notebook_says(model, number, part):
-    broken = hidden_bug(model, number)
-    image = torch.randn(1, 3, 64, 96)
-    theirs, ours = broken.state_dict(), model.state_dict()
-    assert all(torch.equal(theirs[name], ours[name]) for name in ours)
-    first = next(row for row in compare_layers(broken, model, image) if row.status != "OK")
-    assert first.name.startswith(part)
-    with torch.inference_mode():
-        assert not torch.equal(broken(image).logits, model(image).logits)
-
-
-def test_the_last_hidden_bug_does_not_show_on_a_square(model):
-    image = torch.randn(1, 3, 64, 64)
-    with torch.inference_mode():
-        assert torch.equal(hidden_bug(model, 4)(image).logits, model(image).logits)
-    with pytest.raises(ValueError, match="bugs 1 to 4"):
-        hidden_bug(model, 5)

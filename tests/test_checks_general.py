@@ -17,11 +17,11 @@ from birefnet_lite.course.checks import time_limit
 SAME = {"my_block", "my_stage", "my_decoder"}  # they run the checks of notebook 05
 CHECKS = {name: check for name, check in exercise_checks().items() if name not in SAME}
 CLASSES = [name for name, answer in solutions().items() if is_class(answer) and name not in SAME]
-NO_TENSORS = {"encoder_shapes", "chain_field", "resize_matrix"}  # what they are given are numbers
+NO_TENSORS = {"encoder_shapes", "chain_field", "resize_matrix", "culprits"}  # what they are given are numbers
 ONLY_MODULES = {"fold_batch_norm", "compose_convolutions"}
 NO_GRADIENT = NO_TENSORS | ONLY_MODULES | {"composite", "f_measure", "to_network", "masked_gradient_target"}
 NO_GRADIENT |= {"integrated_gradients", "train_step", "enlarge_mask", "own_target", "lean_tail"}
-GIVES_NUMBERS = {"encoder_shapes", "chain_field", "train_step", "composite", "f_measure"}
+GIVES_NUMBERS = {"culprits", "encoder_shapes", "chain_field", "train_step", "composite", "f_measure"}
 GIVEN_MODULES = ("step_up", "reconstruct", "weigh", "run_stage", "decode", "integrated_gradients", "lean_tail")
 EVERY = pytest.mark.parametrize("name", sorted(CHECKS))
 

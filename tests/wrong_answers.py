@@ -602,4 +602,8 @@ WRONG = [
     ("my_tiles", "permute(0, 1, 2, 4, 3, 5)", "permute(0, 4, 2, 1, 3, 5)", "unchanged"),
     ("my_tiles", "permute(0, 1, 2, 4, 3, 5)", "permute(0, 1, 4, 2, 3, 5)", "column by column"),
     ("my_tiles", "permute(0, 1, 2, 4, 3, 5)", "permute(0, 2, 4, 1, 3, 5)", "colour is still fastest"),
+    ("culprits", "agree(ours.given, theirs.given) and not", "not", "those that are given something else"),
+    ("culprits", 'path + "."', "path", ""),
+    ("culprits", 'if not any(other.startswith(path + ".") for other in suspects)', "", "leave it out"),
+    ("culprits", "zip(mine[path], reference[path])", "zip(mine[path][:1], reference[path])", "Only the first run"),
 ]

@@ -1,15 +1,17 @@
-"""Notebook 12: networks in which one thing is wrong, to be found with the layer debugger."""
+"""Notebook 12: tools to find the part of a network that computes something else than the reference's."""
 
 import copy
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from birefnet_lite.network.birefnet import BiRefNet
 
-__all__ = ["broken_network", "hidden_bug", "largest_difference", "repair", "suspect_tiles", "with_side_outputs"]
+__all__ = ["Call", "agree", "broken_network", "calls_of", "gradients_of", "largest_difference", "repair"]
+__all__ += ["suspect_tiles", "symptoms", "transplant", "with_side_outputs"]
 
 
 def suspect_tiles(image: Tensor, grid: int) -> Tensor:
@@ -66,57 +68,102 @@ def largest_difference(a: Tensor, b: Tensor) -> float:
         return (a - b).abs().max().item()
 
 
-def hidden_bug(model: BiRefNet, number: int) -> BiRefNet:
-    """Return a copy with the same weights under the same names, in which one thing is computed wrongly.
+class Call(NamedTuple):
+    """One run of one part."""
 
-    Args:
-        model: The right network; it is not changed.
-        number: 1 to 4, from easy to hard.
+    given: tuple[Tensor, ...]
+    """Copies of the tensors among its arguments, those in tuples and lists too."""
+    gave: tuple[Tensor, ...]
+
+
+def calls_of(network: nn.Module, image: Tensor) -> dict[str, list[Call]]:
+    """Record what each part of a network is given and gives, while an image runs through it, without gradients.
+
+    Returns:
+        For each part, by its path and in the order in which parts begin, its runs: the backbone's parts run twice.
+    """
+    calls: dict[str, list[Call]] = {}
+    given: dict[str, tuple[Tensor, ...]] = {}
+
+    def begin(path: str, inputs: Any) -> None:
+        given[path] = tuple(_copies(inputs))
+        calls.setdefault(path, [])
+
+    def end(path: str, output: Any) -> None:
+        calls[path].append(Call(given.pop(path), tuple(_copies(output))))
+
+    with ExitStack() as stack:
+        for path, part in network.named_modules():
+            if path:
+                before = part.register_forward_pre_hook(lambda _m, inputs, path=path: begin(path, inputs))
+                after = part.register_forward_hook(lambda _m, _i, output, path=path: end(path, output))
+                stack.callback(before.remove)
+                stack.callback(after.remove)
+        stack.enter_context(torch.no_grad())
+        network(image)
+    return calls
+
+
+def agree(ours: Sequence[Tensor | None], theirs: Sequence[Tensor | None], tolerance: float = 1e-4) -> bool:
+    """Whether tensors differ by at most `tolerance` of the largest value of theirs, each beside its partner."""
+    return len(ours) == len(theirs) and all(_agrees(a, b, tolerance) for a, b in zip(ours, theirs, strict=True))
+
+
+def _agrees(a: Tensor | None, b: Tensor | None, tolerance: float) -> bool:
+    if a is None or b is None:
+        return a is b
+    if a.shape != b.shape:
+        return False
+    return a.numel() == 0 or bool((a - b).abs().max() <= tolerance * b.abs().max())
+
+
+def gradients_of(network: Any, images: Tensor) -> dict[str, Tensor | None]:
+    """The gradient of each weight, by name, for a fixed sum of all that encoder and decoder give in training.
+
+    None where no gradient arrives. The network itself is not changed.
+    """
+    network = with_side_outputs(copy.deepcopy(network))
+    with torch.enable_grad():
+        x1, x2, x3, x4 = network.encoder(images)
+        found = _copies(network.decoder(images, (x1, x2, x3, network.squeeze(x4))), cloned=False)
+        signs = torch.Generator().manual_seed(0)
+        total = sum((x * torch.randn(x.shape, generator=signs)).sum() for x in found)
+        names, weights = zip(*network.named_parameters(), strict=True)
+        return dict(zip(names, torch.autograd.grad(total, weights, allow_unused=True), strict=True))
+
+
+def symptoms(network: Any, reference: Any) -> dict[str, bool]:
+    """Whether a network gives what the reference gives, in several experiments; both stay as they are."""
+    network, reference = copy.deepcopy(network), copy.deepcopy(reference)
+    draw = torch.Generator().manual_seed(0)
+    square, other = torch.randn(2, 1, 3, 64, 64, generator=draw)
+    wide, two = (torch.randn(size, generator=draw) for size in ((1, 3, 64, 96), (2, 3, 64, 64)))
+    inputs = {"a square photo": square, "a wide photo": wide, "a batch of two": two, "a second photo": other}
+    with torch.no_grad():
+        found = {name: agree([network(x)[-1]], [reference(x)[-1]]) for name, x in inputs.items()}
+    ours, theirs = gradients_of(network, two), gradients_of(reference, two)
+    return found | {"the gradients": agree(list(ours.values()), [theirs.get(name) for name in ours])}
+
+
+def transplant(network: nn.Module, path: str, source: nn.Module) -> nn.Module:
+    """A copy of a network in which the part at a path is replaced by a copy of the source's part.
 
     Raises:
-        ValueError: There is no bug of that number.
+        ValueError: One of the two has no such part.
     """
-    if number not in _BUGS:
-        raise ValueError(f"There are bugs 1 to {len(_BUGS)}, not {number!r}.")
-    network: Any = copy.deepcopy(model)
-    _BUGS[number](network)
+    names = {name for name, _ in network.named_modules()} & {name for name, _ in source.named_modules()}
+    if not path or path not in names:
+        raise ValueError(f"There is no part called {path!r}. A path looks like 'decoder.stage4.side_head'.")
+    network = copy.deepcopy(network)
+    parent, _, name = path.rpartition(".")
+    setattr(network.get_submodule(parent), name, copy.deepcopy(source.get_submodule(path)))
     return network
 
 
-def _bug_in_a_norm(network: Any) -> None:
-    network.decoder.stage3.reconstruction.norm_in.eps = 0.5
-
-
-def _bug_in_the_half_size_image(network: Any) -> None:
-    sides: list[int] = []
-
-    def swap_colours(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        (image,) = inputs
-        sides[:] = [*sides[-1:], image.shape[-1]]
-        return (image.flip(1),) if sides[-1] < sides[0] else inputs
-
-    network.encoder.backbone.register_forward_pre_hook(swap_colours)
-
-
-def _bug_in_a_concatenation(network: Any) -> None:
-    def rotate(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        *views, pooled = inputs[0].chunk(5, dim=1)  # (B, C, H, W) each
-        return (torch.cat([pooled, *views], dim=1),)
-
-    network.decoder.stage2.reconstruction.aspp.project.register_forward_pre_hook(rotate)
-
-
-def _bug_off_the_square(network: Any) -> None:
-    def turn(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        (x,) = inputs
-        return inputs if x.shape[2] == x.shape[3] else (x.roll(1, dims=3),)
-
-    network.decoder.stage2.lateral.register_forward_pre_hook(turn)
-
-
-_BUGS: dict[int, Callable[[Any], None]] = {
-    1: _bug_in_a_norm,
-    2: _bug_in_the_half_size_image,
-    3: _bug_in_a_concatenation,
-    4: _bug_off_the_square,
-}
+def _copies(value: Any, cloned: bool = True) -> Iterator[Tensor]:
+    """The tensors in a value; `cloned` as they are now, since later parts work in place."""
+    if isinstance(value, Tensor):
+        yield value.detach().clone() if cloned else value
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _copies(one, cloned)

@@ -44,7 +44,7 @@ NOTEBOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "11_speed": ("speed", ("convolve_first", "fold_batch_norm", "compose_convolutions", "lean_tail")),
     "12_capstone": (
         "the capstone",
-        ("my_encoder", "my_block", "my_outward", "my_stage", "my_decoder", "my_tiles"),
+        ("my_encoder", "my_decoder", "culprits"),
     ),
 }
 """The course in its order: each notebook's short title, and its exercises by the names of their checks."""
