@@ -127,7 +127,7 @@ def gradients_of(network: Any, images: Tensor) -> dict[str, Tensor | None]:
         x1, x2, x3, x4 = network.encoder(images)
         found = _copies(network.decoder(images, (x1, x2, x3, network.squeeze(x4))), cloned=False)
         signs = torch.Generator().manual_seed(0)
-        total = sum((x * torch.randn(x.shape, generator=signs)).sum() for x in found)
+        total = torch.stack([(x * torch.randn(x.shape, generator=signs)).sum() for x in found]).sum()
         names, weights = zip(*network.named_parameters(), strict=True)
         return dict(zip(names, torch.autograd.grad(total, weights, allow_unused=True), strict=True))
 

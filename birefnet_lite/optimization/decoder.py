@@ -200,6 +200,7 @@ class OptimizedDecoder(nn.Module):
 
     def forward(self, image: Tensor, levels: list[Level], x: Tensor) -> Tensor:
         for stage in self.stages:
+            assert isinstance(stage, Stage)
             level = levels.pop() if levels else None
             x, skip = stage.narrow(x, image)
             x = stage(x, skip, level)
