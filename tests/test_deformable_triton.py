@@ -13,6 +13,7 @@ from deformable_case import CASES, draw
 from birefnet_lite.network.deformable import backends, deform_conv2d
 
 
+@pytest.mark.slow
 def test_kernels_in_the_interpreter():
     pytest.importorskip("triton")
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", "triton"]

@@ -120,6 +120,7 @@ def test_weights_in_another_file_are_refused(model, tmp_path):
     assert not (tmp_path / "graph.onnx").exists()
 
 
+@pytest.mark.slow
 def test_the_shipped_graph_is_what_the_script_writes(model):
     """Names and shapes, not bytes: a newer exporter may order its nodes in another way."""
     onnx = pytest.importorskip("onnx")

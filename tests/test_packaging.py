@@ -117,6 +117,7 @@ def test_the_wheel_has_both_packages_and_all_their_files(installed):
     assert list(installed.glob("*.dist-info/licenses/LICENSE"))
 
 
+@pytest.mark.slow
 def test_the_installed_packages_work_without_the_checkout(installed, tmp_path):
     code = (
         "import birefnet_lite, widgets, torch; from birefnet_lite import BiRefNet;"

@@ -238,6 +238,7 @@ def fresh_caches():
         cache.cache_clear()
 
 
+@pytest.mark.slow
 def test_everything_is_drawn_on_the_device(monkeypatch, fresh_caches):
     """PyTorch's fake tensors have a shape and a device, here one that this machine may lack, and mix no two devices."""
     start = RandomNumbers.__init__

@@ -208,10 +208,9 @@ for kind, memory in zip(sys.argv[1::2], sys.argv[2::2]):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak can be measured on Linux only")
-@pytest.mark.parametrize(
-    "cases", [[("plain", 160), ("optimized", 110)], pytest.param([("plain", 300)], marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("cases", [[("plain", 160), ("optimized", 110)], [("plain", 300)]])
 def test_the_peak_stays_under_the_bound(cases):
     command = [sys.executable, "-c", CHILD, *(str(part) for case in cases for part in case)]
     output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout

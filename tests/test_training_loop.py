@@ -25,6 +25,7 @@ def finished(tmp_path_factory):
     return train(settings(tmp_path_factory.mktemp("finished")), progress=False)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_numbers(finished, tmp_path):
     # Dropout is on, so that the random state counts; the kill comes between two saved states, and before a validation.
     killed = settings(tmp_path / "killed")
@@ -194,6 +195,7 @@ def test_classes_need_a_head(tmp_path):
         Trainer(settings(tmp_path, config=SMALL | {"num_classes": 5}))
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_gradient_of_one(tmp_path):
     import train_gradient
 
