@@ -411,6 +411,7 @@ for name, way in {"plain": plain_tail, "yours": tail}.items():
 # | the image branch as one 5 × 5 convolution, where it pays | section 5 |
 # | batch norms behind the decoder's convolutions folded | section 4 |
 # | head and lateral blocks before the enlargement | sections 3 and 6 |
+# | each level of the encoder let go once it is read | a map that nobody needs takes no memory (section 6) |
 # | side heads and gradient heads left out | only training reads them |
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
@@ -429,7 +430,7 @@ for size in [(1, 3, 64, 64), (2, 3, 64, 96), (1, 3, 160, 128)]:
 # A composed convolution may have more numbers than the two that it stands for; what only training reads is gone.
 #
 # Which rewrite brings how much? `benchmarks/waterfall.py` has switched them on one after the other in `lite`, the
-# published network. **Before you look:** which of the seven lines of the table above saves most of the time?
+# published network. **Before you look:** which line of the table above saves most of the time?
 
 # %%
 from birefnet_lite.course.waterfall import waterfall_plot, waterfall_steps, waterfall_table
@@ -556,8 +557,9 @@ memory_plot(curves, LIMIT)
 # %% [markdown]
 # It fits: in the solved edition, your tail alone brings the peak from 362 to 168 MiB, and it is no longer at the end:
 # the peak is where the five views of the stage's ASPP lie side by side. (Unsolved, the middle one is the plain
-# network.) All rewrites together need 128. A process needs more than this, since operators take room for themselves
-# while they work: by the table above, 724 MiB for the plain `nano` and 220 for the optimized one.
+# network.) All rewrites together need 78. A process needs more than this, since operators take room for themselves
+# while they work: by the table above, 724 MiB for the plain `nano` and 220 for the optimized one, measured before maps
+# were let go as early as they are now.
 #
 # The mask is the same. On a photo, where do the plain mask and the optimized one differ by a grey level or more of 255?
 
