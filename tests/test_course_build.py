@@ -197,9 +197,9 @@ def test_what_a_machine_says_of_itself_is_not_kept():
     assert "depends on your machine" in str(notebook)
 
 
-def test_pieces_of_a_stream_are_joined():
+def test_pieces_of_a_stream_are_joined_and_empty_outputs_go():
     pieces = [new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")]
-    notebook = notebook_with(*pieces)
+    notebook = notebook_with(new_output("display_data", data={}), *pieces)
     clean(notebook)
     assert [output.text for output in notebook.cells[0].outputs] == ["a\nb\n"]
 

@@ -1,6 +1,7 @@
 """The views that answer one question each: what they show is what was computed elsewhere."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +10,12 @@ from small_network import small
 from torch import nn
 
 import widgets
-from birefnet_lite.analysis import capture
+from birefnet_lite.analysis import capture, profile
 from birefnet_lite.analysis.compare import compare_layers, outputs_of
 from birefnet_lite.analysis.targets import level_targets
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.network.refinement import masked_gradient_target
-from widgets import view_setup
+from widgets import progress
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +257,30 @@ def test_a_slow_model_says_how_far_it_is(model, photo, monkeypatch, capsys):
     assert names == list(maps)
     widgets.feature_pyramid(model, photo)
     assert capsys.readouterr().err == ""  # quick ones show nothing
-    monkeypatch.setattr(view_setup, "DELAY", 0)
+    monkeypatch.setattr(progress, "DELAY", 0)
     widgets.feature_pyramid(model, photo)
     assert "Running the model" in capsys.readouterr().err
+
+
+def test_costs_are_medians_of_several_passes_with_the_fastest_and_the_slowest(model, photo, monkeypatch):
+    """By a clock that stands still except in the squeeze module, which takes another time in each pass."""
+    now = [0.0]
+    seconds = iter([0, 50, 1, 9, 2, 100, 3])  # to capture the maps, to warm up, and the five passes that count
+    monkeypatch.setattr(profile, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def take_time(*_):
+        now[0] += next(seconds)
+
+    hook = model.squeeze.register_forward_hook(take_time)
+    try:
+        viewer = widgets.architecture(model, photo)
+    finally:
+        hook.remove()
+    nodes = {node["name"]: node for node in viewer.scene["map"]["nodes"]}
+    assert nodes["squeeze"]["said"]["time"] == "3000.0 ms (1000.0 to 100000.0)"
+    assert nodes["squeeze"]["time"] == 1
+    assert viewer.scene["map"]["passes"] == 5
+    assert "one pass takes 3.00 s here (median of 5)" in viewer.scene["facts"]
+    shares = {row["layer"]: row["cells"][3] for row in viewer.table["rows"] if "layer" in row}
+    assert shares["squeeze"] == "100.0%"
+    assert {share for layer, share in shares.items() if layer != "squeeze"} == {"0.0%"}

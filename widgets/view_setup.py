@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, from_numpy, nn
-from tqdm import tqdm
 
 from birefnet_lite.analysis import Activations, capture
 from birefnet_lite.analysis.parts import ATTENTION, LOGITS, SIDE, title_of
@@ -19,6 +18,7 @@ from widgets.brush import paint_strokes
 from widgets.number_format import TIMES
 from widgets.packing import MIB, count_channels
 from widgets.planes import cell
+from widgets.progress import progress_bar
 from widgets.scene import Scene
 from widgets.view_registry import register
 from widgets.viewer import Viewer
@@ -29,8 +29,6 @@ Size = int | tuple[int, int] | None
 Mark = dict[str, Any]
 #: Bytes of planes that one view keeps in the kernel, and the side of its largest backdrop.
 KEPT = 40 * MIB
-#: Seconds until a bar says how far the model is.
-DELAY = 1.0
 BACKDROP = 1024
 #: The longest side of pictures of all channels; of finer maps they show means of cells, for time and memory.
 SUMMARY_SIDE = 512
@@ -38,7 +36,7 @@ SUMMARY_SIDE = 512
 
 def run(model: nn.Module, image: Any, size: Size = None, layers: Iterable[str] | None = None) -> Activations:
     """`capture`, with a bar that says how far the model is where that takes more than a second."""
-    with tqdm(desc="Running the model", unit=" maps", delay=DELAY, leave=False) as bar:
+    with progress_bar(desc="Running the model", unit=" maps") as bar:
 
         def tell(name: str) -> None:
             bar.set_postfix_str(name, refresh=False)

@@ -76,12 +76,12 @@ def _note(text: str) -> NotebookNode:
 
 
 def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """The kernel sends a stream in pieces of any size; here they are one again."""
+    """Streams, which the kernel sends in pieces of any size, in one; without empty outputs, where a bar was."""
     joined: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
             joined[-1]["text"] += output.text
-        else:
+        elif output.get("data") != {}:
             joined.append(output)
     return joined
 

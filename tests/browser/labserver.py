@@ -17,6 +17,21 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
+# The outputs of every code cell of the notebook in front: [number of the run, kinds of its outputs]. A widget's kind is
+# "widget" and its text, which begins with the name of its class; a stream's is its name and text, and an empty output has none.
+OUTPUTS = """() => {
+    const widget = 'application/vnd.jupyter.widget-view+json';
+    const kinds = (data) => Object.keys(data).map((kind) => (kind === widget ? `widget ${data['text/plain']}` : kind));
+    const { model } = window.jupyterapp.shell.currentWidget.context;
+    return [...model.cells].filter((cell) => cell.type === 'code').map((cell) => [
+        cell.executionCount,
+        cell.outputs.toJSON().flatMap((output) => (
+            output.name ? `${output.name} ${output.text}` : kinds(output.data ?? { error: 0 })
+        )),
+    ]);
+}"""
+
+
 def chromium_path():
     """The system's browser, or the one that playwright installs."""
     for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
@@ -80,7 +95,6 @@ def start_lab(folder):
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     environment = {**os.environ, **{name: str(folder / name.lower()) for name in names}}
-    environment["TQDM_DISABLE"] = "1"  # a cell's outputs do not depend on how long a view takes on this machine
     news = folder / "jupyterlab_settings_dir" / "@jupyterlab" / "apputils-extension"
     news.mkdir(parents=True)
     (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')

@@ -1,6 +1,8 @@
 """Views in JupyterLab: what the page shows, what the kernel knows, and errors of either."""
 
-from labserver import ask, wait_until
+from collections import Counter
+
+from labserver import OUTPUTS, ask, wait_until
 
 TINY = """
 import numpy as np, torch, widgets
@@ -21,10 +23,13 @@ ipywidgets.jslink((slider, "value"), (view, "channel"))
 slider
 """
 
+# Bars from the first moment on, as where the model is slow.
+SLOW = "import widgets.progress; widgets.progress.DELAY = 0\n"
+
 
 def test_two_views_and_a_slider_in_a_notebook(lab, lab_page):
-    show = "view = widgets.feature_pyramid(model, photo)\nview"
-    lab.write("view.ipynb", TINY, show, SLIDER, "parts = widgets.ablation(model, photo)\nparts")
+    show = SLOW + "view = widgets.feature_pyramid(model, photo)\nview"
+    lab.write("view.ipynb", TINY, show, SLIDER, "parts = widgets.ablation(model, photo, try_all=True)\nparts")
     page = lab_page.page
     lab.open(page, "view.ipynb")
     lab.run_all(page)
@@ -68,6 +73,10 @@ def test_two_views_and_a_slider_in_a_notebook(lab, lab_page):
     lab.open(page, "view.ipynb")
     page.wait_for_selector(f'{change}[data-state="drawn"]')
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="logits"][data-state="drawn"]')
+    # The bars of both views have left nothing, neither a widget nor a line of text.
+    kinds = Counter(kind.partition("(")[0] for _, outputs in page.evaluate(OUTPUTS) for kind in outputs)
+    assert kinds == {"text/plain": 3, "widget Viewer": 2, "widget IntSlider": 1}
+    assert page.get_by_text("Error displaying widget").count() == 0
     assert lab_page.outside == []
     assert lab_page.errors == []
     assert page.locator('[role="alert"]:visible').count() == 0

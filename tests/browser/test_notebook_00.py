@@ -3,22 +3,10 @@
 import shutil
 from pathlib import Path
 
+from labserver import OUTPUTS
+
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "00_start_here.ipynb"
 FOCUS = '[data-viewer="feature_pyramid"] canvas[data-panel="focus"]'
-
-# The outputs of every code cell of the notebook in front: [number of the run, kinds of its outputs]. A widget's kind is
-# "widget" and its text, which begins with the name of its class; a stream's is its name and text.
-SHOWN = """() => {
-    const widget = 'application/vnd.jupyter.widget-view+json';
-    const kinds = (data) => Object.keys(data).map((kind) => (kind === widget ? `widget ${data['text/plain']}` : kind));
-    const { model } = window.jupyterapp.shell.currentWidget.context;
-    return [...model.cells].filter((cell) => cell.type === 'code').map((cell) => [
-        cell.executionCount,
-        cell.outputs.toJSON().flatMap((output) => (
-            output.name ? `${output.name} ${output.text}` : kinds(output.data ?? { error: 0 })
-        )),
-    ]);
-}"""
 
 # The pixels of the picture in focus, as one number.
 PIXELS = """(canvas) => {
@@ -33,7 +21,7 @@ def test_run_all_gives_no_error_and_a_view_that_moves(lab, lab_page):
     lab.open(page, NOTEBOOK.name)
     lab.run_all(page)
 
-    shown = page.evaluate(SHOWN)
+    shown = page.evaluate(OUTPUTS)
     assert [count for count, _ in shown] == list(range(1, len(shown) + 1))
     kinds = [kind for _, outputs in shown for kind in outputs]
     assert "error" not in kinds

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import from_numpy, nn
-from tqdm import tqdm
 
 from birefnet_lite.analysis import Activations, capture, prepare
 from birefnet_lite.analysis.ablate import HOW, ablatable, mask_without
@@ -15,9 +14,10 @@ from birefnet_lite.metrics import iou, mae, s_measure
 from widgets.league import add_to_league, layer_of_trial
 from widgets.network_map import describe_map
 from widgets.packing import MIB
+from widgets.progress import progress_bar
 from widgets.scene import Scene
 from widgets.view_registry import register
-from widgets.view_setup import DELAY, Size, add_layers, add_truth, fit_mask, new_scene, painter, run
+from widgets.view_setup import Size, add_layers, add_truth, fit_mask, new_scene, painter, run
 from widgets.viewer import Viewer
 
 __all__ = ["ablation"]
@@ -35,6 +35,15 @@ def ablation(model: nn.Module, image: Any, mask: Any = None, size: Size = None, 
     channels. Parts are switched off by `zero`, by their `mean`, or `resample`d (their values in other places). Without
     a `mask`, scores compare with the whole network's own mask. `viewer.ablated` takes layer names; `name#3` is channel
     3 alone. "Try all parts" ranks them by what the mask loses; with `try_all` that is done at once.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> view = ablation(model, photo, mask, size=64)
+        >>> view.ablated = ["squeeze", "decoder.stage1.reconstruction#3"]
+        >>> view.source.titled(view.ablated)  # what is off stands in the title
+        'Ablation · without Squeeze module; Stage 1 · reconstruction block, channel 3'
     """
     activations = run(model, image, size)
     state = _Ablation(model, size, None if mask is None else read_mask(mask))
@@ -85,7 +94,7 @@ def ablation(model: nn.Module, image: Any, mask: Any = None, size: Size = None, 
         painter(model, size, photo, fill)(viewer)
 
     league: dict[str, Any] = {}
-    for part in tqdm(removable if try_all else (), desc="Trying all parts", delay=DELAY, leave=False):
+    for part in progress_bar(removable if try_all else (), desc="Trying all parts"):
         league = state.try_part(scene, league, part, "zero")
     traits = {"controls": {"how": "zero"}, "table": table, "league": league}
     return register(Viewer(scene, None, react, {"try": try_part}, repaint, **traits))
