@@ -54,6 +54,13 @@ def test_two_photos_under_one_cursor(model, photo):
         widgets.paired(model, photo)
 
 
+def test_two_networks_in_a_view_of_masks_have_no_matrix_of_layers(model, photo):
+    viewer = widgets.paired(model, photo, model2=small(), view=widgets.prediction_ladder)
+    assert "matrix" not in viewer.scene
+    assert viewer.table["columns"] == ["Layer", "CKA", "cells"]
+    assert viewer.layer.endswith("difference")
+
+
 def test_two_networks_are_compared_layer_by_layer(model, photo):
     tuned = small()
     with torch.no_grad():

@@ -1,11 +1,19 @@
 """Every view as an exported page: accessibility, sizes, names, print, and pictures within the window."""
 
 import itertools
+import json
+import re
 from pathlib import Path
 
 import pytest
 from every_view import NAMES, every_view
+from small_network import small
 from watched import WAIT, Watched
+
+import widgets
+from birefnet_lite.network.deformable import DeformableConv2d
+from widgets.front_end import read_static
+from widgets.league import tabulate_league
 
 AXE = (Path(__file__).parent.parent / "js" / "axe" / "axe.min.js").read_text(encoding="utf-8")
 RUN_AXE = """(rules) => axe
@@ -169,3 +177,64 @@ def test_axe_finds_enough_contrast_in_the_dark_and_on_a_projector(page):
     page.get_by_role("button", name="Projector").click()
     page.evaluate(SETTLE)
     assert page.evaluate(RUN_AXE, ["color-contrast"]) == []
+
+
+# What needs no explanation; hyphens are left out.
+EVERYDAY = """
+a above adds after against alike all and another are as at automatic became before below beside black blue both by
+cell cells change changed checker choose click colour colours column columns computed distance down each edges encoder
+error every explain explained filtered final finer first first's from full given green half halfsize head height how
+image image's images in input instead is it its itself joined kind large largest layer layers left limits look loses
+lost lowest made map maps mask mask's masks matrix maximum mean memory method million missed more moved much my
+network network's next no not november number of off on one output over own part parts per photo photo's pins pixel
+pixels place plus point position predicted read red region represent resized resolution right rise row same scored
+second share shares shown side sides size sizes small soft square status step sum than that the their this time times
+to too true two up value values was weight weights what where which white whole width with within without x y
+"""
+WORDS = re.findall(r'\[\s*"([^"]+)",\s*"', read_static("words.js"))
+LABELS = (
+    ".bv-field > span, .bv-field select:not([name=colormap], [name=convolution]) option, .bv legend, .bv-all button, "
+    ".bv-layer-name, .bv-node-label"
+)
+
+
+def headings_of(scene, table):
+    """What stands over the columns, rows and maps of a view."""
+    own = ("compare", "convolution")  # whose maps have the names that they have in the code
+    layers = [] if scene["view"] in own else scene["layers"]
+    titles = [layer["title"] for layer in layers]
+    titles += [text for layer in layers if layer.get("base") for text in layer["labels"]]
+    rows = [row["title"] for row in scene["rows"]]
+    return [*scene["columns"], *rows, *table.get("columns", []), *titles]
+
+
+def unexplained(headings):
+    """The words in the headings that neither the view's list of words explains nor everybody knows."""
+    terms = sorted(
+        (term for line in WORDS for term in line.lower().replace("-", "").split(", ")), key=len, reverse=True
+    )
+    known = re.compile(r"\b(" + "|".join(map(re.escape, terms)) + r")(?:s|'s)?(?!\w)")
+    found = set()
+    for heading in headings:
+        text = heading.lower().replace("\u00ad", "").replace("-\n", "").replace("-", "").replace("\n", " ")
+        found |= {*re.findall(r"[^\W\d_]+(?:'s)?", known.sub(" ", text))} - {*EVERYDAY.split()}
+    return ", ".join(sorted(found))
+
+
+def test_every_heading_is_explained(page):
+    assert {*page.locator(".bv-keys").first.locator("dt").all_text_contents()} == {*WORDS}
+    state = json.loads(page.locator("#state").text_content())
+    labels = page.locator(LABELS).all_text_contents()
+    assert unexplained([*headings_of(state["scene"], state["table"]), *labels]) == ""
+
+
+def test_every_heading_of_a_convolution_a_pair_and_a_league_is_explained(model, photo):
+    modules = dict(model.named_modules())
+    deformable = next(name for name, module in modules.items() if isinstance(module, DeformableConv2d))
+    views = [
+        widgets.computation(model, photo, convolution="decoder.stage2.lateral.conv"),
+        widgets.computation(model, photo, convolution=deformable),
+        widgets.paired(model, photo, model2=small(), view=widgets.prediction_ladder),
+    ]
+    headings = [text for view in views for text in headings_of(view.scene, view.table)]
+    assert unexplained([*headings, *tabulate_league({})["columns"]]) == ""

@@ -31,8 +31,9 @@ function panelOf(title, list) {
   return details;
 }
 
-// The lists of a view; without a kernel, no keys for what needs one.
+// The lists of a view, the words from A to Z; without a kernel, no keys for what needs one.
 export function helpPanels(store) {
   const known = KEYS.filter(([, , needs]) => !needs || !store.resting);
-  return [panelOf("Words", WORDS), panelOf("Keys", known)];
+  const words = [...WORDS].sort((a, b) => a[0].localeCompare(b[0]));
+  return [panelOf("Words", words), panelOf("Keys", known)];
 }

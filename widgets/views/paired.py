@@ -51,6 +51,15 @@ def paired(
 
     Raises:
         ValueError: Neither another photo nor another network is given.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> from widgets import prediction_ladder
+        >>> model, photo = load("nano", "cpu"), load_photo("chelsea")[0]
+        >>> view = paired(model, photo, load_photo("coffee")[0], view=prediction_ladder, size=64)
+        >>> view.source.layers["final.upsampled · difference"].group
+        ['final.upsampled · first', 'final.upsampled · second', 'final.upsampled · difference']
     """
     if photo2 is None and model2 is None:
         raise ValueError("A pair needs a second one of something: give photo2 or model2.")
@@ -80,7 +89,7 @@ def paired(
         caption = "How alike each layer is in the two networks, on 1 photo: its cells are the samples"
         table = {"caption": caption, "columns": ["Layer", "CKA", "cells"], "rows": lines}
     if model2 is not None:
-        scene.extra["matrix"] = _matrix(model, model2, [photo, *photos], list(alike), one, options.get("size"))
+        scene.extra |= _matrix(model, model2, [photo, *photos], list(alike), one, options.get("size"))
     for viewer in (first, second):
         viewer.close()
     return register(Viewer(scene, table=table))
@@ -89,20 +98,23 @@ def paired(
 def _matrix(
     model: nn.Module, model2: nn.Module, photos: list[Any], names: list[str], scene: Scene, size: Size
 ) -> dict[str, Any]:
-    """The CKA of each layer of one network with each of the other, for the page."""
+    """The CKA of each layer of one network with each of the other, for the page; empty without layers of a network."""
     each = max(16, CELLS // len(photos))
     captured = [[capture(network, photo, size) for photo in photos] for network in (model, model2)]
     names = [name for name in names if name in captured[0][0]]
+    if not names:
+        return {}
     features = [
         [np.concatenate([pool_cells(maps[name], each) for maps in several]) for name in names] for several in captured
     ]
-    return {
+    matrix = {
         "names": names,
         "titles": [scene.layers[name].title for name in names],
         "values": np.round(cka_matrix(*features), 4).tolist(),
         "photos": len(photos),
-        "cells": len(features[0][0]) if names else 0,
+        "cells": len(features[0][0]),
     }
+    return {"matrix": matrix}
 
 
 def _add_colours(scene: Scene, name: str, title: str, pair: list[NDArray[np.float32]], channels: int) -> None:
