@@ -24,7 +24,13 @@ CONDA_NAMES = {
 }
 
 # Names under which distributions are imported, where they differ.
-IMPORT_NAMES = {"ipython": "IPython", "pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
+IMPORT_NAMES = {
+    "ipython": "IPython",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-image": "skimage",
+    "websocket-client": "websocket",
+}
 
 # Declared because something other than an import needs them: tqdm's bars in notebooks, the README's commands, the logs
 # of accelerate, exported files, the hooks and .ci/run, pytest, the site's configuration.
