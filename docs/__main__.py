@@ -6,7 +6,8 @@ from pathlib import Path
 from sphinx.cmd.build import main as build
 
 from birefnet_lite import load
-from docs.views import build_views
+from docs.notebook_views import notebook_pages
+from docs.views import build_pages, gallery_pages
 from widgets.explorer.page import write_folder
 
 DOCS = Path(__file__).resolve().parent
@@ -29,7 +30,7 @@ def main() -> int:
     places = ["-c", str(DOCS), "-d", str(HTML.parent / "doctrees"), str(DOCS.parent), str(HTML)]
     status = build([*arguments, *places, *sys.argv[1:]])
     if status == 0:
-        build_views(HTML / "views")
+        build_pages(HTML / "views", notebook_pages() | gallery_pages())
         write_folder(HTML / "explorer", load("nano", "cpu"))
         (HTML / "index.html").write_text(FIRST_PAGE, encoding="utf-8")
         print(f"The site is in {HTML / 'index.html'}")

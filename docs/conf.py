@@ -19,6 +19,7 @@ extensions = [
     "docs.diagrams",
     "docs.docstrings",
     "docs.gallery",
+    "docs.notebook_frames",
     "docs.notebook_links",
     "docs.temml",
 ]

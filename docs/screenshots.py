@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from docs.views import VIEWS, build_views
+from docs.views import VIEWS, build_pages, gallery_pages
 from widgets.front_end import CODE, STYLE
 from widgets.html_page import write_page
 
@@ -59,7 +59,7 @@ def main() -> None:
     if unknown := [name for name in names if name not in VIEWS]:
         parser.error(f"There is no view {', '.join(unknown)}. There are: {', '.join(VIEWS)}.")
     there = [name for name in names if (options.folder / f"{name}.html").exists()]
-    build_views(options.folder, [name for name in names if name not in there])
+    build_pages(options.folder, gallery_pages(name for name in names if name not in there))
     for name in there:
         renew_page(options.folder / f"{name}.html")
     photograph(options.folder, names)

@@ -1,12 +1,12 @@
-"""The live views of the gallery: the code and the text of each, and the program that writes their pages."""
+"""The live views of the gallery: the code and the text of each, and the program that writes pages of views."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["VIEWS", "LiveView", "build_views"]
+__all__ = ["VIEWS", "LiveView", "Page", "build_pages", "gallery_pages"]
 
 WITH_NANO = """\
 from birefnet_lite import load
@@ -166,23 +166,39 @@ VIEWS = {
 }
 
 
-def build_views(folder: Path, names: Iterable[str] = VIEWS) -> None:
-    """Write `NAME.html` and `NAME.png` into a folder for each view, in two processes."""
+@dataclass(frozen=True)
+class Page:
+    """The page of one view: the code that makes it, whose last line gives the viewer."""
+
+    code: str
+    budget: int
+    picture: bool = True
+    """Whether its still picture is written beside it."""
+
+
+def gallery_pages(names: Iterable[str] = VIEWS) -> dict[str, Page]:
+    """The pages of the gallery, by the names of the views."""
+    return {name: Page(VIEWS[name].code(name), VIEWS[name].budget) for name in names}
+
+
+def build_pages(folder: Path, pages: Mapping[str, Page]) -> None:
+    """Write `NAME.html`, and `NAME.png` where a picture is asked for, into a folder for each page, in two processes."""
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(2) as pool:
-        for name in pool.map(_build_view, names, [folder] * len(VIEWS)):
+        for name in pool.map(_build_page, pages, pages.values(), [folder] * len(pages)):
             print(f"view {name}", file=sys.stderr)
 
 
-def _build_view(name: str, folder: Path) -> str:
+def _build_page(name: str, page: Page, folder: Path) -> str:
     import torch
     from PIL import Image
 
     torch.set_num_threads(1)
-    *setup, call = VIEWS[name].code(name).splitlines()
+    *setup, last = page.code.rstrip().splitlines()
     names: dict[str, object] = {}
     exec("\n".join(setup), names)
-    viewer = eval(call, names)
-    viewer.to_html(folder / f"{name}.html", budget=VIEWS[name].budget)
-    Image.fromarray(viewer.picture()).save(folder / f"{name}.png", optimize=True)
+    viewer = eval(last, names)
+    viewer.to_html(folder / f"{name}.html", budget=page.budget)
+    if page.picture:
+        Image.fromarray(viewer.picture()).save(folder / f"{name}.png", optimize=True)
     return name

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 
 sys.path.insert(0, str(ROOT))
+from docs.notebook_views import MARK, NOTEBOOK_VIEWS, view_cells  # noqa: E402
 from docs.views import VIEWS  # noqa: E402
 
 sys.path.remove(str(ROOT))
@@ -24,6 +25,18 @@ def test_gallery_has_every_view():
     views = {*widgets.__all__} - {"Viewer", "framed", "show", "static"}
     assert {*VIEWS} == views
     assert set(re.findall(r"```\{view\} (\w+)", (DOCS / "gallery.md").read_text(encoding="utf-8"))) == views
+
+
+def test_every_view_of_a_notebook_is_in_the_list():
+    notebooks = ROOT / "notebooks"
+    assert [path.stem for path in sorted(notebooks.glob("*.ipynb"))] == [*NOTEBOOK_VIEWS]
+    for name, views in NOTEBOOK_VIEWS.items():
+        cells = view_cells(notebooks / f"{name}.ipynb")
+        for cell, view in zip(cells, views, strict=True):
+            assert view is None or view.view in cell
+            compile(cell if view is None else view.setup + cell, name, "exec")
+        solved = notebooks / "solutions" / f"{name}.ipynb"
+        assert not solved.exists() or view_cells(solved) == cells
 
 
 def test_the_code_of_each_view_is_python():
@@ -87,6 +100,18 @@ def test_every_link_of_the_site_leads_to_a_page_of_it(site):
 
 
 @pytest.mark.slow
+def test_the_views_of_a_notebook_are_framed_above_their_pictures(site):
+    for name, views in NOTEBOOK_VIEWS.items():
+        for path in site.glob(f"notebooks/**/{name}.html"):
+            text = path.read_text(encoding="utf-8")
+            frames = re.findall(r'<iframe class="view-frame" src="([^"]+)" title="[^"]+" loading="lazy">', text)
+            assert len(frames) == len(views) - views.count(None)
+            assert text.count(MARK) == views.count(None)
+            assert all((path.parent / frame).exists() for frame in frames)
+            assert all("<img" in rest for rest in text.split("<iframe")[1:])
+
+
+@pytest.mark.slow
 def test_pages_are_small(site):
     assert [path.name for path in pages_of(site) if path.stat().st_size > 2_000_000] == []
     assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 120_000_000
@@ -121,6 +146,11 @@ def test_pages_opened_from_files_ask_for_nothing_outside_and_report_no_error(sit
         page.goto((site / "docs" / "gallery.html").as_uri())
         frame = page.frame_locator("iframe[src*=feature_pyramid]")
         frame.locator("canvas").first.wait_for()
+        page.goto((site / "notebooks" / "solutions" / "06_refinement.html").as_uri())
+        for number in (1, 2):
+            page.locator(f"iframe[src$='06-{number}.html']").scroll_into_view_if_needed()
+            drawn = page.frame_locator(f"iframe[src$='06-{number}.html']").locator("canvas[data-state=drawn]")
+            drawn.first.wait_for()
         page.goto((site / "notebooks" / "03_squeeze.html").as_uri())
         assert page.locator(".formula math").count() == page.locator(".formula").count() > 5
         page.goto((site / "search.html").as_uri() + "?q=inward+reference")
