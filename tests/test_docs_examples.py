@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
-# Results of a function that has an example, base classes, and what the package itself calls.
+# Results of a function that has an example, base classes, and what the package itself calls. Where a module shows one
+# example for all its functions, they need none.
 WITHOUT = """
 Activations agreement Axis Backbone Batch best_device BiRefNetOutput BlockAttention change_hook check_packages Costs
 Decoder DecoderOutput device_and_dtype Diverged download Estimate evaluating explain_unknown_name export_onnx
@@ -17,7 +18,7 @@ export_program Field find_module find_settings FolderBatch FolderBatches FolderD
 hook_parts ImageScore Kernel LevelTargets list_blocks list_costed_modules LossParts Measurement native_deform_conv
 OptimizedBiRefNet outputs_of Pair Part PartCost PatchOrder Photo Published read_pair read_size Recipe
 recompute_activations recomputed_modules Row run_batch run_network Sample Scores stage_module StageOutput Step
-swin_blocks tile_side to_onnx Trainer
+swin_blocks tile_side to_onnx Trainer ForeignFileError read_traces record Trace Viewer
 """
 
 
@@ -31,22 +32,42 @@ def public_names(page):
                 yield module, name, getattr(module, name)
 
 
-@pytest.mark.parametrize("page", ["network.md", "checkpoints.md", "inference.md", "analysis.md", "training.md"])
-def test_examples_of_the_reference_run(page):
-    runner = doctest.DocTestRunner()
-    without, seen = [], set()
+PAGES = ["network.md", "checkpoints.md", "inference.md", "analysis.md", "training.md", "course.md", "widgets.md"]
+
+
+def find_examples(value, name, names):
+    """The examples in the docstring of a module, function or class, without those of its members."""
+    return [test for test in doctest.DocTestFinder(recurse=False).find(value, name, globs=names) if test.examples]
+
+
+def examples_of(page):
+    """[module, name, examples] of each public thing of a page, and of its modules, which have no name."""
+    found = {}
     for module, name, value in public_names(page):
         inner = inspect.unwrap(value)
-        if inner in seen:
-            continue
-        seen.add(inner)
+        found.setdefault(module, [module.__name__, "", find_examples(module, module.__name__, vars(module).copy())])
         names = {**vars(inspect.getmodule(inner)), **vars(module)}
-        tests = [test for test in doctest.DocTestFinder(recurse=False).find(inner, name, globs=names) if test.examples]
-        if not tests and name not in WITHOUT.split():
-            without.append(f"{module.__name__}.{name}")
+        found.setdefault(inner, [module.__name__, name, find_examples(inner, name, names)])
+    return list(found.values())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_function_of_the_reference_has_an_example(page):
+    found = examples_of(page)
+    whole = {module for module, name, tests in found if tests and not name}
+    without = [f"{module}.{name}" for module, name, tests in found if name and not tests and module not in whole]
+    assert [name for name in without if name.split(".")[-1] not in WITHOUT.split()] == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page if page != "widgets.md" else pytest.param(page, marks=pytest.mark.slow) for page in PAGES],
+)
+def test_examples_of_the_reference_run(page):
+    runner = doctest.DocTestRunner()
+    for _, _, tests in examples_of(page):
         for test in tests:
             report = []
             runner.run(test, out=report.append)
             assert not report, "".join(report)
-    assert without == []
     assert runner.tries > 0

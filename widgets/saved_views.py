@@ -26,6 +26,15 @@ def show(state: dict[str, Any] | str | PathLike[str]) -> Viewer:
     """Open a view from `viewer.state()`, or from a file that Save state wrote.
 
     It needs no model and shows the maps it holds.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> from widgets import feature_pyramid
+        >>> model, photo = load("nano", "cpu"), load_photo("chelsea")[0]
+        >>> state = feature_pyramid(model, photo, size=64).state(budget=100_000)
+        >>> show(state)
+        Viewer('Feature pyramid', layer='encoder.full.x1', channel=24)
     """
     if not isinstance(state, dict):
         try:
@@ -91,6 +100,13 @@ def framed(viewer: Viewer, height: int = 720, budget: float = 4 * 2**20) -> None
         viewer: The view.
         height: Of the frame, in pixels.
         budget: Most bytes of its maps; what is over it is left out.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> from widgets import feature_pyramid
+        >>> model, photo = load("nano", "cpu"), load_photo("chelsea")[0]
+        >>> framed(feature_pyramid(model, photo, size=64))  # doctest: +SKIP
     """
     from IPython.display import display
 
@@ -107,6 +123,13 @@ def static(viewer: Viewer, width: int = 1200) -> None:
     """Show the view's picture as an output of its own, with a text in its place for those who cannot see it.
 
     A notebook that is reopened without running has no widget, but it has this picture.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> from widgets import feature_pyramid
+        >>> model, photo = load("nano", "cpu"), load_photo("chelsea")[0]
+        >>> static(feature_pyramid(model, photo, size=64))  # doctest: +SKIP
     """
     from IPython.display import display
 

@@ -27,7 +27,14 @@ class Finding(NamedTuple):
 
 
 def check_environment() -> list[Finding]:
-    """Python, PyTorch, device and free memory; prints one line for each and returns them."""
+    """Python, PyTorch, device and free memory; prints one line for each and returns them.
+
+    Examples:
+        >>> findings = check_environment()  # doctest: +ELLIPSIS
+        ✓ Python...
+        >>> [finding.what for finding in findings]
+        ['Python', 'PyTorch', 'device', 'memory']
+    """
     findings = [_python(), _torch(), _device(), _memory()]
     for finding in findings:
         print(finding)

@@ -40,6 +40,10 @@ def network_map(here: str | None = None, maps: Mapping[str, Any] | None = None) 
         here: A notebook's number: with "02" to "09" its part keeps its colours and glows, and the others fade. "10" to
             "12" are about the whole network, where everything is in colour, as it is without a number.
         maps: What `analysis.capture` gives; with it, each arrow says the channels x height x width of its map.
+
+    Examples:
+        >>> network_map("03").alt.split(". ")[-1]
+        'You are here: the squeeze module.'
     """
     number = None if here is None else here[:2]
     said, lit = _ABOUT.get(number or "", ("", None))

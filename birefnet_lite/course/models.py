@@ -27,6 +27,11 @@ def course_model(device: str | torch.device = "cpu") -> CourseModel:
     """`nano` with its trained weights where they come with the package, otherwise `lite` with random weights.
 
     The random weights are the same in every run. Raises `CheckpointError` where the file that ships is damaged.
+
+    Examples:
+        >>> course = course_model()
+        >>> course.name, course.trained
+        ('nano', True)
     """
     if resources.files("birefnet_lite").joinpath("weights", "nano.safetensors").is_file():
         notice = "This is nano, with trained weights: its masks mean something."

@@ -23,6 +23,13 @@ class Picture:
 
     In a notebook it shows itself at half its pixels, sharp on a fine screen; `alt` goes where screen readers,
     converters and text consoles look for it. Raises `ValueError` for an empty `alt`.
+
+    Examples:
+        >>> figure = card(4, 3)
+        >>> Picture.of(figure, "An empty card.")
+        [picture] An empty card.
+        >>> Picture.of(figure, "An empty card.").size
+        (576, 432)
     """
 
     def __init__(self, png: bytes, alt: str) -> None:
@@ -62,6 +69,12 @@ def side_by_side(images: Mapping[str, NDArray], alt: str, width: float = 10.0) -
     """Images in one row with their titles.
 
     Each is (H, W, 3) uint8, or (H, W) in [0, 1], drawn from black to white without stretching.
+
+    Examples:
+        >>> from birefnet_lite.photos import load_photo
+        >>> photo, mask, _ = load_photo("chelsea")
+        >>> side_by_side({"photo": photo, "mask": mask.astype(float)}, alt="A cat, and its mask.")
+        [picture] A cat, and its mask.
     """
     ratios = [image.shape[1] / image.shape[0] for image in images.values()]
     gap = 0.12

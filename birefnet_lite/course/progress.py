@@ -87,6 +87,10 @@ def progress_file() -> Path | None:
 
     Raises:
         RuntimeError: The user has no home folder.
+
+    Examples:
+        >>> progress_file()  # doctest: +SKIP
+        PosixPath('/home/me/.local/share/birefnet_lite/progress.json')
     """
     chosen = os.environ.get(VARIABLE, "").strip()
     if chosen:

@@ -63,7 +63,12 @@ class Dashboard:
 
 
 def dashboard() -> Dashboard:
-    """Read the progress; where it cannot be read, every exercise is open and a line says why."""
+    """Read the progress; where it cannot be read, every exercise is open and a line says why.
+
+    Examples:
+        >>> dashboard().summary  # doctest: +ELLIPSIS
+        '... / 45 exercises solved.'
+    """
     traces: dict[str, Trace] = {}
     kept = ""
     try:

@@ -107,6 +107,12 @@ def part_table(model: nn.Module, size: int | tuple[int, int] = 256, upto: str = 
 
     `size` is that of the photo, (H, W) or one number, in pixels. `upto` is a notebook's number: parts that only later
     notebooks build show a dot instead of their shapes.
+
+    Examples:
+        >>> from birefnet_lite.course import course_model
+        >>> table = part_table(course_model().model, size=64)
+        >>> table.total
+        5525462
     """
     height, width = (size, size) if isinstance(size, int) else size
     maps = capture(model, np.zeros((height, width, 3), np.uint8), size=(height, width))

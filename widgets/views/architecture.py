@@ -26,6 +26,12 @@ def architecture(model: nn.Module, image: Any = None, size: Size = None) -> View
     Point at a part to see what goes in and out; click it, or walk with the arrow keys in the order of computation, to
     see its maps. Colours show time (median of several passes), parameters or memory. Without an `image` a photograph of
     a coffee cup passes through.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> view = architecture(load("nano", "cpu"), size=64)
+        >>> view.scene["facts"][2]
+        '5.5 million parameters'
     """
     image = load_photo("coffee")[0] if image is None else image
     activations = run(model, image, size)

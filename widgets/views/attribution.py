@@ -28,6 +28,14 @@ def attribution(model: nn.Module, image: Any, mask: Any = None, size: Size = Non
     Integrated gradients and occlusion show a first estimate and refine it in the background until they are done,
     another place is chosen, or Stop is pressed. A map's note says how far it is, and the share of the gain that it sums
     up to: the gain is what the mask's logits have more than for an image without content.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> view = attribution(model, photo, mask, size=64)
+        >>> [row["cells"][0] for row in view.table["rows"]]
+        ['Integrated gradients', 'Layer GradCAM', 'Occlusion', 'Guided backprop']
     """
     activations = run(model, image, size, layers=["logits"])
     prepared = prepare(model, image, size)

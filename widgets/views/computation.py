@@ -42,6 +42,14 @@ def computation(model: nn.Module, image: Any, size: Size = None, *, convolution:
 
     With a `convolution`, a dotted path such as `decoder.stage2.lateral.conv`, the sum behind one of its values instead:
     patch, kernel and products of the pinned cell, or the taps of a deformable one with their offsets and modulation.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, photo = load("nano", "cpu"), load_photo("chelsea")[0]
+        >>> view = computation(model, photo, size=64)
+        >>> view.source.layers["stage 2.out"].group  # they add up
+        ['stage 2.raised', 'stage 2.lateral', 'stage 2.out']
     """
     if convolution is not None:
         return show_convolution(model, image, convolution, size)

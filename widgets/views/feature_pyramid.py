@@ -38,6 +38,15 @@ def feature_pyramid(
     training). Channels with much to see come first; they can also be sorted by agreement with `mask`, or
     with the predicted mask where none is given. Each layer also has pictures of all its channels at once: PCA as
     colours, segments of alike cells, the norm, and the similarity of every cell to the pinned one.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> view = feature_pyramid(model, photo, mask, size=64)
+        >>> view.layer = "squeeze"  # in a notebook, a click on its map
+        >>> view.source.layers["squeeze"].shape
+        (384, 2, 2)
     """
     activations = run(model, image, size)
     question = "What do the channels of each scale see, one by one and all together? What if the photo changes?"

@@ -23,6 +23,14 @@ def gradient_targets(
 
     Photo, Laplacian, then for each level the target as in the original and as the paper describes it, the prediction
     and the attention it becomes. With a `mask`, also the target that a perfect side output would give.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, photo = load("nano", "cpu"), load_photo("chelsea")[0]
+        >>> view = gradient_targets(model, photo, size=64)
+        >>> view.table["columns"]
+        ['Level', 'original: within 0.1 of 0.5', 'original: lowest loss, nats', 'corrected: above 0.1']
     """
     activations = run(model, image, size)
     stages = [stage for stage in STAGES if stage_layer(stage, ATTENTION) in activations]

@@ -27,6 +27,14 @@ def prediction_ladder(
 
     Every side output and the final mask at its own size and up-sampled, what each stage changed, and with a `mask` the
     error and scores of each stage. Changes, errors and up-sampled maps are at most 512 pixels long.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> view = prediction_ladder(model, photo, mask, size=64)
+        >>> [row["cells"][0] for row in view.table["rows"]]
+        ['Stage 4', 'Stage 3', 'Stage 2', 'Final']
     """
     activations = run(model, image, size)
     question = "How does the mask grow from stage to stage, and how does it look as an outline or a cut-out?"

@@ -27,6 +27,15 @@ def receptive_field(model: nn.Module, image: Any, size: Size = None) -> Viewer:
 
     The box is the theoretical field, with a status: exact, a bound (deformable taps or units that are off may widen
     it), or the whole image.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, photo = load("nano", "cpu"), load_photo("chelsea")[0]
+        >>> view = receptive_field(model, photo, size=64)
+        >>> view.layer = "encoder.full.x1"
+        >>> view.table["rows"][0]["cells"]
+        ['Theoretical (box)', '39 × 39', 'an upper bound: moving taps and units that are off can change it']
     """
     activations = run(model, image, size)
     prepared = prepare(model, image, size)

@@ -21,6 +21,15 @@ def reference_tiles(model: nn.Module, image: Any, size: Size = None) -> Viewer:
 
     Click a pixel: its tile, the channels it lands in, in today's order and in that of checkpoints from before November
     2024, and the places that one cell of the stage sees at once.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, photo = load("nano", "cpu"), load_photo("chelsea")[0]
+        >>> view = reference_tiles(model, photo, size=64)
+        >>> view.pin = [225, 150]
+        >>> view.table["rows"][0]["cells"][:3]
+        ['Stage 4', '32 × 32', '16, 15']
     """
     activations = run(model, image, size)
     stages = [n for n in STAGES if stage_layer(n, INWARD) in activations]

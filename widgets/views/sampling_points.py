@@ -22,6 +22,14 @@ def sampling_points(model: nn.Module, image: Any, size: Size = None) -> Viewer:
 
     Click a pixel: dots show where each kernel of the chosen block reads for it, yellow for 1 x 1, orange for 3 x 3,
     blue for 7 x 7, the fainter the less a tap counts. The maps show how far taps have moved and how much they count.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> model, photo = load("nano", "cpu"), load_photo("chelsea")[0]
+        >>> view = sampling_points(model, photo, size=64)
+        >>> [row["cells"][:2] for row in view.table["rows"]]
+        [['Branch 1: 1 × 1', '1'], ['Branch 2: 1 × 1', '1'], ['Branch 3: 3 × 3', '9'], ['Branch 4: 7 × 7', '49']]
     """
     activations = run(model, image, size, layers=["logits"])
     kernels = deformable_kernels(model, prepare(model, image, size))

@@ -30,6 +30,19 @@ def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> V
 
     Args:
         recording: A `Recorder`, its `recording`, or a file that it saved.
+
+    Examples:
+        >>> from birefnet_lite import load
+        >>> from birefnet_lite.photos import load_photo
+        >>> from birefnet_lite.training import Recorder
+        >>> model, (photo, mask, _) = load("nano", "cpu"), load_photo("chelsea")
+        >>> recorder = Recorder(photo, every=1, mask=mask, size=64, channels=2)
+        >>> for step, loss in enumerate((0.7, 0.5)):
+        ...     recorder.record(model, step, {"loss": loss})
+        True
+        True
+        >>> training_film(recorder).table["rows"][1]["cells"]
+        ['1', '0.5000']
     """
     if isinstance(recording, Recorder):
         recording = recording.recording

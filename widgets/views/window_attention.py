@@ -21,6 +21,14 @@ def window_attention(model: nn.Module, image: Any, size: Size = None) -> Viewer:
 
     Click a pixel. Channels are heads. Every second block shifts its windows by half a window; at the border a window
     then holds pixels from both sides, which do not see each other.
+
+    Examples:
+        >>> from birefnet_lite import BiRefNet, BiRefNetConfig
+        >>> from birefnet_lite.photos import load_photo
+        >>> model = BiRefNet(BiRefNetConfig.preset("lite")).eval()
+        >>> view = window_attention(model, load_photo("chelsea")[0], size=64)
+        >>> view.layer
+        'stage 1, block 1'
     """
     activations = run(model, image, size, layers=["logits"])
     blocks = swin_blocks(model, prepare(model, image, size))

@@ -1,6 +1,11 @@
 """Checks of the exercises: each takes the learner's function or class and says whether it is right, or what is wrong.
 
 A check returns a `Result`: `passed` is True, False, or None while the exercise is unsolved; `message` says why.
+
+Examples:
+    >>> from birefnet_lite.course import checks
+    >>> checks.lateral_conv(lambda x, weight, bias: x).passed
+    False
 """
 
 from birefnet_lite.course.checks.backbone import fuse_context, fuse_scales, window_partition
