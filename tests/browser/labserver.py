@@ -18,7 +18,8 @@ ARGUMENTS = [
 
 
 # The outputs of every code cell of the notebook in front: [number of the run, kinds of its outputs]. A widget's kind is
-# "widget" and its text, which begins with the name of its class; a stream's is its name and text, and an empty output has none.
+# "widget" and its text, which begins with the name of its class; a stream's is its name and text; an empty output has
+# none.
 OUTPUTS = """() => {
     const widget = 'application/vnd.jupyter.widget-view+json';
     const kinds = (data) => Object.keys(data).map((kind) => (kind === widget ? `widget ${data['text/plain']}` : kind));
