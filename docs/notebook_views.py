@@ -37,7 +37,7 @@ from birefnet_lite.analysis.inputs import prepare
 from birefnet_lite.photos import load_photo
 
 model = load("nano", "cpu")
-photo = prepare(model, load_photo("coffee")[0], size=96).tensor
+rounded, prepared = deepcopy(model).bfloat16().float(), prepare(model, load_photo("astronaut")[0], size=96).tensor
 """
 BROKEN = """\
 from birefnet_lite import load
