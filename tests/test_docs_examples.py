@@ -18,7 +18,7 @@ export_program Field find_module find_settings FolderBatch FolderBatches FolderD
 hook_parts ImageScore Kernel LevelTargets list_blocks list_costed_modules LossParts Measurement native_deform_conv
 OptimizedBiRefNet outputs_of Pair Part PartCost PatchOrder Photo Published read_pair read_size Recipe
 recompute_activations recomputed_modules Row run_batch run_network Sample Scores stage_module StageOutput Step
-swin_blocks tile_side to_onnx Trainer ForeignFileError read_traces record Trace Viewer
+copy_to_meta LivingTensors swin_blocks tile_side to_onnx Trainer ForeignFileError read_traces record Trace Viewer
 """
 
 
