@@ -84,6 +84,7 @@ for n in range(1, 61):
 SMALLER = (
     "So that this page stays small, the network sees a smaller image here; the numbers of the text are the notebook's."
 )
+AGAIN = "The network was trained anew for this page: its losses differ a little from those of the text."
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ NOTEBOOK_VIEWS: dict[str, tuple[NotebookView | None, ...]] = {
     "05_decoder": (NotebookView("prediction_ladder", SMALL, SMALLER),),
     "06_refinement": (NotebookView("reference_tiles", ASTRONAUT), NotebookView("feature_pyramid", ASTRONAUT)),
     "07_gradient_targets": (NotebookView("gradient_targets", ASTRONAUT),),
-    "08_training": (NotebookView("training_film", STUDENT),),
+    "08_training": (NotebookView("training_film", STUDENT, AGAIN),),
     "09_in_use": (NotebookView("prediction_ladder", SMALL, SMALLER),),
     "10_explanation": (
         NotebookView("attribution", WITH_MASKS),
