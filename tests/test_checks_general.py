@@ -20,8 +20,8 @@ CLASSES = [name for name, answer in solutions().items() if is_class(answer) and 
 NO_TENSORS = {"encoder_shapes", "chain_field", "resize_matrix", "culprits"}  # what they are given are numbers
 ONLY_MODULES = {"fold_batch_norm", "compose_convolutions"}
 NO_GRADIENT = NO_TENSORS | ONLY_MODULES | {"composite", "f_measure", "to_network", "masked_gradient_target"}
-NO_GRADIENT |= {"integrated_gradients", "train_step", "enlarge_mask", "own_target", "lean_tail"}
-GIVES_NUMBERS = {"culprits", "encoder_shapes", "chain_field", "train_step", "composite", "f_measure"}
+NO_GRADIENT |= {"integrated_gradients", "train_step", "enlarge_mask", "own_target", "lean_tail", "fool_hce"}
+GIVES_NUMBERS = {"culprits", "encoder_shapes", "chain_field", "train_step", "composite", "f_measure", "fool_hce"}
 GIVEN_MODULES = ("step_up", "reconstruct", "weigh", "run_stage", "decode", "integrated_gradients", "lean_tail")
 EVERY = pytest.mark.parametrize("name", sorted(CHECKS))
 

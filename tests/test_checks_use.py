@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from answers import knows_a_missing_answer, refused
 from PIL import Image
+from scipy import ndimage
 
 from birefnet_lite.analysis import prepare
 from birefnet_lite.course import checks
@@ -204,3 +205,57 @@ def test_a_small_number_in_the_denominators_is_a_guard_too():
         return (1 + beta_squared) * precision * recall / (beta_squared * precision + recall + 1e-8)
 
     assert checks.f_measure(guarded).passed is True
+
+
+def stripes(mask):
+    """Stripes that keep off the object, each thinner than HCE looks."""
+    near = ndimage.binary_dilation(mask > 0.5, np.ones((3, 3)), iterations=6)
+    return np.maximum(mask, ~near & (np.arange(mask.shape[1]) % 12 < 8))
+
+
+def all_but_a_ring(mask, gap=12, regions=1):
+    """The largest pieces of what is farther from the object than the gap, found without a distance transform."""
+    near = ndimage.binary_dilation(mask > 0.5, np.ones((3, 3)), iterations=gap)
+    numbers, count = ndimage.label(~near)
+    pieces = [numbers == number for number in range(1, count + 1)]
+    return np.logical_or.reduce([mask > 0.5, *sorted(pieces, key=np.sum)[-regions:]])
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        stripes,
+        all_but_a_ring,
+        lambda mask: torch.from_numpy(stripes(mask)),
+        lambda mask: 0.3 * mask + 0.6 * stripes(mask),
+    ],
+)
+def test_damages_that_hce_overlooks_pass(right):
+    knows_a_missing_answer(checks.fool_hce, right, praise="Right", silence="Is there a `return`?")
+
+
+def with_a_spot(mask):
+    damaged = mask.copy()
+    damaged[:8, :8] = 1
+    return damaged
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda mask: mask.copy(), "nothing is damaged"),
+        (lambda mask: np.clip(mask, 0.2, 0.8), "nothing is damaged"),
+        (np.ones_like, "touches the object"),
+        (np.zeros_like, "for what is missing"),
+        (lambda mask: 1 - mask, "for what is missing"),
+        (with_a_spot, "too small for IoU"),
+        (lambda mask: all_but_a_ring(mask, gap=1, regions=99), "separate regions"),
+        (lambda mask: mask + stripes(mask), "from 0 to 2"),
+        (lambda mask: stripes(mask)[1:], "the shape is"),
+        (lambda mask: stripes(mask).tolist(), "list and not an array"),
+        (lambda mask: stripes(mask).astype(complex), "bool, or floats"),
+        (lambda mask: stripes(mask) * np.nan, "from nan"),
+    ],
+)
+def test_damages_that_one_of_the_scores_sees_or_misses_are_refused(wrong, said):
+    refused(checks.fool_hce, wrong, said)

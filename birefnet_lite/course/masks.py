@@ -10,7 +10,7 @@ from birefnet_lite.course.picture import INK, Picture, card
 from birefnet_lite.inference.images import resize
 from birefnet_lite.metrics import iou
 
-__all__ = ["compare_masks", "mean_size", "rows_of_pictures", "score"]
+__all__ = ["compare_masks", "marked", "mean_size", "rows_of_pictures", "score"]
 
 _TOO_MUCH, _MISSED = (230, 110, 20), (40, 120, 230)  # orange and blue, which most colour-blind people tell apart
 
@@ -33,12 +33,13 @@ def compare_masks(
     Where a mask takes in too much, it is orange; where it misses a piece of the object, blue.
     """
     scores = {title: score(mask, by_hand) for title, mask in masks.items()}
-    images = {"photo": photo} | {f"{title}\nIoU {scores[title]:.3f}": _marked(m, by_hand) for title, m in masks.items()}
+    images = {"photo": photo} | {f"{title}\nIoU {scores[title]:.3f}": marked(m, by_hand) for title, m in masks.items()}
     said = ", ".join(f"{title.replace(chr(10), ' ')} {value:.3f}" for title, value in scores.items())
     return rows_of_pictures([images], f"{alt} IoU: {said}.", width)
 
 
-def _marked(mask: NDArray, by_hand: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def marked(mask: NDArray, by_hand: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A soft mask in colours (H, W, 3): orange where it takes in too much, blue where it misses a piece."""
     full = resize(np.asarray(mask, np.float32), *by_hand.shape).clip(0, 1)
     chosen = full > 0.5
     colours = np.repeat((255 * full[..., None]).round().astype(np.uint8), 3, axis=2)  # (H, W, 3)

@@ -39,7 +39,7 @@ NOTEBOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("laplacian", "gradient_target", "masked_gradient_target", "own_target", "gradient_loss"),
     ),
     "08_training": ("training", ("iou_loss", "window_loss", "supervise", "train_step")),
-    "09_in_use": ("in use", ("to_network", "composite", "f_measure")),
+    "09_in_use": ("in use", ("to_network", "composite", "f_measure", "fool_hce")),
     "10_explanation": ("explanation", ("integrated_gradients", "chain_field", "without_part")),
     "11_speed": ("speed", ("convolve_first", "fold_batch_norm", "compose_convolutions", "lean_tail")),
     "12_capstone": (

@@ -12,6 +12,7 @@ from birefnet_lite.course.checks.backbone import fuse_context, fuse_scales, wind
 from birefnet_lite.course.checks.blocks import reconstruction_block
 from birefnet_lite.course.checks.capstone import my_block, my_decoder, my_encoder, my_outward, my_stage, my_tiles
 from birefnet_lite.course.checks.culprits import culprits
+from birefnet_lite.course.checks.damages import fool_hce
 from birefnet_lite.course.checks.decoder import decode, step_up
 from birefnet_lite.course.checks.deformable import bilinear_sample, deform_conv
 from birefnet_lite.course.checks.enlarge import enlarge_mask
@@ -34,7 +35,7 @@ __all__ = ["Result", "encoder_shapes", "fuse_context", "fuse_scales", "window_pa
 __all__ += ["bilinear_sample", "deform_conv", "deformable_aspp", "squeeze_module"]
 __all__ += ["enlarge_mask", "lateral_apart", "lateral_conv", "resize_matrix"]
 __all__ += ["decode", "reconstruct", "reconstruction_block", "run_stage", "step_up", "weigh"]
-__all__ += ["composite", "f_measure", "to_network"]
+__all__ += ["composite", "f_measure", "fool_hce", "to_network"]
 __all__ += ["gradient_loss", "gradient_target", "laplacian", "masked_gradient_target", "own_target"]
 __all__ += ["culprits", "my_block", "my_decoder", "my_encoder", "my_outward", "my_stage", "my_tiles"]
 __all__ += ["image_to_tiles", "inward_reference", "outward_reference", "own_cut"]
