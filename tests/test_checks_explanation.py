@@ -227,3 +227,53 @@ def test_wrong_switches_are_refused_with_the_likely_mistake(wrong, said):
     result = checks.without_part(wrong)
     assert result.passed is False
     assert said in result.message
+
+
+def everywhere(score, image, side, runs):
+    """Draws places at random, keeps the one that costs most, and tries its neighbours with the rest."""
+    generator = torch.Generator().manual_seed(0)
+    height, width = image.shape[-2:]
+
+    def cost(corner):
+        covered = image.clone()
+        covered[..., corner[0] : corner[0] + side, corner[1] : corner[1] + side] = 0
+        with torch.no_grad():
+            return -float(score(covered))
+
+    grid = [(row, column) for row in range(0, height, side) for column in range(0, width, side)]
+    best = max((cost(corner), corner) for corner in grid)
+    for count in range(runs - len(grid)):
+        reach = max(2, side // 2 - count // 2)
+        moves = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
+        corner = tuple(min(max(0, a + move), height - side) for a, move in zip(best[1], moves, strict=True))
+        best = max(best, (cost(corner), corner))
+    return best[1]
+
+
+def test_a_search_by_chance_may_be_right_too():
+    knows_a_missing_answer(checks.worst_square, everywhere, praise="Right")
+
+
+def best_of_the_grid(score, image, side, runs):
+    return everywhere(score, image, side, 16)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (best_of_the_grid, "best of the grid"),
+        (lambda score, image, side, runs: everywhere(score, image, side, runs + 1), "more than 50 images"),
+        (lambda score, image, side, runs: everywhere(score, image, side, runs)[::-1], "(row, column), not"),
+        (lambda score, image, side, runs: (36, 36), "The one in the middle costs"),
+        (lambda score, image, side, runs: everywhere(lambda x: -score(x), image, side, runs), "costs least"),
+        (lambda score, image, side, runs: (*everywhere(score, image, side, runs), 1), "two numbers"),
+        (lambda score, image, side, runs: None, "two numbers"),
+        (lambda score, image, side, runs: (80, 10), "does not lie inside"),
+        (lambda score, image, side, runs: (1.5, 10), "whole numbers"),
+        (lambda score, image, side, runs: everywhere(lambda x: score(x[0]), image, side, runs), "takes images"),
+    ],
+)
+def test_squares_that_cost_little_are_refused_with_the_likely_mistake(wrong, said):
+    result = checks.worst_square(wrong)
+    assert result.passed is False
+    assert said in result.message

@@ -40,7 +40,7 @@ NOTEBOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "08_training": ("training", ("iou_loss", "window_loss", "supervise", "train_step")),
     "09_in_use": ("in use", ("to_network", "composite", "f_measure", "fool_hce")),
-    "10_explanation": ("explanation", ("integrated_gradients", "chain_field", "without_part")),
+    "10_explanation": ("explanation", ("integrated_gradients", "worst_square", "chain_field", "without_part")),
     "11_speed": ("speed", ("convolve_first", "fold_batch_norm", "compose_convolutions", "lean_tail")),
     "12_capstone": (
         "the capstone",

@@ -26,6 +26,7 @@ from birefnet_lite.course.checks.refinement import image_to_tiles, inward_refere
 from birefnet_lite.course.checks.result import Result
 from birefnet_lite.course.checks.skeleton import encoder_shapes, wire
 from birefnet_lite.course.checks.speed import compose_convolutions, convolve_first, fold_batch_norm
+from birefnet_lite.course.checks.squares import worst_square
 from birefnet_lite.course.checks.squeeze import deformable_aspp, squeeze_module
 from birefnet_lite.course.checks.stages import reconstruct, run_stage, weigh
 from birefnet_lite.course.checks.tail import lean_tail
@@ -39,6 +40,6 @@ __all__ += ["composite", "f_measure", "fool_hce", "to_network"]
 __all__ += ["gradient_loss", "gradient_target", "laplacian", "masked_gradient_target", "own_target"]
 __all__ += ["culprits", "my_block", "my_decoder", "my_encoder", "my_outward", "my_stage", "my_tiles"]
 __all__ += ["image_to_tiles", "inward_reference", "outward_reference", "own_cut"]
-__all__ += ["chain_field", "integrated_gradients", "without_part"]
+__all__ += ["chain_field", "integrated_gradients", "without_part", "worst_square"]
 __all__ += ["iou_loss", "supervise", "train_step", "window_loss"]
 __all__ += ["compose_convolutions", "convolve_first", "fold_batch_norm", "lean_tail"]
