@@ -141,3 +141,16 @@ def test_the_readme_names_every_notebook():
     for target in LINK.findall(text):
         if not target.startswith("http") and target != "05_decoder.ipynb":  # the example of a link
             assert (NOTEBOOKS / target).exists(), target
+
+
+def test_the_readme_has_the_minutes_of_each_notebook_and_twelve_hours_are_enough():
+    readme = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[.*?\]\((\w+)\.ipynb\).*\| (\d+) \|$", readme, re.MULTILINE)
+    told = {stem: int(minutes) for stem, minutes in rows}
+    texts = {source.stem: source.read_text(encoding="utf-8") for source in SOURCES}
+    assert told == {stem: int(re.search(r"\*\*Time:\*\* (\d+) minutes", text)[1]) for stem, text in texts.items()}
+    tasks = "\n".join(texts.values())
+    ready = [int(minutes) for minutes in re.findall(r"(\d+) minutes(?:, open\.\*|\.\* The way is open)", tasks)]
+    assert len(ready) == 7
+    assert sum(told.values()) - sum(ready) <= 12 * 60
+    assert f"seven open tasks (in 04 and 06 to 11), {sum(ready)} minutes" in " ".join(readme.split())
