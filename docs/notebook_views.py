@@ -18,16 +18,15 @@ from birefnet_lite.photos import load_photo
 
 model, (photo, by_hand, _), SIZE = load("nano", "cpu"), load_photo("chelsea"), (256, 384)
 """
-ASTRONAUT = CHELSEA.replace("by_hand", "mask").replace("chelsea", "astronaut").replace("384", "256")
 SMALL = CHELSEA.replace("(256, 384)", "(128, 192)")
-WITH_MASKS = """\
+PERSON = CHELSEA.replace("chelsea", "astronaut").replace("384", "256")
+ASTRONAUT = PERSON.replace("by_hand", "mask")
+PERSON_AND_CAT = """\
 from birefnet_lite import load
 from birefnet_lite.photos import load_photo
-from widgets import attribution
 
-model = load("nano", "cpu")
-coffee, coffee_mask, _ = load_photo("coffee")
-photo, astronaut_mask, _ = load_photo("astronaut")
+model, SIZE = load("nano", "cpu"), (192, 288)
+(photo, by_hand, _), picture = load_photo("astronaut"), load_photo("chelsea")[0]
 """
 ROUNDED = """\
 from copy import deepcopy
@@ -122,12 +121,11 @@ NOTEBOOK_VIEWS: dict[str, tuple[NotebookView | None, ...]] = {
     "06_refinement": (NotebookView("reference_tiles", ASTRONAUT), NotebookView("feature_pyramid", ASTRONAUT)),
     "07_gradient_targets": (NotebookView("gradient_targets", ASTRONAUT),),
     "08_training": (NotebookView("training_film", STUDENT, AGAIN),),
-    "09_in_use": (NotebookView("prediction_ladder", SMALL, SMALLER),),
+    "09_in_use": (NotebookView("prediction_ladder", PERSON),),
     "10_explanation": (
-        NotebookView("attribution", WITH_MASKS),
-        NotebookView("attribution", WITH_MASKS),
-        NotebookView("receptive_field", WITH_MASKS),
-        NotebookView("ablation", WITH_MASKS),
+        NotebookView("attribution", PERSON_AND_CAT),
+        NotebookView("receptive_field", PERSON_AND_CAT),
+        NotebookView("ablation", PERSON_AND_CAT),
     ),
     "11_speed": (NotebookView("compare", ROUNDED, SMALLER, budget=100_000),),
     "12_capstone": (NotebookView("compare", ASSEMBLED, f"{STAND_IN} {SMALLER}", budget=100_000),),
