@@ -250,6 +250,7 @@ def everywhere(score, image, side, runs):
     return best[1]
 
 
+@pytest.mark.slow
 def test_a_search_by_chance_may_be_right_too():
     knows_a_missing_answer(checks.worst_square, everywhere, praise="Right")
 

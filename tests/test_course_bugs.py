@@ -60,6 +60,7 @@ def test_the_weights_stay_and_neither_names_nor_words_give_the_place_away(model,
         assert place in hunt.answer._repr_html_()
 
 
+@pytest.mark.slow
 def test_each_level_shows_where_it_should(model, every):
     for level, hunt in every:
         shown = symptoms(hunt.network, model)

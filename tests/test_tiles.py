@@ -168,6 +168,7 @@ def test_an_estimate_touches_nothing():
     assert 12 < large / small < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.2, 0.99])
 def test_the_longest_tile_that_fits(share):
     model = optimize(load("nano", "cpu"))
