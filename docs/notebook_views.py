@@ -121,7 +121,7 @@ NOTEBOOK_VIEWS: dict[str, tuple[NotebookView | None, ...]] = {
     "06_refinement": (NotebookView("reference_tiles", ASTRONAUT), NotebookView("feature_pyramid", ASTRONAUT)),
     "07_gradient_targets": (NotebookView("gradient_targets", ASTRONAUT),),
     "08_training": (NotebookView("training_film", STUDENT, AGAIN),),
-    "09_in_use": (NotebookView("prediction_ladder", PERSON),),
+    "09_in_use": (NotebookView("prediction_ladder", PERSON, budget=200_000),),
     "10_explanation": (
         NotebookView("attribution", PERSON_AND_CAT),
         NotebookView("receptive_field", PERSON_AND_CAT),

@@ -168,3 +168,27 @@ def test_gradients_are_recorded_for_the_sample_photos_alone(explorer):
     explorer.wait_for_selector('[data-at="view"] .hint')
     assert "Choose a sample photo" in view.inner_text()
     explorer.locator('[role="tab"][data-view="ablation"]').click()
+
+
+@pytest.mark.parametrize("view", ["ablation", "sampling_points"])
+def test_a_view_stops_saying_that_it_computes(explorer, view):
+    give(explorer, "a.png")
+    explorer.locator(f'[role="tab"][data-view="{view}"]').click()
+    place = f'[data-at="view"] [data-viewer="{view}"]'
+    explorer.wait_for_selector(f'{place} canvas[data-panel="focus"][data-state="drawn"]')
+    explorer.evaluate(
+        """(place) => {
+            const root = document.querySelector(place);
+            window.waits = [];
+            new MutationObserver(() => waits.push(root.dataset.waiting))
+                .observe(root, { attributes: true, attributeFilter: ['data-waiting'] });
+        }""",
+        place,
+    )
+    if view == "ablation":
+        explorer.locator(f"{place} .bv-side input[type=checkbox]").first.check()
+    else:
+        explorer.locator(f"{place} .bv-stage").first.click(position={"x": 40, "y": 40})
+    explorer.wait_for_function("() => waits.includes('true') && waits.at(-1) === 'false'", timeout=60_000)
+    explorer.wait_for_selector(f"{place} .bv-busy", state="hidden")
+    explorer.evaluate("document.querySelectorAll('input[data-gate]:not(:checked)').forEach((box) => box.click())")

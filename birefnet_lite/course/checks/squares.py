@@ -13,7 +13,7 @@ from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.course.models import course_model
 from birefnet_lite.photos import load_photo
 
-__all__ = ["worst_square"]
+__all__ = ["load_network", "worst_square"]
 
 _SIZE, _SIDE, _RUNS = 96, 24, 50
 _GRID = [(row, column) for row in range(0, _SIZE, _SIDE) for column in range(0, _SIZE, _SIDE)]
@@ -23,7 +23,8 @@ Score = Callable[[Tensor], Tensor]
 
 
 @cache
-def _network() -> nn.Module:
+def load_network() -> nn.Module:
+    """The course's network, loaded once; answers that are run again may not read its file themselves."""
     return course_model().model.requires_grad_(False)
 
 
@@ -38,14 +39,14 @@ class _Case(NamedTuple):
 
 @cache
 def _case(name: str, mirrored: bool) -> _Case:
-    prepared = prepare(_network(), load_photo(name)[0], size=_SIZE)
-    region = torch.from_numpy(capture(_network(), prepared, layers=["logits"]).mask)  # (H, W)
+    prepared = prepare(load_network(), load_photo(name)[0], size=_SIZE)
+    region = torch.from_numpy(capture(load_network(), prepared, layers=["logits"]).mask)  # (H, W)
     image = prepared.tensor
     if mirrored:
         image, region = image.flip(3), region.flip(1)
 
     def score(images: Tensor) -> Tensor:
-        return (_network()(images).logits[:, 0] * region).sum(dim=(1, 2)) / region.sum()
+        return (load_network()(images).logits[:, 0] * region).sum(dim=(1, 2)) / region.sum()
 
     return _Case(image, score, _costs(score, image, _GRID))
 

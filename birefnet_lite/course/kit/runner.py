@@ -30,7 +30,9 @@ def main() -> None:
     """Answer lines until the input ends."""
     folder = Path(sys.argv[1])
     from birefnet_lite.course import checks
+    from birefnet_lite.course.checks.squares import load_network
 
+    load_network()  # the children may not read its file
     import_module("torch._dynamo")  # which PyTorch would import at some call of an answer, in each child again
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:

@@ -125,8 +125,15 @@ class LiveModel {
     else if (changed.has("pin") || changed.has("layer")) this.react();
   }
 
-  // Marks and table for what is pinned.
+  // Marks and table for what is pinned. However it ends, the view is told that nothing is computed any more.
   async react() {
+    try {
+      await this.answer();
+    } finally {
+      this.set("busy", "");
+    }
+  }
+  async answer() {
     const { scene, layer, pin } = this.values;
     if (!scene.reacts || (!pin.length && !scene.switches)) return;
     const { marks, table, channels } = await this.source.react(scene.view, { layer, pin });
