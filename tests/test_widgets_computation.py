@@ -150,3 +150,15 @@ def test_a_film_shows_each_recorded_step(photo, tmp_path):
     assert widgets.show(viewer.state()).channels["beside"] == 0
     assert widgets.training_film(recorder).source.layers.keys() == viewer.source.layers.keys()
     assert widgets.show(viewer.state()).source.layers["mask"].labels == viewer.source.layers["mask"].labels
+
+
+@pytest.mark.parametrize("name", ["decoder.stage4.inward.branch.conv_in", "squeeze.0.aspp.branches.0.conv"])
+def test_every_channel_of_a_convolution_can_be_shown(photo, name):
+    model = small(backbone="convnet_n")
+    viewer = widgets.computation(model, photo, convolution=name)
+    assert viewer.picture().ndim == 3
+    patch, kernel, product = (viewer.source.layers[layer] for layer in ("patch", "kernel", "product"))
+    last = patch.shape[0] - 1
+    shown = [viewer.source.plane(layer, last).values() for layer in ("patch", "kernel", "product")]
+    np.testing.assert_allclose(shown[0] * shown[1], shown[2], atol=1e-3 * max(1e-3, np.abs(shown[2]).max()))
+    assert kernel.shape == product.shape == patch.shape

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from birefnet_lite.analysis import prepare
@@ -38,6 +39,14 @@ def show_convolution(model: nn.Module, image: Any, name: str, size: Size = None)
     scene.extra["choices"] = [{"name": "convolution", "label": "Convolution", "options": known}]
     scene.focus = "output"
 
+    def maps_again(layer: str) -> NDArray[np.floating]:
+        done: ConvolutionPass = state["pass"]
+        if layer in ("input", "output"):
+            return (done.input if layer == "input" else done.output).numpy()
+        return _term_maps(done, state["terms"])[layer]
+
+    scene.recompute = maps_again
+
     def fill() -> None:
         done: ConvolutionPass = state["pass"]
         kept = count_channels({"input": (*done.input.shape,), "output": (*done.output.shape,)}, KEPT)
@@ -47,7 +56,7 @@ def show_convolution(model: nn.Module, image: Any, name: str, size: Size = None)
     def explain(viewer: Viewer, channel: int) -> None:
         done: ConvolutionPass = state["pass"]
         row, column = cell_at_pin(viewer, *done.output.shape[1:])
-        terms = done.terms(channel, row, column)
+        terms = state["terms"] = done.terms(channel, row, column)
         _add_terms(scene, done, terms)
         strongest = int(np.argmax(np.abs(terms.products.sum(axis=1))))
         viewer.replace(["patch", "kernel", "product"])
@@ -64,7 +73,8 @@ def show_convolution(model: nn.Module, image: Any, name: str, size: Size = None)
             state["pass"] = trace_convolution(model, prepared, chosen)
             fill()
             channel = state["channel"] = next(iter(scene.layers["output"].planes))
-            _add_terms(scene, state["pass"], state["pass"].terms(channel, 0, 0))
+            state["terms"] = state["pass"].terms(channel, 0, 0)
+            _add_terms(scene, state["pass"], state["terms"])
             viewer.renew()
             with viewer.without_reaction():
                 viewer.layer = "output"
@@ -75,7 +85,8 @@ def show_convolution(model: nn.Module, image: Any, name: str, size: Size = None)
     fill()
     first = next(iter(scene.layers["output"].planes))
     rows, columns = (size // 2 for size in state["pass"].output.shape[1:])
-    _add_terms(scene, state["pass"], state["pass"].terms(first, rows, columns))
+    state["terms"] = state["pass"].terms(first, rows, columns)
+    _add_terms(scene, state["pass"], state["terms"])
     state["channel"] = first
     viewer = Viewer(scene, reaction=react, controls={"convolution": name})
 
@@ -92,15 +103,20 @@ def show_convolution(model: nn.Module, image: Any, name: str, size: Size = None)
     return start_at_middle(viewer)
 
 
-def _add_terms(scene: Any, done: ConvolutionPass, terms: ConvolutionTerms) -> None:
+def _term_maps(done: ConvolutionPass, terms: ConvolutionTerms) -> dict[str, NDArray[np.float32]]:
     """Patch, kernel and products as small maps: (C, kh, kw)."""
     shape = (-1, *done.weight.shape[2:])
-    names = {"patch": "what the taps read", "kernel": "the kernel's weights", "product": "read times weight"}
     maps = {"patch": terms.read * terms.modulation, "kernel": terms.weight, "product": terms.products}
-    for name, values in maps.items():
+    return {name: values.reshape(shape).astype(np.float32) for name, values in maps.items()}
+
+
+def _add_terms(scene: Any, done: ConvolutionPass, terms: ConvolutionTerms) -> None:
+    """Put patch, kernel and products in; kept are the channels that add most."""
+    names = {"patch": "what the taps read", "kernel": "the kernel's weights", "product": "read times weight"}
+    strongest = np.argsort(-np.abs(terms.products.sum(axis=1)), kind="stable")[:256]
+    for name, values in _term_maps(done, terms).items():
         note = "by input channel" + (", times its modulation" if done.offset is not None and name == "patch" else "")
-        title = f"{name.capitalize()} · {names[name]}"
-        scene.add(name, values.reshape(shape).astype(np.float32), "signed", title, note, keep=256)
+        scene.add(name, values, "signed", f"{name.capitalize()} · {names[name]}", note, channels=strongest)
 
 
 def _marks(viewer: Viewer, done: ConvolutionPass, terms: ConvolutionTerms) -> list[dict[str, Any]]:
@@ -131,19 +147,21 @@ def _tabulate(done: ConvolutionPass, terms: ConvolutionTerms, channel: int, valu
     parts = terms.products.sum(axis=0 if by_tap else 1)
     order = np.argsort(-np.abs(parts), kind="stable")
     rows = []
+    read = terms.read * terms.modulation
     for i in order[:LONGEST].tolist():
         if by_tap:
             y, x = terms.moved[i]
             where = [f"tap {i + 1}", f"{y:+.2f}, {x:+.2f}", f"{terms.modulation[i]:.3f}"]
         else:
-            where = [f"channel {terms.first + i}", _numbers(terms.read[i]), _numbers(terms.weight[i])]
+            where = [f"channel {terms.first + i}", _numbers(read[i]), _numbers(terms.weight[i])]
         rows.append({"cells": [*where, f"{parts[i]:+.4f}"]})
     rest = order[LONGEST:]
     if len(rest):
         rows.append({"cells": [f"{len(rest)} others", "", "", f"{parts[rest].sum():+.4f}"]})
     rows.append({"cells": ["constant (bias)", "", "", f"{terms.bias:+.4f}"]})
     rows.append({"cells": ["sum", "", f"output {value:.4f}", f"{terms.total:.4f}"]})
-    heads = ["Tap", "moved down, right (cells)", "modulation"] if by_tap else ["Input", "read", "weight"]
+    what = "read" if done.offset is None else f"read {TIMES} modulation"
+    heads = ["Tap", "moved down, right (cells)", "modulation"] if by_tap else ["Input", what, "weight"]
     caption = f"Output channel {channel} at the pin, as a sum over {'taps' if by_tap else 'input channels'}"
     return {"caption": caption, "columns": [*heads, "adds"], "rows": rows}
 
