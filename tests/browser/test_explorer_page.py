@@ -192,3 +192,23 @@ def test_a_view_stops_saying_that_it_computes(explorer, view):
     explorer.wait_for_function("() => waits.includes('true') && waits.at(-1) === 'false'", timeout=60_000)
     explorer.wait_for_selector(f"{place} .bv-busy", state="hidden")
     explorer.evaluate("document.querySelectorAll('input[data-gate]:not(:checked)').forEach((box) => box.click())")
+
+
+def test_a_question_runs_what_it_needs_and_switches_earlier_parts_on(browser, explorer_file):
+    context = browser.new_context(viewport={"width": 1240, "height": 1000}, offline=True)
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    page.goto(explorer_file.as_uri())
+    page.wait_for_selector(STATE.format("ready"))
+    go = page.get_by_role("button", name="Take me there")
+    with new_maps(page):
+        go.nth(6).click()  # sampling points: the recorded run has none
+    page.wait_for_selector('[data-at="view"] [data-viewer="sampling_points"] canvas[data-state="drawn"]')
+    with new_maps(page):
+        go.nth(2).click()
+    gates = page.locator("input[data-gate]:not(:checked)")
+    assert gates.count() == 1
+    with new_maps(page):
+        go.nth(5).click()
+    assert gates.count() == 0
+    context.close()

@@ -21,8 +21,10 @@ export function listQuestions() {
   );
 }
 
-function goTo({ part, view, off, play }) {
-  if (off) app.switchParts(off);
+// Parts that an earlier question switched off come back. `run`: the recorded run does not hold what is asked for.
+function goTo({ part, view, off = [], play, run }) {
+  if (off.length || app.map.off.length) app.switchParts(off);
+  else if (run && !app.live) app.ask({});
   if (part) choosePart(part);
   if (view) chooseView(view);
   if (play && !app.map.playing) at("play").click();
