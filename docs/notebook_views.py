@@ -21,11 +21,6 @@ model, (photo, by_hand, _), SIZE = load("nano", "cpu"), load_photo("chelsea"), (
 SMALL = CHELSEA.replace("(256, 384)", "(128, 192)")
 PERSON = CHELSEA.replace("chelsea", "astronaut").replace("384", "256")
 ASTRONAUT = PERSON.replace("by_hand", "mask")
-SMALL_PERSON = f"""\
-{PERSON}
-photo = photo.reshape(256, 2, 256, 2, 3).mean((1, 3)).round().astype("uint8")
-by_hand = by_hand[::2, ::2]
-"""
 PERSON_AND_CAT = """\
 from birefnet_lite import load
 from birefnet_lite.photos import load_photo
@@ -88,7 +83,6 @@ for n in range(1, 61):
 SMALLER = (
     "So that this page stays small, the network sees a smaller image here; the numbers of the text are the notebook's."
 )
-HALVED = "So that this page stays small, the photo has half its size: the numbers of the text are the notebook's."
 STAND_IN = "A copy of the package's network stands for yours."
 AGAIN = "The network was trained anew for this page: its losses differ a little from those of the text."
 
@@ -105,6 +99,8 @@ class NotebookView:
     """What is different from the notebook."""
     budget: int = 600_000
     """Bytes of maps in the page, so that it stays under 2 MB."""
+    change: tuple[str, str] = ("", "")
+    """A piece of the cell, and what takes its place."""
 
     @property
     def title(self) -> str:
@@ -127,7 +123,7 @@ NOTEBOOK_VIEWS: dict[str, tuple[NotebookView | None, ...]] = {
     "06_refinement": (NotebookView("reference_tiles", ASTRONAUT), NotebookView("feature_pyramid", ASTRONAUT)),
     "07_gradient_targets": (NotebookView("gradient_targets", ASTRONAUT),),
     "08_training": (NotebookView("training_film", STUDENT, AGAIN),),
-    "09_in_use": (NotebookView("prediction_ladder", SMALL_PERSON, HALVED),),
+    "09_in_use": (NotebookView("prediction_ladder", PERSON, SMALLER, change=("size=(256, 256)", "size=(128, 128)")),),
     "10_explanation": (
         NotebookView("attribution", PERSON_AND_CAT),
         NotebookView("receptive_field", PERSON_AND_CAT),
@@ -156,5 +152,7 @@ def notebook_pages() -> dict[str, Page]:
         cells = view_cells(NOTEBOOKS / f"{notebook}.ipynb")
         for number, (view, cell) in enumerate(zip(views, cells, strict=True), start=1):
             if view is not None:
-                pages[page_name(notebook, number)] = Page(f"{view.setup}\n{cell}", view.budget, picture=False)
+                pages[page_name(notebook, number)] = Page(
+                    f"{view.setup}\n{cell.replace(*view.change)}", view.budget, picture=False
+                )
     return pages
