@@ -9,7 +9,7 @@ from docs.views import VIEWS, Page
 __all__ = ["MARK", "NOTEBOOK_VIEWS", "NotebookView", "notebook_pages", "page_name", "view_cells"]
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-#: What the builder of the notebooks leaves in the place of a view.
+#: The text that the builder of the notebooks puts in the place of a view.
 MARK = "Run this cell to get the interactive view."
 
 CHELSEA = """\
@@ -96,7 +96,7 @@ class NotebookView:
     setup: str
     """Code that makes what the cell uses."""
     note: str = ""
-    """What is different from the notebook."""
+    """A sentence about the difference from the notebook."""
     budget: int = 600_000
     """Bytes of maps in the page, so that it stays under 2 MB."""
     change: tuple[str, str] = ("", "")
@@ -104,7 +104,7 @@ class NotebookView:
 
     @property
     def title(self) -> str:
-        """What a screen reader says of the frame."""
+        """The name of the frame for screen readers."""
         return VIEWS[self.view].title
 
 

@@ -27,7 +27,7 @@ _MARKS = {
 
 
 class MemoryCurve(NamedTuple):
-    """What is alive while one image runs through a network; no operator computes anything."""
+    """The memory that is alive while one image runs through a network; no operator computes anything."""
 
     mib: NDArray[np.float64]
     """After each operator: the image, and results that are still needed."""

@@ -199,7 +199,7 @@ LABELS = (
 
 
 def headings_of(scene, table):
-    """What stands over the columns, rows and maps of a view."""
+    """The headings over the columns, rows and maps of a view."""
     own = ("compare", "convolution")  # whose maps have the names that they have in the code
     layers = [] if scene["view"] in own else scene["layers"]
     titles = [layer["title"] for layer in layers]

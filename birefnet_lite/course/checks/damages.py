@@ -70,7 +70,7 @@ def _scores(got: NDArray, mask: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def _explain_clicks(got: NDArray[np.float32], mask: NDArray[np.float32]) -> str:
-    """What the clicks are for."""
+    """Say where a person would have to click, and why."""
     chosen, wanted = got > 0.5, mask > 0.5
     lost = _scores(chosen & wanted, mask)[1]
     if lost > _CLICKS:

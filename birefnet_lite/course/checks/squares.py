@@ -34,7 +34,7 @@ class _Case(NamedTuple):
     score: Score
     """The mean logit in the mask that the network predicts for it."""
     grid: list[float]
-    """What each square of the grid costs."""
+    """The loss of the score for each square of the grid."""
 
 
 @cache
@@ -115,7 +115,7 @@ def _corner(got: Any, where: str) -> tuple[int, int]:
 
 
 def _costs(score: Score, image: Tensor, corners: list[tuple[int, int]]) -> list[float]:
-    """What the score loses when a square is set to 0, for each top-left corner."""
+    """The loss of the score when a square is set to 0, for each top-left corner."""
     covered = image.repeat(len(corners), 1, 1, 1)
     for one, (row, column) in zip(covered, corners, strict=True):
         one[:, row : row + _SIDE, column : column + _SIDE] = 0
