@@ -1,16 +1,21 @@
 """The committed notebooks: what their sources build, whole, small, linked and readable. nbval runs them."""
 
+import ast
 import json
+import os
 import re
+import sys
 from pathlib import Path
 from statistics import median
 
 import nbformat
 import pytest
+from jupyter_client.manager import start_new_kernel
 
 from build import targets
 from cleaning import LIMIT, problems
 from editions import CHECKED, has_exercises, make_edition
+from forked_kernels import fork_kernels
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 SOURCES = sorted((NOTEBOOKS / "source").glob("*.py"))
@@ -154,3 +159,16 @@ def test_the_readme_has_the_minutes_of_each_notebook_and_twelve_hours_are_enough
     assert len(ready) == 7
     assert sum(told.values()) - sum(ready) <= 12 * 60
     assert f"seven open tasks (in 04 and 06 to 11), {sum(ready)} minutes" in " ".join(readme.split())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+def test_a_forked_kernel_has_the_folder_and_variables_that_it_was_given_and_ends(tmp_path):
+    fork_kernels()
+    manager, client = start_new_kernel(300, cwd=str(tmp_path), env={**os.environ, "GIVEN": "yes"})
+    asked = "[os.getcwd(), os.environ.get('GIVEN'), os.getpgid(0) == os.getpid(), 'torch' in sys.modules]"
+    client.execute("import os, sys", user_expressions={"found": asked})
+    found = client.get_shell_msg(timeout=300)["content"]["user_expressions"]["found"]["data"]["text/plain"]
+    client.stop_channels()
+    manager.shutdown_kernel()
+    assert ast.literal_eval(found) == [str(tmp_path), "yes", True, True]
+    assert not manager.is_alive()
