@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from small_network import small
+from xdist.scheduler import LoadFileScheduling
 
 from birefnet_lite.checkpoints import best_device, save
 from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
@@ -54,6 +55,24 @@ LONGEST_FIRST = (
     "test_explorer_graph.py",
     ".ipynb",  # a kernel starts, and imports torch
 )
+
+# Files that share what takes long to start: one process runs all files of a row.
+TOGETHER = (
+    ("test_explorer_page.py", "test_explorer_robust.py"),  # the explorer's file, opened in the browser
+    ("test_lab.py", "test_notebook_00.py"),  # the JupyterLab server
+)
+
+
+class SharingFiles(LoadFileScheduling):
+    """Gives each process whole files, or all files of a row of `TOGETHER`."""
+
+    def _split_scope(self, nodeid):
+        path = super()._split_scope(nodeid)
+        return next((names[0] for names in TOGETHER if path.endswith(names)), path)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return SharingFiles(config, log) if config.option.dist == "loadfile" else None
 
 
 def duration_rank(item):

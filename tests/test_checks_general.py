@@ -49,13 +49,6 @@ def test_every_exercise_has_a_solution_and_wrong_answers():
     assert len(WRONG) > 300
 
 
-@EVERY
-def test_the_solution_passes_also_as_a_partial_of_a_lambda(name):
-    answer = solutions()[name]
-    result = verdict(name, functools.partial(lambda *a, **k: answer(*a, **k)))
-    assert result.passed is True, result.message
-
-
 @pytest.mark.parametrize("name", sorted(set(CHECKS) - GIVES_NUMBERS - {"to_network"}))
 def test_a_float64_result_passes_with_a_remark(name):
     result = verdict(name, with_result(solutions()[name], each_tensor(lambda x: x.double())))
@@ -64,11 +57,12 @@ def test_a_float64_result_passes_with_a_remark(name):
 
 
 @EVERY
-def test_the_session_may_have_switched_gradients_off_and_another_default_type(name):
+def test_the_solution_passes_as_a_partial_in_a_session_without_gradients_and_with_another_default_type(name):
+    answer = solutions()[name]
     torch.set_default_dtype(torch.float64)
     try:
         with torch.inference_mode():
-            result = verdict(name, solutions()[name])
+            result = verdict(name, functools.partial(lambda *a, **k: answer(*a, **k)))
         assert result.passed is True, result.message
         assert torch.is_grad_enabled()
         assert torch.get_default_dtype() == torch.float64
