@@ -17,6 +17,13 @@ import widgets
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 
+# Words that a visitor searches for, and the title of a page among the first three results.
+SEARCHES = {
+    "inward reference": "Inward and outward reference",
+    "fine-tune own photos": "Fine-tune on your own photos",
+    "patch_order": "patch_order",
+}
+
 sys.path.insert(0, str(ROOT))
 from docs.notebook_views import MARK, NOTEBOOK_VIEWS, view_cells  # noqa: E402
 from docs.views import VIEWS  # noqa: E402
@@ -170,7 +177,8 @@ def walk(site):
             drawn.first.wait_for()
         page.goto((site / "notebooks" / "03_squeeze.html").as_uri())
         assert page.locator(".formula math").count() == page.locator(".formula").count() > 5
-        page.goto((site / "search.html").as_uri() + "?q=inward+reference")
-        page.locator("#search-results a", has_text="Inward and outward reference").first.wait_for()
+        for words, first in SEARCHES.items():
+            page.goto((site / "search.html").as_uri() + f"?q={words}")
+            page.locator("#search-results li:nth-child(-n+3) a", has_text=first).first.wait_for()
         browser.close()
     assert problems == []
