@@ -18,7 +18,7 @@ import torch
 from small_network import small
 from xdist.scheduler import LoadFileScheduling
 
-from birefnet_lite.checkpoints import best_device, save
+from birefnet_lite.checkpoints import best_device, load, save
 from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
 
 # Hypothesis measures time and fails where it is long, which says nothing on a busy machine.
@@ -58,7 +58,7 @@ LONGEST_FIRST = (
 
 # Files that share what takes long to start: one process runs all files of a row.
 TOGETHER = (
-    ("test_explorer_page.py", "test_explorer_robust.py"),  # the explorer's file, opened in the browser
+    ("test_explorer_page.py", "test_explorer_robust.py", "test_explorer_command.py"),  # the explorer's file and folder
     ("test_lab.py", "test_notebook_00.py"),  # the JupyterLab server
 )
 
@@ -108,6 +108,32 @@ def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save(small(backbone="convnet_n", train_size=(32, 64)), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def nano():
+    """The shipped network, which tests leave as it is."""
+    return load("nano", "cpu")
+
+
+@pytest.fixture(scope="session")
+def explorer_file(nano, tmp_path_factory):
+    """The explorer as one file."""
+    from widgets.explorer.page import write_file
+
+    path = tmp_path_factory.mktemp("explorer") / "explorer.html"
+    write_file(path, nano)
+    return path
+
+
+@pytest.fixture(scope="session")
+def explorer_folder(nano, tmp_path_factory):
+    """The explorer as a folder for a static host."""
+    from widgets.explorer.page import write_folder
+
+    path = tmp_path_factory.mktemp("explorer_folder")
+    write_folder(path, nano)
     return path
 
 

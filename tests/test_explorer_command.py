@@ -12,19 +12,12 @@ import birefnet_lite
 from birefnet_lite.__main__ import main
 from birefnet_lite.photos import load_photo
 from widgets.explorer.graph import SHIPPED
-from widgets.explorer.page import RUNTIME, write_file, write_folder
+from widgets.explorer.page import RUNTIME, write_folder
 from widgets.explorer.server import make_server
 
 
-@pytest.fixture(scope="module")
-def model():
-    return birefnet_lite.load("nano", "cpu")
-
-
-def test_one_file_is_within_its_size_and_allows_no_connection(model, tmp_path):
-    path = tmp_path / "explorer.html"
-    write_file(path, model)
-    text = path.read_text()
+def test_one_file_is_within_its_size_and_allows_no_connection(explorer_file):
+    text = explorer_file.read_text()
     assert len(text.encode()) <= 22e6
     (policy,) = re.findall(r'Content-Security-Policy" content="(.*?)"', text)
     assert "connect-src 'none'" in policy
@@ -33,22 +26,15 @@ def test_one_file_is_within_its_size_and_allows_no_connection(model, tmp_path):
     assert len(recorded[1]) <= 3.2e6
 
 
-@pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("explorer")
-    write_folder(path, model)
-    return path
-
-
-def test_folder_loads_little_before_the_runtime(folder):
-    assert (folder / "index.html").stat().st_size <= 1.5e6
-    assert {path.name for path in folder.iterdir()} == {
+def test_folder_loads_little_before_the_runtime(explorer_folder):
+    assert (explorer_folder / "index.html").stat().st_size <= 1.5e6
+    assert {path.name for path in explorer_folder.iterdir()} == {
         "index.html", "gradients.gz", "network.onnx.gz", "nano.safetensors.gz", *RUNTIME.values(),
     }  # fmt: skip
 
 
-def test_licences_are_in_the_page(folder):
-    text = (folder / "index.html").read_text()
+def test_licences_are_in_the_page(explorer_folder):
+    text = (explorer_folder / "index.html").read_text()
     assert "Copyright (c) Microsoft Corporation" in text
     assert 'id="notices"' in text
     for credit in ("NASA, public domain", "Stefan van der Walt, CC0", "Rachel Michetti"):
@@ -95,6 +81,7 @@ def test_the_weights_are_not_written_over(tmp_path, capsys):
     assert weights.read_bytes() == SHIPPED.read_bytes()
 
 
+@pytest.mark.slow
 def test_another_checkpoint_gets_a_graph_of_its_own(tmp_path):
     pytest.importorskip("onnxscript")
     # tests/test_explorer_graph.py exports every kind of part; this network takes the exporter a fraction of the time.

@@ -43,7 +43,9 @@ def saved_bytes(model: BiRefNet) -> int:
     return sum(tensor.untyped_storage().nbytes() for address, tensor in kept.items() if address not in own)
 
 
-@pytest.mark.parametrize("backbone", ["convnet_n", "vgg16bn", "swin_v1_t", "pvt_v2_b0"])
+@pytest.mark.parametrize(
+    "backbone", ["convnet_n", pytest.param("vgg16bn", marks=pytest.mark.slow), "swin_v1_t", "pvt_v2_b0"]
+)
 def test_gradients_and_statistics_are_those_of_the_plain_step(backbone, tiny_swin):
     plain = network(backbone)
     again = deepcopy(plain)

@@ -124,6 +124,7 @@ def test_a_damaged_photo_stops_a_run_with_one_line(tmp_path, capfd, workers):
     assert state["step"] >= 1
 
 
+@pytest.mark.slow
 def test_a_run_prints_on_a_terminal_without_unicode(tmp_path):
     folder = tmp_path / "Läufe – 猫"
     folder.mkdir()

@@ -7,9 +7,6 @@ import pytest
 from labserver import ARGUMENTS, chromium_path, start_lab, stop_lab
 from watched import WAIT, Watched
 
-import birefnet_lite
-from widgets.explorer.page import write_file
-
 
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
@@ -57,20 +54,6 @@ def opened(watched, tmp_path):
         return watched.page
 
     return open_page
-
-
-@pytest.fixture(scope="session")
-def nano():
-    """The shipped network, which tests leave as it is."""
-    return birefnet_lite.load("nano", "cpu")
-
-
-@pytest.fixture(scope="session")
-def explorer_file(nano, tmp_path_factory):
-    """The explorer as one file."""
-    path = tmp_path_factory.mktemp("explorer") / "explorer.html"
-    write_file(path, nano)
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,12 @@ from watched import WAIT
 import birefnet_lite
 from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.ablate import ablatable, ablate
-from widgets.explorer.page import write_folder
 from widgets.explorer.server import make_server
 
 
 @pytest.fixture(scope="module")
-def address(nano, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("explorer")
-    write_folder(folder, nano)
-    with make_server(folder) as server:
+def address(explorer_folder):
+    with make_server(explorer_folder) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/"
         server.shutdown()
