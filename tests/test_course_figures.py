@@ -1,6 +1,7 @@
 """The course's figures beside the map: their words, their numbers, the scores of masks."""
 
 import io
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -14,7 +15,28 @@ from birefnet_lite.course.figures_decoder import add_or_concatenate, five_branch
 from birefnet_lite.course.figures_encoder import shifted_windows
 from birefnet_lite.course.figures_refinement import tiles_to_channels
 from birefnet_lite.course.masks import compare_masks, mean_size, rows_of_pictures, score
-from birefnet_lite.course.picture import CARD, TIMES
+from birefnet_lite.course.picture import CARD, TIMES, Picture, side_by_side
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The Matplotlib figures of all pictures that a test makes."""
+    figures, keep = [], Picture.of
+    monkeypatch.setattr(Picture, "of", lambda figure, alt: figures.append(figure) or keep(figure, alt))
+    return figures
+
+
+def assert_texts_are_readable(figure):
+    """No text is cut at the border of its figure, and no title runs into another one."""
+    figure.draw_without_rendering()  # texts keep the extents of the resolution they were last drawn at
+    for text in [text for axes in figure.axes for text in axes.texts]:
+        (left, low), (right, high) = text.get_window_extent().get_points()
+        width, height = figure.bbox.size
+        assert min(left, low, width - right, height - high) >= 0, text.get_text()
+    titles = [axes.title for axes in figure.axes] + [axes._left_title for axes in figure.axes]
+    boxes = [title.get_window_extent() for title in titles if title.get_text()]
+    assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
 @pytest.mark.parametrize(
@@ -28,9 +50,10 @@ from birefnet_lite.course.picture import CARD, TIMES
         (lambda: taps_inside({"squeeze": (0.37, 0.67)}), "squeeze: 37% as trained, 67% not moved"),
     ],
 )
-def test_a_figure_says_what_is_on_it_and_brings_its_own_ground(draw, said):
+def test_a_figure_says_what_is_on_it_and_brings_its_own_ground(drawn, draw, said):
     picture = draw()
     assert said in picture.alt
+    assert_texts_are_readable(drawn[-1])
     corner = Image.open(io.BytesIO(picture.png)).convert("RGB").getpixel((1, 1))
     assert "#{:02x}{:02x}{:02x}".format(*corner) == CARD
 
@@ -69,6 +92,15 @@ def test_compared_masks_say_their_scores_and_show_their_mistakes():
     assert picture.alt == "Grey. IoU: all 0.500, none 0.000."
     colours = {tuple(c) for c in np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB")).reshape(-1, 3)}
     assert {(230, 110, 20), (40, 120, 230)} <= colours
+
+
+def test_long_titles_are_broken_where_the_next_picture_begins(drawn):
+    square = np.zeros((8, 8))
+    images = {"what the tiles show to 5 × 5 cells": square, "where these cells stand": square}
+    side_by_side(images, "two squares", width=4)
+    rows_of_pictures([images], "two squares", width=4)
+    for figure in drawn:
+        assert_texts_are_readable(figure)
 
 
 def test_rows_of_pictures_keep_the_form_of_their_images():

@@ -37,7 +37,7 @@ def tiles_to_channels(photo: NDArray[np.uint8], grid: int = 4) -> Picture:
         _channel(stack, photo[top : top + tall, left : left + wide, colour], depth, _TINTS[colour][1], (row, column))
         name = f"{colour * grid * grid + tile}: {_TINTS[colour][0]}, row {tile // grid}, column {tile % grid}"
         stack.text(1.55 + 0.36 * depth, 1.02 - 0.27 * depth, name, fontsize=8, color=INK, va="center", zorder=50)
-    stack.set(xlim=(-0.1, 6.6), ylim=(-2.35, 1.25))
+    stack.set(xlim=(-0.1, 7.0), ylim=(-2.35, 1.25))
     stack.set_axis_off()
     alt = (
         f"A photo cut into {grid} by {grid} tiles, the same place marked in each; and the tiles as a stack of maps, "

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from birefnet_lite.course.picture import INK, Picture, card
+from birefnet_lite.course.picture import INK, Picture, card, fit_title
 from birefnet_lite.inference.images import resize
 from birefnet_lite.metrics import iou
 
@@ -60,17 +60,21 @@ def rows_of_pictures(rows: Sequence[Mapping[str, NDArray]], alt: str, width: flo
     Each image is (H, W, 3) uint8, or (H, W) in [0, 1], drawn from black to white without stretching.
     """
     gap = 0.12
-    heights, above = [], []
+    heights, above, titles = [], [], []
     for row in rows:
-        ratios = sum(image.shape[1] / image.shape[0] for image in row.values())
-        heights.append((width - gap * (len(row) + 1)) / ratios)
-        above.append(0.18 + 0.19 * max(title.count("\n") + 1 for title in row))
+        ratios = [image.shape[1] / image.shape[0] for image in row.values()]
+        height = (width - gap * (len(row) + 1)) / sum(ratios)
+        heights.append(height)
+        titles.append(
+            [fit_title(title, height * ratio + gap / 2, 10.5) for title, ratio in zip(row, ratios, strict=True)]
+        )
+        above.append(0.18 + 0.19 * max(title.count("\n") + 1 for title in titles[-1]))
     total = sum(heights) + sum(above) + 0.08 * len(rows)
     figure = card(width, total)
     top = total
-    for row, height, head in zip(rows, heights, above, strict=True):
+    for row, names, height, head in zip(rows, titles, heights, above, strict=True):
         left, top = gap, top - head - height
-        for title, image in row.items():
+        for title, image in zip(names, row.values(), strict=True):
             across = height * image.shape[1] / image.shape[0]
             axes = figure.add_axes((left / width, top / total, across / width, height / total))
             axes.imshow(np.asarray(image), cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
-__all__ = ["CARD", "INK", "QUIET", "TIMES", "Picture", "card", "side_by_side"]
+__all__ = ["CARD", "INK", "QUIET", "TIMES", "Picture", "card", "fit_title", "side_by_side"]
 
 # Every picture brings its own light card, so that its text has the same contrast on any page.
 CARD = "#fbfaf6"
@@ -65,6 +66,20 @@ def card(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), facecolor=CARD)
 
 
+def fit_title(title: str, width: float, size: float) -> str:
+    """A title in lines that are not wider than `width` inches, in letters of `size` points, broken between words."""
+    lines: list[str] = []
+    for given in title.split("\n"):
+        line, *words = given.split(" ")
+        for word in words:
+            if TextPath((0, 0), f"{line} {word}", size=size).get_extents().width / 72 <= width:
+                line = f"{line} {word}"
+            else:
+                lines, line = [*lines, line], word
+        lines.append(line)
+    return "\n".join(lines)
+
+
 def side_by_side(images: Mapping[str, NDArray], alt: str, width: float = 10.0) -> Picture:
     """Images in one row with their titles.
 
@@ -79,10 +94,11 @@ def side_by_side(images: Mapping[str, NDArray], alt: str, width: float = 10.0) -
     ratios = [image.shape[1] / image.shape[0] for image in images.values()]
     gap = 0.12
     row = (width - gap * (len(images) + 1)) / sum(ratios)  # height of the images, inches
-    height = row + 0.45
+    titles = [fit_title(title, row * ratio + gap / 2, 11) for title, ratio in zip(images, ratios, strict=True)]
+    height = row + 0.45 + 0.19 * max(title.count("\n") for title in titles)
     figure = card(width, height)
     left = gap
-    for (title, image), ratio in zip(images.items(), ratios, strict=True):
+    for title, image, ratio in zip(titles, images.values(), ratios, strict=True):
         box = (left / width, 0.08 / height, row * ratio / width, row / height)
         axes = figure.add_axes(box)
         axes.imshow(np.asarray(image), cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
