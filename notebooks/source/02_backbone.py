@@ -28,7 +28,7 @@
 # ## 1 · One look is not enough
 #
 # BiRefNet's encoder looks at the photo twice, the second time at half size. Here every part is trained and works, but
-# the maps of the second look are replaced by zeros. Orange is too much, blue is missing.
+# the maps of the second look are replaced by zeros. Orange is what the mask takes in too much, blue what it misses.
 
 # %%
 import torch
@@ -83,7 +83,9 @@ network_map("02")
 #   is the same everywhere and for every photo.
 # - **Attention** looks at all cells it is allowed to see, with weights that it computes from what is *in* them.
 #
-# In symbols, for tokens with queries $Q$, keys $K$ and values $V$, each $N \times d$:
+# For attention, a cell is called a **token**. Three matrices, which training finds, make of its $C$ numbers a *query*
+# (what it asks for), a *key* (what it offers) and a *value* (what it hands over). In symbols, with the queries $Q$,
+# keys $K$ and values $V$ of $N$ tokens, each $N \times d$:
 #
 # $$\text{attention}(Q, K, V) = \text{softmax}\left(\frac{Q K^\top}{\sqrt{d}}\right) V$$
 #
@@ -136,7 +138,8 @@ for name, cost in costs.items():
     print(f"{name:22} {cost / 1e9:7.1f} billion")
 
 # %% [markdown]
-# Windows make attention about as expensive as a convolution. Padding alone costs little: $259^2 / 256^2$ is 1.02.
+# Attention between all pairs costs 150 times as much as the convolution, attention in windows little more than half as
+# much. Padding alone costs little: $259^2 / 256^2$ is 1.02.
 
 # %% [markdown]
 # ### A toy map, by hand
@@ -253,8 +256,8 @@ rows = [strip("whole photo", prepared.seen, full), strip("half size", prepared.s
 rows_of_pictures(rows, "A cat and its four maps, from fine to coarse; below, the same for the photo at half size.")
 
 # %% [markdown]
-# In x1 one sees fur, eyes and whiskers; in x4 a few cells stand out, near the eyes. The half-size x1 has as many cells
-# as the x2 above it, and the half-size x4 has 4 × 6: one for 64 × 64 pixels of the photo.
+# In x1 one sees fur, eyes and whiskers; in x4 a few cells stand out, at one eye and beside the chin. The half-size x1
+# has as many cells as the x2 above it, and the half-size x4 has 4 × 6: one for 64 × 64 pixels of the photo.
 #
 # Level by level, the maps of the small photo are enlarged and laid behind the others.
 #
@@ -399,7 +402,8 @@ pair = {"one look": one_look, "your encoder": mask}
 compare_masks(photo, by_hand, pair, "A cat; a mask without its lower left corner; and a mask of the whole cat.")
 
 # %% [markdown]
-# The lower left corner is back: IoU .873 with one look, .937 with your encoder.
+# The lower left corner is back: IoU .873 with one look, .937 with your encoder. At the lower right, the second look
+# takes in more of the blanket.
 
 # %% [markdown]
 # ## 9 · Predict, then measure
@@ -419,7 +423,8 @@ compare_masks(photo, by_hand, pair, "A cat; a mask without its lower left corner
 from birefnet_lite.course.masks import score
 from birefnet_lite.network.resize import resize
 
-print(" " * 10, "  whole, one look, same twice, swapped, no context")
+columns = ("whole", "one look", "same twice", "swapped", "no context")
+print(f"{'':10}" + "".join(f"{column:>12}" for column in columns))
 for name in ("chelsea", "astronaut", "coffee"):
     picture, truth, ignore = load_photo(name)
     image = prepare(model, picture, size=SIZE).tensor
@@ -429,17 +434,17 @@ for name in ("chelsea", "astronaut", "coffee"):
     pairs = {"whole": (full, half), "one": (full, [0 * x for x in half]), "same": (full, full), "swapped": (up, full)}
     values = [score(mask_of(*pair, image), truth, ignore) for pair in pairs.values()]
     values.append(score(mask_of(full, half, image, use_context=False), truth, ignore))
-    print(f"{name:10}", *(f"{value:6.2f}" for value in values))
+    print(f"{name:10}" + "".join(f"{value:12.2f}" for value in values))
 
 # %% [markdown]
 # <details><summary>What you should see</summary>
 #
-# The photos do not agree. *One look* costs .09 on the cat and .34 on the coffee, and nothing on the astronaut. *Same
-# twice* costs .02 and .09, and the astronaut gets .02 better. *Swapped* costs .04 on the cat, .02 on the astronaut and
-# nothing on the coffee: no error and no shape tells of it, and on one photo not even the score; only an equality of
-# numbers does. *No context* changes cat and astronaut by .02 at most, and the coffee, this network's failure case, gets
-# .11 *better*. Three photos are no measurement of what a part is worth; they do show that a part which helps on one
-# photo can hurt on the next.
+# The photos do not agree. *One look* costs .09 on the cat and nothing on the astronaut, and the coffee falls from .77
+# to .42. *Same twice* costs .02 on the cat and .09 on the coffee, and the astronaut gets .02 better. *Swapped* costs
+# .04 on the cat, .02 on the astronaut and nothing on the coffee: no error and no shape tells of it, and on one photo
+# not even the score; only an equality of numbers does. *No context* changes cat and astronaut by .02 at most, and the
+# coffee, this network's failure case, gets .11 *better*. Three photos are no measurement of what a part is worth; they
+# do show that a part which helps on one photo can hurt on the next.
 #
 # </details>
 

@@ -27,8 +27,8 @@
 # %% [markdown]
 # ## 1 · Fur without a cat
 #
-# All parts of this network are trained. Only the result of the squeeze module is replaced by zeros. Orange is too much,
-# blue is missing.
+# All parts of this network are trained. Only the result of the squeeze module is replaced by zeros. Orange is
+# what the mask takes in too much, blue what it misses.
 
 # %%
 import torch
@@ -702,7 +702,7 @@ for name in ("chelsea", "astronaut", "coffee"):
 # ## 10 · Play with it
 #
 # Click a place in the photo: dots show where the kernels of a block read for it. Yellow is 1 × 1, orange 3 × 3, light
-# blue 7 × 7; the fainter a dot, the less it counts. **Look for two things:**
+# blue 7 × 7; the fainter a dot, the less it counts: the view calls the modulation *weight*. **Look for two things:**
 #
 # 1. In *Squeeze*, a cell is 32 pixels wide. Pin a cell on the cat's nose, and then one on the blanket: the offsets come
 #    from what is there. How many of the 49 taps of the 7 × 7 kernel land inside the photo? Taps outside read zeros; the

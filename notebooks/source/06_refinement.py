@@ -48,7 +48,7 @@ print(course.notice)
 print(f"numbers in the photo: {image.numel():,}; after resizing: {small.numel():,}")
 
 # %% [markdown]
-# This is the failure that the *inward reference* is made against: of the person on the left, 64 pixels are left.
+# This is the failure that the *inward reference* is made against: 64 coloured squares remain of the person.
 
 # %%
 from birefnet_lite.course import side_by_side
@@ -204,7 +204,7 @@ lit = [pixels(unit * (0.3 + 0.7 * mask)) for mask in (tiles_to_image(look, 8), o
 side_by_side(
     {"what the tiles show to 5 × 5 cells": lit[0], "where these cells stand": lit[1]},
     alt="A dark photo with 64 small bright squares in a lattice; the same with one bright square in the middle.",
-    width=4,
+    width=6,
 )
 
 # %% [markdown]
@@ -295,8 +295,8 @@ for name, result in {"misread": misread, "mended": mended}.items():
 # ### What does it do to a mask?
 #
 # We show the stages of the trained network something else than its tiles: the tiles in the old order; your own cut (or
-# PyTorch's); the squares of section 1, the same in all channels; and a photo of a single colour, which is nothing at
-# all. All shapes fit. **Predict** first: which of the four costs most?
+# PyTorch's); the squares of section 1, the same in all channels; and nothing, a photo of a single colour. All shapes
+# fit. **Predict** first: which of the four costs most?
 
 # %%
 import copy
@@ -321,7 +321,8 @@ def shown(cut):
     return network
 
 # %% [markdown]
-# The IoU with the hand-made masks.
+# The IoU with the hand-made masks, each photo at 256 × 256. (Notebooks 01 to 05 show the network the cat at 256 × 384,
+# where its IoU is .937.)
 
 # %%
 def iou(network, name):
@@ -352,8 +353,9 @@ for name in ("astronaut", "chelsea", "motorcycle", "coffee"):
 #
 # The stacked map is wide: 3072 channels at stage 4. Two 3 × 3 convolutions make it narrow. There is *no activation*
 # between them. Two linear steps are one linear step, so together they are a single bank of 5 × 5 filters (but for the
-# border, where zeros stand in). At stage 4 of `lite`, these two take 2 million weights; one 5 × 5 convolution would
-# take 15 million.
+# border, where zeros stand in). At stage 4 of `lite`, which makes 192 channels by way of 64, the two take
+# $9 \cdot (3072 \cdot 64 + 64 \cdot 192) \approx 1.9$ million weights; one 5 × 5 convolution would take
+# $25 \cdot 3072 \cdot 192 \approx 14.7$ million.
 #
 # ### Exercise 3 · The inward reference
 #
@@ -461,7 +463,8 @@ print(tuple(below.shape), "and", tuple(seen.shape), "give", tuple(torch.cat([bel
 #
 # ### Exercise 4 · The outward reference
 #
-# *Difficulty ★★☆ · 10 minutes.* You have `batch_norm_or_identity(width, flag)`, as in notebook 05.
+# *Difficulty ★★☆ · 10 minutes.* `batch_norm_or_identity(width, flag)` makes a batch norm where the flag is True, and
+# nothing where it is False: the flag of [notebook 05](05_decoder.ipynb).
 
 # %% tags=["exercise"]
 from birefnet_lite.network.aspp import batch_norm_or_identity
@@ -644,8 +647,9 @@ for name, where in {"outline": outline, "inside": mask & ~outline, "outside": ~m
 #
 # Section 3 tore the tiles out of a trained network. The other way is to *train* without a part:
 # `benchmarks/ablations.py` trains `nano` for 160 steps, with one part off at a time and with three seeds. A dot is the
-# mean change against the full network *with the same seed*; a line is the standard deviation of that change over the
-# seeds. *Attention without its loss* keeps the maps and drops what they are taught.
+# mean change of the S-measure, a score of masks from 0 to 1 ([notebook 09](09_in_use.ipynb)), against the full network
+# *with the same seed*; a line reaches one standard deviation of that change over the seeds to either side. *Attention
+# without its loss* keeps the maps and drops what they are taught.
 
 # %%
 from birefnet_lite.course.ablations import ablation_plot
@@ -653,7 +657,7 @@ from birefnet_lite.course.ablations import ablation_plot
 ablation_plot(variants=["no inward reference", "no outward reference", "attention without its loss"])
 
 # %% [markdown]
-# **Never trained with tiles** costs .011 ± .005, a dot twice as far from 0 as its line is long: a hint. The other two
+# **Never trained with tiles** costs .011 ± .005, a dot twice as far from 0 as its line reaches: a hint. The other two
 # lines cross 0, and say nothing. Three seeds show how much the seed alone changes a score, and are no test.
 #
 # So tearing tiles out costs nothing, never having had them costs a little. Both can be true: a part may help a network
@@ -680,8 +684,8 @@ side_by_side(
 #
 # ### Tiles
 #
-# Click a pixel. Its tile gets a box; the table says in which channels it lands, in both orders. **Look for two
-# things:**
+# The view opens with what stage 2 would see of the resized photo, and with its 8 × 8 tiles. Click a pixel: its tile
+# gets a box, and the table says in which channels it lands, in both orders. **Look for two things:**
 #
 # 1. The yellow points are what one cell of the stage sees at once. Click near the left border, then near the right
 #    border *of the same tile*: which points move, and how far?
@@ -700,7 +704,7 @@ side_by_side(
 from widgets import reference_tiles
 
 view = reference_tiles(model, photo, size=SIZE)
-view.layer = "stage 2.tiles"
+view.layer = "stage 2.resized"
 view.pin = [255, 150]
 view
 
@@ -710,7 +714,7 @@ view
 # %%
 from widgets import static
 
-static(view, width=800)
+static(view, width=900)
 
 # %% [markdown]
 # ### Attention
