@@ -12,6 +12,7 @@ from birefnet_lite.analysis.ablate import ablatable
 from birefnet_lite.analysis.parts import LOGITS, PHOTO, list_blocks, list_parts, title_of
 from birefnet_lite.config import PRESETS
 from birefnet_lite.network.birefnet import BiRefNet
+from birefnet_lite.network.resize import resize
 
 CONFIGURATIONS = {
     "all parts": {},
@@ -80,6 +81,56 @@ def test_edges_are_those_of_a_traced_pass(changes):
     assert edges == {name: set(part.inputs) for name, part in parts.items()}
 
 
+def run_operations(part, maps, size):
+    """The result of a part's operations on captured maps, at a size (h, w); the map itself where there are none."""
+    results = []
+    for operation in part.operations:
+        inputs = []
+        for name in operation.inputs:
+            inputs += results[name] if isinstance(name, int) else [maps[name]]
+        if operation.name in ("enlarge", "shrink"):
+            larger = [x.shape[-1] < size[-1] for x in inputs]
+            assert larger == [operation.name == "enlarge"] * len(inputs), (part.name, operation)
+            results.append([resize(x, size) for x in inputs])
+        elif operation.name == "concatenate":
+            results.append([torch.cat(inputs, dim=1)])
+        else:
+            first, second = inputs
+            results.append([first * second if operation.name == "multiply" else first + second])
+    (result,) = results[-1] if results else [maps[name] for name in part.inputs]
+    return result
+
+
+def assert_operations_are_those_of_a_pass(model):
+    """Whatever a part's module reads, or what the part is without one, follows from its operations."""
+    image, parts = torch.randn(1, 3, 64, 96), list_parts(model)
+    maps, read, calls = {PHOTO: image}, {}, {}
+
+    def hook(module, inputs, output):
+        calls[module] = calls.get(module, -1) + 1
+        for name, part in parts.items():
+            if part.module is module and part.call == calls[module] and part.head is None:
+                maps[name] = part.read(output)
+                read.setdefault(name, inputs[0])  # of the head, its own module has told it
+
+    with ExitStack() as stack, torch.no_grad():
+        for module in {part.module for part in parts.values()}:
+            stack.callback(module.register_forward_hook(hook).remove)
+        head = model.decoder.head
+        stack.callback(head.register_forward_hook(lambda _m, inputs, _o: read.setdefault(LOGITS, inputs[0])).remove)
+        model(image)
+    for name, part in parts.items():
+        if part.head is not None or name.startswith("neck."):  # the neck is one module that reads four maps
+            continue
+        wanted = read[name] if part.weights else maps[name]
+        torch.testing.assert_close(run_operations(part, maps, wanted.shape[-2:]), wanted, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("changes", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_operations_between_the_parts_are_those_of_a_pass(changes):
+    assert_operations_are_those_of_a_pass(small(**changes))
+
+
 def test_a_neck_stands_between_encoder_and_decoder(monkeypatch):
     class Plain(torch.nn.Module):
         """Four maps of one stride, as a plain vision transformer gives them."""
@@ -100,6 +151,7 @@ def test_a_neck_stands_between_encoder_and_decoder(monkeypatch):
     assert parts["decoder.stage4.reconstruction"].inputs[0] == "neck.x4"
     edges = traced_edges(model, torch.randn(1, 3, 64, 96))
     assert edges == {name: set(part.inputs) for name, part in parts.items() if part.head is None}
+    assert_operations_are_those_of_a_pass(model)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

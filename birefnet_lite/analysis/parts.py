@@ -23,6 +23,7 @@ __all__ = [
     "SQUEEZE",
     "STAGES",
     "STEPS",
+    "Operation",
     "Part",
     "Step",
     "encoder_layer",
@@ -86,6 +87,16 @@ STEPS = {
 }
 
 
+@dataclass(frozen=True)
+class Operation:
+    """A computation without weights that brings maps together before a part's module, or in its place."""
+
+    name: str
+    """`multiply`, `add`, `concatenate` (along the channels), or `enlarge` or `shrink` (each input, to another size)."""
+    inputs: tuple[str | int, ...]
+    """Layers by name, `photo`, and results of earlier operations of the same part by their number."""
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """A named map of a network, and the module that computes it."""
@@ -102,6 +113,9 @@ class Part:
     """The encoder level or decoder stage that it belongs to, 1 to 4; 0 for the photo's own resolution."""
     inputs: tuple[str, ...] = ()
     """The parts that it is computed from; `photo` is the image itself."""
+    operations: tuple[Operation, ...] = ()
+    """The steps from its inputs to what its module reads, or to the map itself where no module follows. Without any, the
+    module reads its only input as it is."""
     entry: int | None = None
     """Which entry of the module's output it is; None for the whole output."""
     call: int = 0
@@ -153,12 +167,17 @@ def list_parts(model: nn.Module) -> dict[str, Part]:
     for call, scale in enumerate(scales):
         for level in LEVELS:
             options: dict[str, Any] = {"entry": level - 1, "call": call, "calls": len(scales), "removable": True}
+            if scale == "half":
+                options["operations"] = (Operation("shrink", (PHOTO,)),)
             builder.add(encoder_layer(level, scale), "encoder.backbone", "encoder", level, [PHOTO], **options)
     context = range(4 - getattr(encoder, "context_scales", 3), 4)
     for level in LEVELS:
         levels = [*context, 4] if level == 4 else [level]
         inputs = [encoder_layer(each, scale) for each in levels for scale in scales]
-        builder.add(encoder_layer(level), "encoder", "encoder", level, inputs, "", entry=level - 1)
+        operations = _join_encoder(level, scales, getattr(encoder, "multi_scale_input", "cat"), levels[:-1])
+        builder.add(
+            encoder_layer(level), "encoder", "encoder", level, inputs, "", entry=level - 1, operations=operations
+        )
     builder.add(SQUEEZE, "squeeze", "squeeze", 4, [encoder_layer(4)], removable=True)
     features = {level: encoder_layer(level) for level in LEVELS}
     if SQUEEZE in builder.parts:
@@ -172,8 +191,32 @@ def list_parts(model: nn.Module) -> dict[str, Part]:
     for stage in STAGES:
         below = builder.add_stage(stage, below, features.get(stage - 1))
     builder.add(IMAGE_BRANCH, IMAGE_BRANCH, "inward", 0, [PHOTO], removable=True)
-    builder.add(LOGITS, "", "decoder", 0, [below, IMAGE_BRANCH], weights="decoder.head")
+    # The last stage's features are enlarged to the photo's resolution.
+    operations = [Operation("enlarge", (below,))]
+    if IMAGE_BRANCH in builder.parts:
+        operations.append(Operation("concatenate", (0, IMAGE_BRANCH)))
+    builder.add(
+        LOGITS, "", "decoder", 0, [below, IMAGE_BRANCH], weights="decoder.head", operations=tuple(operations)
+    )
     return builder.parts
+
+
+def _join_encoder(level: int, scales: Sequence[str], how: str, context: Iterable[int]) -> tuple[Operation, ...]:
+    """The steps from the backbone's maps to one map of the encoder: both scales joined, at the end finer levels too."""
+    operations: list[Operation] = []
+    last: tuple[str | int, ...] = tuple(encoder_layer(level, scale) for scale in scales)
+    if len(scales) > 1:
+        operations.append(Operation("enlarge", last[1:]))
+        last = (last[0], 0)
+        if how == "add":
+            operations.append(Operation("add", last))
+            last = (1,)
+    if finer := tuple(encoder_layer(each) for each in context):
+        operations.append(Operation("shrink", finer))
+        last = (len(operations) - 1, *last)
+    if len(last) > 1:
+        operations.append(Operation("concatenate", last))
+    return tuple(operations)
 
 
 class _Builder:
@@ -216,13 +259,21 @@ class _Builder:
             OUT: [names[RECONSTRUCTION], names[ATTENTION], names[LATERAL]],
         }
         side_head = find_module(self.model, stage_module(stage, SIDE))
+        joined: list[Operation] = []
+        if self.has(stage_module(stage, INWARD)):
+            joined.append(Operation("concatenate", (below, names[INWARD])))
+        sums: list[Operation] = []
+        if self.has(stage_module(stage, ATTENTION)):
+            sums.append(Operation("multiply", (names[RECONSTRUCTION], names[ATTENTION])))
+        sums.append(Operation("enlarge", (0 if sums else names[RECONSTRUCTION],)))
+        sums.append(Operation("add", (len(sums) - 1, names[LATERAL])))
         options: dict[str, dict[str, Any]] = {
             INWARD: {"removable": True},
-            RECONSTRUCTION: {"removable": True},
+            RECONSTRUCTION: {"removable": True, "operations": tuple(joined)},
             ATTENTION: {"entry": 0, "removable": True, "neutral": 1.0},
             GRADIENT: {"entry": 1},
             LATERAL: {"removable": True},
-            OUT: {"entry": 0, "weights": ""},
+            OUT: {"entry": 0, "weights": "", "operations": tuple(sums)},
         }
         for step, detail in STEPS.items():
             if step == SIDE:

@@ -45,6 +45,13 @@ class Costs:
     seconds: float
     """Median of the whole pass."""
     passes: int
+    rest: float = 0.0
+    """Seconds of a pass outside all parts (median): joining, resizing and sums between them."""
+
+    @property
+    def counted(self) -> float:
+        """All medians added up, the rest included: the shares of the parts and of the rest in it add to 1."""
+        return sum(part.seconds for part in self.parts) + self.rest
 
 
 def list_costed_modules(model: nn.Module) -> dict[str, tuple[nn.Module, tuple[str, ...]]]:
@@ -78,7 +85,7 @@ def measure_costs(model: nn.Module, image: Any, size: int | tuple[int, int] | No
     prepared = image if isinstance(image, Prepared) else prepare(model, image, size)
     modules = list_costed_modules(model)
     clock = _Clock(prepared.tensor.device.type == "cuda", list(modules))
-    totals = []
+    totals, rests = [], []
     with torch.no_grad(), evaluating(model):
         model(prepared.tensor)
         with ExitStack() as stack:
@@ -91,6 +98,7 @@ def measure_costs(model: nn.Module, image: Any, size: int | tuple[int, int] | No
                 start = clock.now()
                 model(prepared.tensor)
                 totals.append(clock.now() - start)
+                rests.append(max(0.0, totals[-1] - sum(clock.seconds[name][-1] for name in modules)))
     costs = [
         PartCost(
             name,
@@ -105,7 +113,7 @@ def measure_costs(model: nn.Module, image: Any, size: int | tuple[int, int] | No
         for name, (module, layers) in modules.items()
         if name in clock.shapes
     ]
-    return Costs(tuple(costs), median(totals), len(totals))
+    return Costs(tuple(costs), median(totals), len(totals), median(rests))
 
 
 class _Clock:

@@ -1,10 +1,12 @@
 """The explorer in a real browser: opened from disk with the network cut, and over http from its folder."""
 
+import json
 import threading
 
 import numpy as np
 import pytest
 from explorer_case import ALERT, LAYERS, PHOTOS, STATE, assert_close, file_of, give, new_maps, read
+from map_case import SIZES, assert_map_is_legible
 from PIL import Image
 from watched import WAIT
 
@@ -12,6 +14,7 @@ import birefnet_lite
 from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.ablate import ablatable, ablate
 from widgets.explorer.server import make_server
+from widgets.views.sampling_points import TONES
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,11 @@ def test_a_recorded_run_is_there_before_the_network(watched, explorer_file, nano
     layers = watched.page.eval_on_selector_all("canvas[data-layer]", "(e) => e.map((x) => x.dataset.layer)")
     assert set(LAYERS) <= set(layers)
     watched.page.wait_for_selector(STATE.format("ready"))
+    described = json.loads(watched.page.locator("#data").text_content())["map"]
+    assert_map_is_legible(watched.page, ".map", described, (*SIZES, (1920, 1080), (360, 740)))
+    # A link to a file would lead nobody else here.
+    assert watched.page.get_by_role("button", name="Copy link").is_hidden()
+    assert "Save state" in watched.page.locator('[data-at="no-link"]').inner_text()
     assert watched.errors == []
     assert watched.outside == []
 
@@ -87,6 +95,8 @@ def test_the_folder_works_over_http(browser, nano, address):
     page.wait_for_selector(STATE.format("ready"))
     image = give(page, "a.png")
     assert_close(read(page, "values('logits')"), capture(nano, image)["logits"].numpy())
+    assert page.get_by_role("button", name="Copy link").is_visible()
+    assert page.locator('[data-at="no-link"]').is_hidden()
     assert all(url.startswith((address, "blob:", "data:")) for url in asked)
     # No sideways scrolling on a telephone.
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -188,6 +198,15 @@ def test_a_view_stops_saying_that_it_computes(explorer, view):
         explorer.locator(f"{place} .bv-stage").first.click(position={"x": 40, "y": 40})
     explorer.wait_for_function("() => waits.includes('true') && waits.at(-1) === 'false'", timeout=60_000)
     explorer.wait_for_selector(f"{place} .bv-busy", state="hidden")
+    if view == "sampling_points":
+        legend = explorer.locator(f"{place} .bv-focus .bv-tones .bv-key")
+        assert legend.all_inner_texts() == [f"Branch {i}: {k} × {k}" for i, k in enumerate((1, 1, 3, 7), start=1)]
+        tones = legend.locator("i").evaluate_all("(all) => all.map((e) => e.className.split('bv-tone-')[1])")
+        assert tones == [*TONES]
+    else:
+        assert "cut at 0.5" in explorer.locator(f"{place} caption").inner_text()
+        explorer.locator(f"{place} .bv-focus").get_by_role("button", name="All on again").click()
+        explorer.wait_for_selector(f"{place} .bv-off-row", state="hidden")
     explorer.evaluate("document.querySelectorAll('input[data-gate]:not(:checked)').forEach((box) => box.click())")
 
 

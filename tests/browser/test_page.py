@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+from map_case import assert_map_is_legible
 from small_network import small
 
 import widgets
@@ -699,6 +700,11 @@ def test_the_map_can_be_walked_through(network_page_view, opened, watched):
     assert page.locator(".bv-node").count() == len(nodes)
     assert page.locator('.bv-node canvas[data-state="drawn"]').count() == len(nodes)
     assert page.locator(".bv-edge").count() == len(network_page_view.scene["map"]["edges"])
+    assert_map_is_legible(page, ".bv-map", network_page_view.scene["map"])
+    page.set_viewport_size({"width": 1240, "height": 1000})
+    title = page.locator('g.bv-sign[data-sign="add"][data-to="decoder.stage3.out"] title')
+    formula = "enlarged (reconstruction × gradient attention) + lateral block"
+    assert title.text_content() == f"Added, cell by cell: {formula}"
     page.locator('[data-node="squeeze"]').click()
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="squeeze"][data-state="drawn"]')
     page.keyboard.press("ArrowRight")

@@ -31,11 +31,11 @@ GRADIENTS = Path(str(HERE / "gradients.gz"))
 """The recorded attributions; `widgets.explorer.gradients` makes them."""
 PAGE = (
     "colour_maps", "core", "dom", "resize", "measures", "images", "summaries", "recipes", "reactions", "run",
-    "live_model", "network_map", "state", "network", "link", "result", "gradients", "paired", "panels",
+    "live_model", "map_layout", "network_map", "state", "network", "link", "result", "gradients", "paired", "panels",
     "runs", "map_picture", "saving", "photos", "recorded", "questions", "explorer",
 )  # fmt: skip
 WORKER = ("colour_maps", "core", "resize", "measures", "images", "summaries", "recipes", "reactions", "run", "worker")
-SHARED = ("colour_maps", "core", "dom")
+SHARED = ("colour_maps", "core", "dom", "map_layout")
 """Those of the views' own front end."""
 RUNTIME = {"glue": "ort.wasm.bundle.min.mjs.gz", "wasm": "ort-wasm-simd-threaded.wasm.gz"}
 POLICY = (
@@ -166,7 +166,6 @@ class _Page:
         run = record_run(self.model, photos[0].jpeg, self.budget)
         maps = run.pop("maps")
         for part in run["parts"]:
-            part["short"] = texts["short"].get(part["kindOf"], part["kindOf"])
             part["notebook"] = texts["notebooks"].get(part["kindOf"], "01_skeleton")
         data = {
             **run,

@@ -11,6 +11,7 @@ import widgets
 from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.parts import Part, list_parts, title_of
 from birefnet_lite.network.birefnet import BiRefNet
+from widgets.network_map import describe_map
 from widgets.packing import Packer, count_channels
 from widgets.planes import Plane
 from widgets.scene import Scene
@@ -32,9 +33,9 @@ def record_run(model: BiRefNet, jpeg: bytes, budget: float) -> dict[str, Any]:
         budget: Bytes that the recorded maps may take; each layer has at least one.
 
     Returns:
-        `parts` (name, title, group, level, inputs, shape, kind, kindOf, removable of each named map), `views` and
-        `part` (descriptions of scenes, and what each looks at first), `recorded` (what lies where in the maps), and
-        the maps themselves as bytes, `maps`.
+        `parts` (name, title, group, level, inputs, shape, kind, kindOf, removable of each named map), `map` (where they
+        stand, and what is computed between them), `views` and `part` (descriptions of scenes, and what each looks at
+        first), `recorded` (what lies where in the maps), and the maps themselves as bytes, `maps`.
     """
     photo = decode_jpeg(jpeg)
     activations = capture(model, photo)
@@ -47,6 +48,7 @@ def record_run(model: BiRefNet, jpeg: bytes, budget: float) -> dict[str, Any]:
     recorded, maps = _pack(scene, budget)
     return {
         "parts": [_describe(parts[name], scene) for name in names],
+        "map": describe_map(model, {name: scene.layers[name].shape for name in names}, training=True),
         "part": _template(viewer),
         "views": [_template(getattr(widgets, view)(model, photo)) for view in VIEWS if _has(model, view)],
         "recorded": recorded,

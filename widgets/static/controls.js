@@ -1,7 +1,7 @@
 // Controls beside the picture: channel, order, colours, range, opacity.
 import { drawBar } from "./colour_bar.js";
 import { countMarks, formatValue, LEVELS, MARKS } from "./core.js";
-import { coloursFor, layerOf } from "./look.js";
+import { coloursFor, explainRange, layerOf } from "./look.js";
 import { h, write } from "./dom.js";
 
 const FRAME_MS = 300;
@@ -91,12 +91,13 @@ export class Controls {
 
     this.bar = h("canvas", { class: "bv-bar", width: 256, height: 1, role: "img" });
     this.ticks = h("div", { class: "bv-ticks" }, h("span"), h("span"), h("span"));
+    this.why = h("div", { class: "bv-why" });
     this.legend = h("div", { class: "bv-legend" });
     this.root = h(
       "div",
       { class: "bv-controls" },
       h("div", {}, this.name, this.note),
-      h("div", { class: "bv-colour-bar" }, this.bar, this.ticks, this.legend),
+      h("div", { class: "bv-colour-bar" }, this.bar, this.ticks, this.why, this.legend),
       this.channelRow,
       h(
         "div",
@@ -164,6 +165,12 @@ export class Controls {
     const whole = order.length === layer.channels ? `${layer.channels}` : `the ${order.length} in this page`;
     write(this.place, `${order.indexOf(look.channel) + 1} of ${whole} by ${SORT_NAMES[look.sort]}`);
     for (const name of ["colormap", "range", "sort"]) this[name].value = look[name];
+    // Fixed limits give way to one's own alone.
+    const fixed = Boolean(layer.limits);
+    write(this.range.options[0], fixed ? "fixed" : RANGE_NAMES.map);
+    for (const one of this.range.options) one.hidden = fixed && ["layer", "all"].includes(one.value);
+    if (fixed && look.range !== "own") this.range.value = "map";
+    write(this.why, panel.plane?.alike ? "Always −1 to 1." : explainRange(scene, look, layer.name));
     this.opacity.value = Math.round(look.opacity * 100);
     this.bar.parentElement.hidden = layer.kind === "colour";
     if (panel.plane && panel.layer === look.layer && layer.kind !== "colour") this.updateBar(panel);

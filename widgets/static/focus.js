@@ -12,6 +12,8 @@ export class Focus {
     Object.assign(this, { view, store, stages: [], what: store.scene.image.what ?? "photo" });
     this.row = h("div", { class: "bv-stages" });
     this.scale = h("div", { class: "bv-scale", "aria-hidden": "true" }, h("i"), h("span"));
+    // What the colours of the marks mean: the rows of the table that have one.
+    this.tones = h("div", { class: "bv-legend bv-tones", hidden: true });
     this.probe = h("output", { class: "bv-probe", dataset: { probe: "" }, "aria-live": "off" });
     const button = (text, title, action) =>
       h(
@@ -44,6 +46,7 @@ export class Focus {
       { class: "bv-focus" },
       this.row,
       h("div", { class: "bv-under" }, this.scale, zoom),
+      this.tones,
       this.probe,
     );
   }
@@ -104,6 +107,7 @@ export class Focus {
     const { store } = this;
     const { look, scene } = store;
     this.build();
+    this.nameTones();
     for (const stage of this.stages) {
       stage.draw();
       if (stage.bar) drawBar(stage.bar, store.colours.get(coloursFor(scene, look, stage.layer)));
@@ -119,6 +123,19 @@ export class Focus {
         `${stage.info.title}, channel ${stage.shownChannel}, over the photo. Arrow keys move the cursor.`,
       );
     }
+  }
+
+  nameTones() {
+    const table = this.store.model.get("table");
+    if (table === this.table) return;
+    this.table = table;
+    const rows = (table?.rows ?? []).filter(({ tone }, i, all) => tone && all.findIndex((one) => one.tone === tone) === i);
+    this.tones.hidden = !rows.length;
+    this.tones.replaceChildren(
+      ...rows.map(({ tone, cells: [name] }) =>
+        h("span", { class: "bv-key" }, h("i", { class: `bv-swatch bv-tone-${tone}` }), name),
+      ),
+    );
   }
 
   // Whether the next drag draws a region.

@@ -22,7 +22,7 @@ export function limitsFor(scene, look, plane, statistics) {
   const beside = layerOf(scene, look.layer)?.group ?? [look.layer];
   if (look.range === "own" && look.limits?.length === 2 && beside.includes(plane.layer))
     return [look.limits[0], look.limits[1]];
-  if (layer.limits && ["map", "own"].includes(look.range)) return [...layer.limits];
+  if (layer.limits) return [...layer.limits];
   let [lo, hi] = [plane.lo, plane.hi];
   for (const other of layer.shares ?? []) {
     const rows = statistics?.get(other);
@@ -38,6 +38,21 @@ export function limitsFor(scene, look, plane, statistics) {
     hi = Math.max(...all.map((range) => range[1]));
   }
   return limitsOf(layer.kind, lo, hi);
+}
+
+// Why a layer is drawn with its limits, in a sentence.
+export function explainRange(scene, look, name) {
+  const layer = layerOf(scene, name);
+  if (look.range === "own" && look.limits?.length === 2) return "Your own limits.";
+  if (layer.limits) return "Fixed limits: a colour means the same number before and after each change.";
+  if (layer.kind === "unit") return "Always 0 to 1: no value can lie outside.";
+  const middle = layer.kind === "signed" ? ", with 0 in the middle" : "";
+  if (look.range === "layer") return `One range for all channels of this layer${middle}.`;
+  if (look.range === "all") return `One range for all layers of this kind${middle}: their colours compare.`;
+  if (layer.shares?.length) return `One range for the pictures that add up or are compared${middle}.`;
+  return layer.kind === "signed"
+    ? "The largest value of this map to both sides, with 0 in the middle."
+    : "From the lowest to the highest value of this map.";
 }
 
 export function coloursFor(scene, look, name) {

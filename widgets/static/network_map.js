@@ -1,5 +1,6 @@
 // The network as a map to walk through: boxes with live thumbnails, arrows between them, colours for what they cost.
-import { h, hyphenate, svg } from "./dom.js";
+import { h, hyphenate } from "./dom.js";
+import { explainSigns, MapLines } from "./map_layout.js";
 import { MapPanel, PHOTO } from "./map_panel.js";
 import { follow } from "./pointer_and_keys.js";
 import { toggle } from "./switches.js";
@@ -8,6 +9,10 @@ const STEP_MS = 900;
 const COLOURINGS = { group: "kind of part", time: "time", parameters: "parameters", memory: "memory" };
 const LOST = { group: "kind of part", lost: "what the mask loses" };
 const CLICKS = { switch: "switches the part", show: "shows its maps" };
+
+// Two lines in a narrow box: channels, and height by width.
+const shortShape = (shape = "") => shape.replace(/^(\S+ ×) (\S+) × (\S+)$/, "$1 $2×$3");
+const between = (rest) => (rest === undefined ? "" : ` ${(100 * rest).toFixed(1)} % of the time lie between the parts.`);
 
 export class NetworkMap {
   constructor(store) {
@@ -18,8 +23,9 @@ export class NetworkMap {
     if (store.scene.map) this.build(store.scene.map);
   }
 
-  build({ nodes, edges, passes }) {
+  build(map) {
     const { store } = this;
+    const { nodes, passes, rest } = map;
     this.select = h(
       "select",
       { name: "colour-by", on: { change: () => this.colour() } },
@@ -37,7 +43,6 @@ export class NetworkMap {
       "Play",
     );
     this.said = h("output", { class: "bv-map-said" });
-    this.lines = svg("svg", { class: "bv-map-lines", "aria-hidden": "true" });
     this.field = h("div", {
       class: "bv-map-field",
       role: "group",
@@ -45,34 +50,18 @@ export class NetworkMap {
       on: { keydown: (event) => this.key(event) },
     });
     for (const node of nodes) this.add(node);
-    this.edges = edges.map((edge) => ({
-      ...edge,
-      path: svg("path", {
-        class: `bv-edge${edge.inside ? " bv-inside" : ""}`,
-        "data-from": edge.from,
-        "data-to": edge.to,
-      }),
-    }));
-    const arrow = svg("marker", {
-      id: "bv-arrow",
-      viewBox: "0 0 8 8",
-      refX: "7",
-      refY: "4",
-      markerWidth: "6",
-      markerHeight: "6",
-      orient: "auto",
-    });
-    arrow.append(svg("path", { d: "M0 0L8 4L0 8Z" }));
-    const definitions = svg("defs");
-    definitions.append(arrow);
-    this.lines.append(definitions, ...this.edges.map((edge) => edge.path));
-    this.field.prepend(this.lines);
+    this.lines = new MapLines(
+      map,
+      this.field,
+      new Map([...this.nodes].map(([name, { button }]) => [name, button])),
+    );
+    this.field.prepend(this.lines.root);
     this.order = nodes.map((node) => node.name).filter((name) => name !== PHOTO);
     this.note = h(
       "span",
       { class: "bv-muted" },
       passes
-        ? `Times are medians of ${passes} passes, with the fastest and the slowest.`
+        ? `Times are medians of ${passes} passes, with the fastest and the slowest.${between(rest)}`
         : "Crossed out is off. To switch single channels, let a click show a part's maps, and choose in its list.",
     );
     this.root.append(
@@ -87,9 +76,10 @@ export class NetworkMap {
         this.said,
       ),
       (this.scroller = h("div", { class: "bv-map-scroll" }, this.field)),
+      explainSigns(map),
       this.note,
     );
-    new ResizeObserver(() => this.draw()).observe(this.field);
+    new ResizeObserver(() => this.lines.draw()).observe(this.field);
     this.colour();
   }
 
@@ -105,7 +95,6 @@ export class NetworkMap {
         class: "bv-node",
         type: "button",
         dataset: { node: node.name, group: node.group },
-        style: { "grid-row": node.row + 1, "grid-column": node.column },
         on: {
           click: () => node.name !== PHOTO && store.guard(() => this.click(node)),
           pointerenter: () => this.light(node.name),
@@ -116,7 +105,7 @@ export class NetworkMap {
       },
       h("span", { class: "bv-node-label" }, hyphenate(node.label)),
       panel.frame,
-      h("span", { class: "bv-node-shape" }, node.shape ?? ""),
+      h("span", { class: "bv-node-shape" }, shortShape(node.shape)),
     );
     button.title = node.title;
     if (node.name !== PHOTO) panel.button = button;
@@ -131,43 +120,6 @@ export class NetworkMap {
     if (!switches) store.act({ type: "layer", layer: node.name });
     else if (node.removable) toggle(store, node.name);
     else this.said.textContent = `${node.title} only joins others: it cannot be switched off.`;
-  }
-
-  // Arrows from the places where the page has put the boxes.
-  draw() {
-    const box = this.field.getBoundingClientRect();
-    this.lines.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
-    const place = (name) => {
-      const { left, top, width, height } = this.nodes.get(name).button.getBoundingClientRect();
-      return {
-        left: left - box.left,
-        top: top - box.top,
-        right: left - box.left + width,
-        bottom: top - box.top + height,
-        x: left - box.left + width / 2,
-        y: top - box.top + height / 2,
-      };
-    };
-    for (const { from, to, path } of this.edges) {
-      const [a, b] = [place(from), place(to)];
-      const { row, column, group } = this.nodes.get(to).node;
-      const source = this.nodes.get(from).node;
-      let d;
-      if (from === PHOTO && group === "inward") {
-        const bus = box.width - 5;
-        d = row === 0 ? `M${a.right} ${a.top + 6}H${b.left}` : `M${a.right} ${a.top + 6}H${bus}V${b.y}H${b.right}`;
-      } else if (source.column === column) {
-        const down = a.y < b.y;
-        d = `M${a.x} ${down ? a.bottom : a.top}V${down ? b.top : b.bottom}`;
-      } else if (source.column < column) {
-        const middle = (a.right + b.left) / 2;
-        d = `M${a.right} ${a.y}C${middle} ${a.y} ${middle} ${b.y} ${b.left} ${b.y}`;
-      } else {
-        const middle = (a.left + b.right) / 2;
-        d = `M${a.left} ${a.y}C${middle} ${a.y} ${middle} ${b.y} ${b.right} ${b.y}`;
-      }
-      path.setAttribute("d", d);
-    }
   }
 
   colour() {
@@ -190,12 +142,7 @@ export class NetworkMap {
   // Inputs and outputs of a part.
   light(name) {
     this.root.dataset.lit = String(Boolean(name));
-    const near = new Set([name]);
-    for (const { from, to, path } of this.edges) {
-      const on = from === name || to === name;
-      path.classList.toggle("bv-lit", on);
-      if (on) near.add(from).add(to);
-    }
+    const near = this.lines.light(name);
     for (const [other, { button }] of this.nodes) button.classList.toggle("bv-lit", near.has(other));
     this.tell(name ?? this.store.look.layer);
   }

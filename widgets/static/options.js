@@ -25,6 +25,7 @@ export class Choices {
       },
       "All on again",
     );
+    // The view puts it under the picture.
     this.state = h("div", { class: "bv-off-row", hidden: true }, this.off, this.on);
     this.checks = (switches?.options ?? []).map(({ value, title }) => {
       const input = h("input", { type: "checkbox", on: { change: () => store.guard(() => toggle(store, value)) } });
@@ -46,7 +47,6 @@ export class Choices {
         { class: "bv-fields" },
         this.selects.map((one) => one.root),
       ),
-      this.state,
       // Where the map of the network switches parts, the list is the other way to do it.
       this.fieldset && store.scene.map
         ? h("div", {}, h("div", { class: "bv-muted" }, "The parts as a list"), this.fieldset)

@@ -78,6 +78,7 @@ class View {
         : this.table.root;
     this.marks = null;
     this.focus = new Focus(this);
+    this.focus.root.append(this.choices.state); // in sight with the picture that it is about
     this.grid = new Grid(store);
     this.projector = h(
       "button",

@@ -19,6 +19,10 @@ export const WORDS = [
     "Turns the photo into maps of four levels. It runs twice, on the whole image and on one of half the size (02).",
   ],
   ["squeeze module, squeeze", "Narrows the deepest map and its context before the decoder (03)."],
+  [
+    "signs on the map",
+    "The computations between the parts: × multiplies and + adds two maps cell by cell, C concatenates them (the channels of one behind those of the other), ↑ enlarges and ↓ shrinks a map (02, 05).",
+  ],
   ["neck", "Convolutions that some networks have between the encoder and the decoder."],
   ["lateral block, lateral", "A 1 × 1 convolution that brings an encoder map to the decoder (04)."],
   ["decoder", "Builds the mask up from the coarsest map to the finest, stage by stage (05)."],

@@ -24,6 +24,11 @@ __all__ = ["ablation"]
 
 #: The range of a change of a mask.
 CHANGE = (-1.0, 1.0)
+#: The reading of the scores where no mask is given.
+OWN_MASK = (
+    "Each mask against the whole network's own mask, cut at 0.5 into object (1) and background (0). The mean error of "
+    "the whole network is not 0: its mask has soft edges. The mean change is against that soft mask."
+)
 #: Bytes of the maps of its parts: the view is about masks, and other channels come when they are asked for.
 CHANNELS = 3 * MIB
 
@@ -150,6 +155,6 @@ def _scores(
         scores = [f"{float(score(prediction, target)):.4f}" for score in (mae, iou, s_measure)]
         change = f"{np.abs(shown - before).mean():.4f}"
         rows.append({"cells": [name, *scores, change], "mask": layer, "layer": layer})
-    against = "the given mask" if given else "the whole network's own mask, over 0.5"
+    against = "Scores against the given mask." if given else OWN_MASK
     columns = ["", "mean error", "IoU", "S-measure", "mean change"]
-    return {"caption": f"Scores against {against}", "columns": columns, "rows": rows, "follow": columns.index("IoU")}
+    return {"caption": against, "columns": columns, "rows": rows, "follow": columns.index("IoU")}

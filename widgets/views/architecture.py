@@ -17,6 +17,9 @@ from widgets.views.feature_pyramid import pyramid_columns, pyramid_rows
 
 __all__ = ["architecture"]
 
+#: The last row of the table. What it holds for a moment is not counted as output.
+REST = "Rest: what lies between the parts, and weights for training alone"
+
 
 def architecture(model: nn.Module, image: Any = None, size: Size = None) -> Viewer:
     """What flows where, what is done to it, and what does it cost? The network as a map to walk through.
@@ -56,7 +59,9 @@ def architecture(model: nn.Module, image: Any = None, size: Size = None) -> View
         layer = cost.layers[0]
         title = "Encoder · backbone, all levels" if len(cost.layers) > 1 else title_of(layer)
         cells = [title, f" {TIMES} ".join(map(str, cost.shape[1:])), f"{cost.parameters / 1e6:.3f}"]
-        cells += [f"{cost.seconds / costs.seconds:.1%}", f"{cost.bytes / memory:.1%}"]
+        cells += [f"{cost.seconds / costs.counted:.1%}", f"{cost.bytes / memory:.1%}"]
         rows.append({"cells": cells, **({"layer": layer} if layer in scene.layers else {})})
+    unnamed = parameters - sum(cost.parameters for cost in costs.parts)
+    rows.append({"cells": [REST, "–", f"{unnamed / 1e6:.3f}", f"{costs.rest / costs.counted:.1%}", "–"]})
     columns = ["Part", "output (channels, height, width)", "million parameters", "of the time", "of the output memory"]
     return register(Viewer(scene, table={"columns": columns, "rows": rows}))

@@ -20,8 +20,9 @@ TONES = ("three", "two", "four", "one")
 def sampling_points(model: nn.Module, image: Any, size: Size = None) -> Viewer:
     """Where do the deformable kernels look? (paper, hierarchical receptive fields)
 
-    Click a pixel: dots show where each kernel of the chosen block reads for it, yellow for 1 x 1, orange for 3 x 3,
-    blue for 7 x 7, the fainter the less a tap counts. The maps show how far taps have moved and how much they count.
+    Click a pixel: dots show where each kernel of the chosen block reads for it, violet and yellow for the two of 1 x 1,
+    orange for 3 x 3, blue for 7 x 7, the fainter the less a tap counts. The maps show how far taps have moved and how
+    much they count.
 
     Examples:
         >>> from birefnet_lite import load

@@ -30,8 +30,9 @@ function openPart(name) {
 
 function build() {
   app.stillness = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  app.map = new NetworkMap(data.parts, { onOpen: openPart, onGates: () => switchParts(app.map.off) });
+  app.map = new NetworkMap(data.parts, data.map, { onOpen: openPart, onGates: () => switchParts(app.map.off) });
   at("map").append(app.map.root);
+  at("map").after(app.map.signs);
   const pyramid = data.views.find(({ scene }) => scene.view === "feature_pyramid");
   data.views.push(pairTemplate(pyramid));
   at("tabs").append(...data.views.map(({ scene }) => tab(scene)));

@@ -26,18 +26,36 @@ export async function drawNetwork() {
   paper.translate(EDGE - box.left, EDGE + HEAD - box.top);
   paper.save();
   paper.translate(box.left, box.top);
-  for (const wire of app.map.wires.children) {
-    const look = getComputedStyle(wire);
-    Object.assign(paper, {
-      strokeStyle: look.stroke,
-      globalAlpha: Number(look.opacity),
-      lineWidth: Number.parseFloat(look.strokeWidth),
-    });
-    paper.stroke(new Path2D(wire.getAttribute("d")));
-  }
+  for (const element of root.querySelectorAll(".bv-map-lines :is(path, text, circle)")) drawElement(paper, element);
   paper.restore();
   for (const node of app.map.nodes.values()) drawNode(paper, node);
   return new Promise((done) => canvas.toBlob(done, "image/png"));
+}
+
+// A path, a text or a disc of the drawing between the parts, as the page shows it. Arrow heads are left out.
+function drawElement(paper, element) {
+  const look = getComputedStyle(element);
+  if (element.closest("marker") || look.visibility === "hidden") return;
+  const sign = element.closest(".bv-sign");
+  const place = sign?.transform.baseVal.consolidate().matrix;
+  paper.save();
+  if (place) paper.translate(place.e, place.f);
+  paper.globalAlpha = Number(look.opacity);
+  Object.assign(paper, { fillStyle: look.fill, strokeStyle: look.stroke, lineWidth: Number.parseFloat(look.strokeWidth) });
+  if (element.tagName === "text") {
+    Object.assign(paper, {
+      font: `${look.fontWeight} ${look.fontSize} ${look.fontFamily}`,
+      textBaseline: "alphabetic",
+      textAlign: element.getAttribute("text-anchor") === "end" ? "right" : "left",
+    });
+    paper.fillText(element.textContent, Number(element.getAttribute("x")), Number(element.getAttribute("y")));
+  } else {
+    const shape = new Path2D(element.getAttribute("d") ?? undefined);
+    if (element.tagName === "circle") shape.arc(0, 0, element.r.baseVal.value, 0, 2 * Math.PI);
+    if (look.fill !== "none") paper.fill(shape);
+    if (look.stroke !== "none") paper.stroke(shape);
+  }
+  paper.restore();
 }
 
 function drawNode(paper, { root, canvas, button }) {
@@ -54,9 +72,29 @@ function drawNode(paper, { root, canvas, button }) {
   paper.globalAlpha = 1;
   paper.stroke(outline);
   const name = root.querySelector(".node-name");
-  const place = name.getBoundingClientRect();
   const text = getComputedStyle(name);
   Object.assign(paper, { fillStyle: text.color, font: `${text.fontSize} ${text.fontFamily}`, textAlign: "center" });
-  paper.fillText(name.textContent, place.left + place.width / 2, place.top + 2, place.width);
+  for (const [line, { left, top, width }] of linesOf(name)) paper.fillText(line, left + width / 2, top + 2);
   paper.textAlign = "left";
+}
+
+// The lines into which the page has broken a text, each with its place.
+function linesOf(element) {
+  const [text] = element.childNodes;
+  const range = document.createRange();
+  const lines = [];
+  for (let i = 0; i < text.length; i++) {
+    range.setStart(text, i);
+    range.setEnd(text, i + 1);
+    const place = range.getBoundingClientRect();
+    const last = lines.at(-1);
+    if (!last || Math.abs(place.top - last.place.top) > 4) lines.push({ from: i, to: i + 1, place });
+    else last.to = i + 1;
+  }
+  return lines.map(({ from, to }) => {
+    range.setStart(text, from);
+    range.setEnd(text, to);
+    const line = text.data.slice(from, to);
+    return [line.replaceAll("\u00ad", line.endsWith("\u00ad") ? "-" : ""), range.getBoundingClientRect()];
+  });
 }

@@ -1,47 +1,28 @@
 // The network as a picture: one node for each part with its live map, the ways between them, and a gate for what can be
 // switched off.
 import { colourMap, colourTable, limitsOf, paint } from "../../static/core.js";
-import { h, svg } from "../../static/dom.js";
+import { h, hyphenate } from "../../static/dom.js";
+import { explainSigns, MapLines } from "../../static/map_layout.js";
 
 const TABLE = new Uint32Array(65536);
 const STEP_MS = 230;
 
-// Where a part stands: the row is its level, the column encoder, across or decoder.
-function cellOf({ name, group, level }) {
-  if (name === "photo") return [0, "encoder"];
-  if (group === "encoder") return [level, "encoder"];
-  if (group === "squeeze") return [4, "across"];
-  if (group === "inward") return [level, "across"];
-  if (group === "lateral") return [level - 1, "across"];
-  return [level, "decoder"];
-}
-
 export class NetworkMap {
-  // `parts`: as Python describes them; `onOpen(name)`: one was clicked; `onGates()`: one was switched.
-  constructor(parts, { onOpen, onGates }) {
+  // `parts` and `map`, where they stand: as Python describes them; `onOpen(name)`: one was clicked; `onGates()`: one was
+  // switched.
+  constructor(parts, map, { onOpen, onGates }) {
     Object.assign(this, { parts, onOpen });
     this.nodes = new Map();
     this.gates = new Map();
-    const cells = new Map();
-    for (const part of [
-      { name: "photo", short: "photo", title: "The photo", group: "photo", level: 0, inputs: [] },
-      ...parts,
-    ]) {
-      const node = this.makeNode(part, onGates);
-      const [row, column] = cellOf(part);
-      const key = `${row} ${column}`;
-      if (!cells.has(key))
-        cells.set(key, h("div", { class: "map-cell", style: { "grid-row": String(row + 1) }, dataset: { column } }));
-      cells.get(key).append(node.root);
-    }
-    const heads = ["whole photo", "1/4", "1/8", "1/16", "1/32"].map((text, row) =>
-      h("div", { class: "map-level", style: { "grid-row": String(row + 1) }, "aria-hidden": "true" }, text),
-    );
-    this.wires = svg("svg", { class: "map-wires", "aria-hidden": "true" });
-    this.root = h("div", { class: "map", role: "group", "aria-label": "Map of the network" }, this.wires, heads, [
-      ...cells.values(),
-    ]);
-    new ResizeObserver(() => this.drawWires()).observe(this.root);
+    const byName = new Map(parts.map((part) => [part.name, part]));
+    for (const { name, label, title, group } of map.nodes)
+      this.makeNode({ title, group, inputs: [], ...byName.get(name), name, label }, onGates);
+    const boxes = new Map([...this.nodes].map(([name, { root }]) => [name, root]));
+    this.root = h("div", { class: "map bv-map-field", role: "group", "aria-label": "Map of the network" });
+    this.lines = new MapLines(map, this.root, boxes);
+    this.root.append(this.lines.root, ...boxes.values());
+    this.signs = explainSigns(map);
+    new ResizeObserver(() => this.drawLines()).observe(this.root);
   }
 
   makeNode(part, onGates) {
@@ -53,7 +34,7 @@ export class NetworkMap {
       photo ? "div" : "button",
       { class: "node-open", type: photo ? null : "button", title: part.title, on: photo ? {} : { click: open } },
       picture,
-      h("span", { class: "node-name" }, part.short),
+      h("span", { class: "node-name" }, hyphenate(part.label)),
     );
     const root = h("div", { class: "node", dataset: { part: part.name, group: part.group } }, button);
     if (part.removable) {
@@ -69,9 +50,7 @@ export class NetworkMap {
       this.gates.set(part.name, gate);
       root.append(h("label", { class: "node-gate" }, gate));
     }
-    const node = { part, root, canvas, button };
-    this.nodes.set(part.name, node);
-    return node;
+    this.nodes.set(part.name, { part, root, canvas, button });
   }
 
   get off() {
@@ -83,7 +62,8 @@ export class NetworkMap {
   }
   showGates() {
     for (const [name, gate] of this.gates) this.nodes.get(name).root.classList.toggle("off", !gate.checked);
-    for (const wire of this.wires.children) wire.classList.toggle("off", this.off.includes(wire.dataset.from));
+    const { off } = this;
+    for (const { from, path } of this.lines.ways) path.classList.toggle("off", from.every((name) => off.includes(name)));
   }
 
   // Shows new maps: `planes` by name, `ratio` the photo's width over its height.
@@ -107,7 +87,7 @@ export class NetworkMap {
       Object.assign(canvas, { width: photo.bitmap.width, height: photo.bitmap.height });
       canvas.getContext("2d").drawImage(photo.bitmap, 0, 0);
     }
-    requestAnimationFrame(() => this.drawWires());
+    requestAnimationFrame(() => this.drawLines());
   }
 
   select(name) {
@@ -117,44 +97,14 @@ export class NetworkMap {
       if (other !== "photo") button.setAttribute("aria-pressed", String(other === name));
     }
     const part = this.nodes.get(name)?.part;
-    for (const wire of this.wires.children)
-      wire.classList.toggle("lit", wire.dataset.to === name || wire.dataset.from === name);
+    this.lines.light(name);
     return part;
   }
 
-  // Curves from each part to those that read it.
-  drawWires() {
-    const box = this.root.getBoundingClientRect();
-    if (!box.width) return;
-    this.wires.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
-    const place = (name) => {
-      const rect = this.nodes.get(name).canvas.getBoundingClientRect();
-      return {
-        x: rect.left - box.left + rect.width / 2,
-        y: rect.top - box.top + rect.height / 2,
-        w: rect.width / 2,
-        h: rect.height / 2,
-      };
-    };
-    const wires = [];
-    for (const { name, inputs, group } of this.parts) {
-      for (const input of inputs) {
-        const [from, to] = [place(input), place(name)];
-        const across = Math.abs(to.x - from.x) > Math.abs(to.y - from.y);
-        const side = Math.sign(across ? to.x - from.x : to.y - from.y) || 1;
-        const [x1, y1] = across ? [from.x + side * from.w, from.y] : [from.x, from.y + side * from.h];
-        const [x2, y2] = across ? [to.x - side * to.w, to.y] : [to.x, to.y - side * to.h];
-        const [cx, cy] = across ? [(x2 - x1) / 2, 0] : [0, (y2 - y1) / 2];
-        const wire = svg("path", {
-          d: `M${x1} ${y1} C${x1 + cx} ${y1 + cy} ${x2 - cx} ${y2 - cy} ${x2} ${y2}`,
-          class: `wire wire-${input === "photo" ? "photo" : group}`,
-        });
-        Object.assign(wire.dataset, { from: input, to: name });
-        wires.push(wire);
-      }
-    }
-    this.wires.replaceChildren(...wires);
-    this.select(this.selected);
+  // What is between the parts, and on it what is selected and what is off.
+  drawLines() {
+    this.lines.draw();
+    this.lines.light(this.selected);
     this.showGates();
   }
 
@@ -171,14 +121,14 @@ export class NetworkMap {
     for (const part of this.parts) {
       if (!this.playing) break;
       this.nodes.get(part.name).root.classList.add("reached", "now");
-      for (const wire of this.wires.children) wire.classList.toggle("now", wire.dataset.to === part.name);
+      for (const { to, path } of this.lines.ways) path.classList.toggle("now", to === part.name);
       say(part);
       await new Promise((done) => setTimeout(done, STEP_MS));
       this.nodes.get(part.name).root.classList.remove("now");
     }
     this.playing = false;
     this.root.classList.remove("playing");
-    for (const wire of this.wires.children) wire.classList.remove("now");
+    for (const { path } of this.lines.ways) path.classList.remove("now");
     say(null);
   }
 }

@@ -3,7 +3,8 @@ import { cell } from "../../static/core.js";
 import { scores } from "./measures.js";
 import { kernelsOf } from "./recipes.js";
 
-const TONES = { 1: "two", 3: "four", 7: "one" };
+// The colours of the kernels of a block, as in widgets/views/sampling_points.py.
+const TONES = ["three", "two", "four", "one"];
 
 // By view, a function of the run and of what is looked at.
 export const REACTIONS = {
@@ -12,7 +13,8 @@ export const REACTIONS = {
     const names = kernelsOf(run, block).filter((name) => run.maps[`${name}.offset`]);
     const { width: columns, height: rows } = run.photo;
     const marks = [];
-    const lines = names.map((name) => {
+    const lines = names.map((name, branch) => {
+      const tone = TONES[branch % TONES.length];
       const side = run.kernels[name];
       const offset = run.maps[`${name}.offset`];
       const weight = run.maps[`${name}.modulation`];
@@ -33,7 +35,7 @@ export const REACTIONS = {
           kind: "point",
           x: (x / width) * columns,
           y: (y / height) * rows,
-          tone: TONES[side] ?? "three",
+          tone,
           weight: strength,
           block,
         });
@@ -41,12 +43,13 @@ export const REACTIONS = {
       const mean = (values) => values.reduce((sum, x) => sum + x, 0) / values.length;
       return {
         cells: [
-          `${side} × ${side}`,
+          `Branch ${branch + 1}: ${side} × ${side}`,
           `${taps}`,
           mean(shifts).toFixed(3),
           Math.max(...shifts).toFixed(3),
           mean(weights).toFixed(3),
         ],
+        tone,
       };
     });
     const columnNames = ["Kernel", "taps", "mean shift", "largest", "mean weight"];
@@ -136,7 +139,8 @@ export const REACTIONS = {
     const rows = [line("Whole network", run.whole), line("Without", run.mask)];
     return {
       table: {
-        caption: "Scores against the whole network's own mask, over 0.5",
+        caption:
+          "Each mask against the whole network's own mask, cut at 0.5 into object (1) and background (0). The mean error of the whole network is not 0: its mask has soft edges. The mean change is against that soft mask.",
         columns: ["", "mean error", "IoU", "mean change"],
         rows,
       },

@@ -17,6 +17,9 @@ export function watchSaving(open) {
     "save-state": saveState,
     "copy-link": copyLink,
   };
+  const local = location.protocol === "file:";
+  at("copy-link").hidden = local;
+  at("no-link").hidden = !local;
   for (const [name, task] of Object.entries(tasks)) at(name).addEventListener("click", () => task().catch(complain));
 }
 let openState = null;
