@@ -213,7 +213,9 @@ def test_the_map_of_the_network_counts_everything_once(model, photo):
     assert all(row["layer"] in viewer.source.layers for row in viewer.table["rows"] if "layer" in row)
     for column, whole in ((2, sum(p.numel() for p in model.parameters()) / 1e6), (3, 100)):
         cells = [row["cells"][column].rstrip("%") for row in viewer.table["rows"]]
-        assert sum(map(float, cells)) == pytest.approx(whole, abs=0.05 * len(cells) if column == 3 else 0.0005 * len(cells))
+        assert sum(map(float, cells)) == pytest.approx(
+            whole, abs=0.05 * len(cells) if column == 3 else 0.0005 * len(cells)
+        )
 
 
 @pytest.mark.parametrize(

@@ -263,8 +263,9 @@ def test_a_slow_model_says_how_far_it_is(model, photo, monkeypatch, capsys):
 
 
 def test_costs_are_medians_of_several_passes_with_the_fastest_and_the_slowest(model, photo, monkeypatch):
-    """By a clock that stands still except in the squeeze module, which takes another time in each pass, and for one second
-    after the backbone, where the encoder joins its maps: outside of all parts."""
+    """By a clock that stands still except in the squeeze module, which takes another time in each pass, and for one
+    second after the backbone, where the encoder joins its maps: outside of all parts.
+    """
     now = [0.0]
     seconds = iter([0, 50, 1, 9, 2, 100, 3])  # to capture the maps, to warm up, and the five passes that count
     monkeypatch.setattr(profile, "time", SimpleNamespace(perf_counter=lambda: now[0]))

@@ -86,10 +86,10 @@ def describe_map(
         training: Draw also the parts on which the mask does not depend.
 
     Returns:
-        `nodes` in the order of computation, each with the names of its `inputs`, its place (`row` and `column`, and both
-        as `fold` on a narrow page) and the `operations` before its module; `edges` as they are drawn: levels of one pass
-        of the backbone follow each other, as they are computed inside it; `regions`, the nodes that have a common name;
-        `levels`, the names of the rows.
+        `nodes` in the order of computation, each with the names of its `inputs`, its place (`row` and `column`, and
+        both as `fold` on a narrow page) and the `operations` before its module; `edges` as they are drawn: levels of
+        one pass of the backbone follow each other, as they are computed inside it; `regions`, the nodes that have a
+        common name; `levels`, the names of the rows.
     """
     parts = {name: p for name, p in list_parts(model).items() if (training or p.used) and name in shapes}
     costed = costs.parts if costs else ()
@@ -169,7 +169,7 @@ def _label_of(part: Part) -> str:
     fixed = {LOGITS: "head: mask", IMAGE_BRANCH: "inward reference", SQUEEZE: "squeeze"}
     kind = part.name.split(".")
     names = {"full": "whole", "half": "half size"}
-    encoder = f"{names.get(kind[1], 'joined')}, x{part.level}" if kind[0] == "encoder" else f"neck, x{part.level}"
+    encoder = f"{names.get(kind[1], 'joined')} x{part.level}" if kind[0] == "encoder" else f"neck x{part.level}"
     return fixed.get(part.name, encoder)
 
 

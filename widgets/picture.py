@@ -25,8 +25,8 @@ TABLE_ROWS = 24
 def limits_for(scene: Scene, look: Look, layer: Layer, plane: Plane) -> tuple[float, float]:
     """The limits a map is drawn with: its own range, its layer's, that of all layers of its kind, or the look's own.
 
-    The look's own limits hold for the layer in focus and those beside it. Layers may have fixed limits, which only those
-    replace, or share theirs.
+    The look's own limits hold for the layer in focus and those beside it. Layers may have fixed limits, which only
+    those replace, or share theirs.
     """
     if look.range == "own" and len(look.limits) == 2 and layer.name in scene.group_of(look.layer):
         return look.limits[0], look.limits[1]

@@ -114,8 +114,8 @@ class Part:
     inputs: tuple[str, ...] = ()
     """The parts that it is computed from; `photo` is the image itself."""
     operations: tuple[Operation, ...] = ()
-    """The steps from its inputs to what its module reads, or to the map itself where no module follows. Without any, the
-    module reads its only input as it is."""
+    """The steps from its inputs to what its module reads, or to the map itself where no module follows. Without any,
+    the module reads its only input as it is."""
     entry: int | None = None
     """Which entry of the module's output it is; None for the whole output."""
     call: int = 0
@@ -195,9 +195,7 @@ def list_parts(model: nn.Module) -> dict[str, Part]:
     operations = [Operation("enlarge", (below,))]
     if IMAGE_BRANCH in builder.parts:
         operations.append(Operation("concatenate", (0, IMAGE_BRANCH)))
-    builder.add(
-        LOGITS, "", "decoder", 0, [below, IMAGE_BRANCH], weights="decoder.head", operations=tuple(operations)
-    )
+    builder.add(LOGITS, "", "decoder", 0, [below, IMAGE_BRANCH], weights="decoder.head", operations=tuple(operations))
     return builder.parts
 
 

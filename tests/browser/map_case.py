@@ -21,7 +21,7 @@ SETTLE = "() => new Promise((done) => requestAnimationFrame(() => requestAnimati
 
 
 def assert_map_is_legible(page, selector, described, sizes=SIZES):
-    """Signs and names of a map as Python described it are there, over nothing else, and within windows of these sizes."""
+    """Signs and names of a map as Python described it are there, over nothing else, and within windows of the sizes."""
     signs = [one["name"] for node in described["nodes"] for one in node.get("operations", ())]
     names = [region["title"] for region in described["regions"]]
     names += [name for level in described["levels"] for name in (level["title"], level["size"])]

@@ -45,6 +45,17 @@ def test_odd_photos_give_the_mask_of_the_package(explorer, nano, image):
     assert np.abs(found - mask).max() <= 2e-3
 
 
+def test_an_empty_mask_is_said_and_the_photo_is_not_faded(explorer):
+    grey = Image.new("RGB", (60, 40), (128, 128, 128))
+    give(explorer, "grey.png", encode(grey, "grey.png"))
+    said = explorer.locator('[data-at="found"]')
+    assert "Nothing found: the mask covers 0.0 % of the picture" in said.inner_text()
+    read_pixel = "[...document.querySelector('[data-at=result]').getContext('2d').getImageData(30, 20, 1, 1).data]"
+    assert explorer.evaluate(read_pixel) == pytest.approx([128, 128, 128, 255], abs=2)
+    give(explorer, "a.png")
+    assert said.is_hidden()
+
+
 @pytest.mark.slow
 def test_fifty_megapixels_are_read(explorer, nano):
     image = Image.fromarray(load_photo("astronaut")[0]).resize((8000, 6250))

@@ -166,7 +166,7 @@ export class Controls {
     write(this.place, `${order.indexOf(look.channel) + 1} of ${whole} by ${SORT_NAMES[look.sort]}`);
     for (const name of ["colormap", "range", "sort"]) this[name].value = look[name];
     // Fixed limits give way to one's own alone.
-    const fixed = Boolean(layer.limits);
+    const fixed = Boolean(layer.limits) || layer.kind === "unit";
     write(this.range.options[0], fixed ? "fixed" : RANGE_NAMES.map);
     for (const one of this.range.options) one.hidden = fixed && ["layer", "all"].includes(one.value);
     if (fixed && look.range !== "own") this.range.value = "map";

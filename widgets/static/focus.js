@@ -129,7 +129,9 @@ export class Focus {
     const table = this.store.model.get("table");
     if (table === this.table) return;
     this.table = table;
-    const rows = (table?.rows ?? []).filter(({ tone }, i, all) => tone && all.findIndex((one) => one.tone === tone) === i);
+    const rows = (table?.rows ?? []).filter(
+      ({ tone }, i, all) => tone && all.findIndex((one) => one.tone === tone) === i,
+    );
     this.tones.hidden = !rows.length;
     this.tones.replaceChildren(
       ...rows.map(({ tone, cells: [name] }) =>

@@ -168,10 +168,17 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
       } else if (isLast(node, i)) point = [box.left - AHEAD, box.y];
       else if (!parts.length) point = [box.x, points[operation.inputs[0]][1]];
       else if (rowOf(parts[0]) === rowOf(node.name)) point = [first.right + AHEAD - 2, first.y];
-      else if (node.group === "encoder") point = [box.x, box.top - LANE]; // the finer levels
+      else if (node.group === "encoder")
+        point = [box.x, box.top - LANE]; // the finer levels
       else point = [first.x, below ? first.top - AHEAD : first.bottom + AHEAD];
       points.push(point);
-      signs.push({ to: node.name, name: operation.name, x: point[0], y: point[1], title: titleOfSign(node, i, byName) });
+      signs.push({
+        to: node.name,
+        name: operation.name,
+        x: point[0],
+        y: point[1],
+        title: titleOfSign(node, i, byName),
+      });
     });
     placed.set(node.name, points);
   }
@@ -183,18 +190,44 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
     const own = rows.get(rowOf(to));
     const up = y < row.top;
     const aside = a.left + AHEAD; // leaves room for a name at the right
-    if (from === "photo") return [[a.right, a.y], [x, a.y], [x, y]];
+    if (from === "photo")
+      return [
+        [a.right, a.y],
+        [x, a.y],
+        [x, y],
+      ];
     if (up || y > row.bottom) {
       // The finer levels go down along their column.
-      if (inEncoder.has(to)) return [[a.right, a.y + 8], [a.right + 7, a.y + 8], [a.right + 7, y], [x, y]];
+      if (inEncoder.has(to))
+        return [
+          [a.right, a.y + 8],
+          [a.right + 7, a.y + 8],
+          [a.right + 7, y],
+          [x, y],
+        ];
       const start = [x < a.left ? aside : a.x, up ? a.top : a.bottom];
       if (y < own.top || y > own.bottom || Math.abs(a.x - x) < ALIKE) return [start, [start[0], y], [x, y]];
       const lane = up ? row.top - LANE : row.bottom + LANE;
       return [start, [start[0], lane], [x, lane], [x, y]];
     }
-    if (a.x > x) return [[a.x, folded ? a.top : a.bottom], [a.x, joinLane(rowOf(from))], [x, joinLane(rowOf(from))], [x, y]];
-    if (!isBetween(from, to)) return [[a.right, y], [x, y]];
-    return [[a.x + 10, a.top], [a.x + 10, row.top - LANE], [x, row.top - LANE], [x, y]];
+    if (a.x > x)
+      return [
+        [a.x, folded ? a.top : a.bottom],
+        [a.x, joinLane(rowOf(from))],
+        [x, joinLane(rowOf(from))],
+        [x, y],
+      ];
+    if (!isBetween(from, to))
+      return [
+        [a.right, y],
+        [x, y],
+      ];
+    return [
+      [a.x + 10, a.top],
+      [a.x + 10, row.top - LANE],
+      [x, row.top - LANE],
+      [x, y],
+    ];
   }
 
   // From a box to a box, where nothing is computed in between.
@@ -206,18 +239,52 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
     const down = a.y < b.y;
     if (from === "photo" && group === "inward") {
       const bus = width - BUS;
-      return [[a.x, a.top], [a.x, row.top - LANE], [bus, row.top - LANE], [bus, b.y], [b.right, b.y]];
+      return [
+        [a.x, a.top],
+        [a.x, row.top - LANE],
+        [bus, row.top - LANE],
+        [bus, b.y],
+        [b.right, b.y],
+      ];
     }
-    if (group === "training") return [[a.x, a.bottom], [b.x, b.top]];
-    if (columnOf(from) === columnOf(to)) return [[a.x, down ? a.bottom : a.top], [a.x, down ? b.top : b.bottom]];
-    if (rowOf(from) === rowOf(to)) return a.x < b.x ? [[a.right, a.y], [b.left, b.y]] : [[a.left, a.y], [b.right, b.y]];
+    if (group === "training")
+      return [
+        [a.x, a.bottom],
+        [b.x, b.top],
+      ];
+    if (columnOf(from) === columnOf(to))
+      return [
+        [a.x, down ? a.bottom : a.top],
+        [a.x, down ? b.top : b.bottom],
+      ];
+    if (rowOf(from) === rowOf(to))
+      return a.x < b.x
+        ? [
+            [a.right, a.y],
+            [b.left, b.y],
+          ]
+        : [
+            [a.left, a.y],
+            [b.right, b.y],
+          ];
     if (group === "lateral") {
       const bus = BUS + 4 * busses;
       const lane = row.bottom + LANE - 3 + 3 * busses++;
-      return [[a.x - 8, a.bottom], [a.x - 8, lane], [bus, lane], [bus, b.y], [b.left, b.y]];
+      return [
+        [a.x - 8, a.bottom],
+        [a.x - 8, lane],
+        [bus, lane],
+        [bus, b.y],
+        [b.left, b.y],
+      ];
     }
     const lane = down ? row.bottom + LANE : row.top - LANE;
-    return [[a.x, down ? a.bottom : a.top], [a.x, lane], [b.x, lane], [b.x, down ? b.top : b.bottom]];
+    return [
+      [a.x, down ? a.bottom : a.top],
+      [a.x, lane],
+      [b.x, lane],
+      [b.x, down ? b.top : b.bottom],
+    ];
   }
 
   const ways = [];
@@ -236,7 +303,16 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
         if (typeof input !== "number") continue;
         const [[x1, y1], [x2, y2]] = [points[input], points[i]];
         const from = leavesOf(node, input);
-        ways.push({ from, to: name, points: endAtRim([[x1, y1], [x2, y1], [x2, y2]]), joined: true });
+        ways.push({
+          from,
+          to: name,
+          points: endAtRim([
+            [x1, y1],
+            [x2, y1],
+            [x2, y2],
+          ]),
+          joined: true,
+        });
       }
       if (!isLast(node, i)) return;
       const [x, y] = points[i];
@@ -252,7 +328,14 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
   function outlineRegions() {
     return regions.map(({ kind, title, nodes: names }) => {
       const order = [...new Set(names.map(rowOf))].sort((a, b) => a - b);
-      const rects = order.map((row) => rectOfRow(kind, title, row, names.filter((name) => rowOf(name) === row)));
+      const rects = order.map((row) =>
+        rectOfRow(
+          kind,
+          title,
+          row,
+          names.filter((name) => rowOf(name) === row),
+        ),
+      );
       const joints = rects.slice(1).map((rect, i) => ({
         left: Math.min(rects[i].left, rect.left),
         right: Math.max(rects[i].right, rect.right),
@@ -303,7 +386,9 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
     if (kind !== "stage") return { x: right - 8, y: top - LANE - 9, anchor: "end" };
     if (folded) return { x: right - 6, y: top - 16, anchor: "end" };
     // At the right of the signs over its row.
-    const signed = names.filter((name) => rowOf(name) === order[at] && /^(decoder|outward)$/.test(byName.get(name).group));
+    const signed = names.filter(
+      (name) => rowOf(name) === order[at] && /^(decoder|outward)$/.test(byName.get(name).group),
+    );
     const last = boxes.get(signed.at(-1) ?? names[0]);
     const free = (signed.length > 1 ? last.left + AHEAD : last.x) + AHEAD;
     return right - free > 90 ? { x: right - 8, y: top - 8, anchor: "end" } : { x: free, y: top - 8, anchor: "start" };
@@ -359,7 +444,14 @@ export class MapLines {
     Object.assign(this, { map, field, boxes });
     this.root = svg("svg", { class: "bv-map-lines", "aria-hidden": "true" });
     const arrow = svg("marker", {
-      id: "bv-arrow", viewBox: "0 0 8 8", refX: "7", refY: "4", markerWidth: "6", markerHeight: "6", orient: "auto",
+      id: "bv-arrow",
+      viewBox: "0 0 8 8",
+      refX: "7",
+      refY: "4",
+      markerWidth: "8",
+      markerHeight: "8",
+      markerUnits: "userSpaceOnUse",
+      orient: "auto",
     });
     arrow.append(svg("path", { d: "M0 0L8 4L0 8Z" }));
     const definitions = svg("defs");

@@ -11,8 +11,9 @@ const LOST = { group: "kind of part", lost: "what the mask loses" };
 const CLICKS = { switch: "switches the part", show: "shows its maps" };
 
 // Two lines in a narrow box: channels, and height by width.
-const shortShape = (shape = "") => shape.replace(/^(\S+ ×) (\S+) × (\S+)$/, "$1 $2×$3");
-const between = (rest) => (rest === undefined ? "" : ` ${(100 * rest).toFixed(1)} % of the time lie between the parts.`);
+const shortShape = (shape = "") => shape.replace(/^(\S+ ×) (\S+) × (\S+)$/, "$1 $2×\u200b$3");
+const between = (rest) =>
+  rest === undefined ? "" : ` ${(100 * rest).toFixed(1)} % of the time lie between the parts.`;
 
 export class NetworkMap {
   constructor(store) {
@@ -50,11 +51,7 @@ export class NetworkMap {
       on: { keydown: (event) => this.key(event) },
     });
     for (const node of nodes) this.add(node);
-    this.lines = new MapLines(
-      map,
-      this.field,
-      new Map([...this.nodes].map(([name, { button }]) => [name, button])),
-    );
+    this.lines = new MapLines(map, this.field, new Map([...this.nodes].map(([name, { button }]) => [name, button])));
     this.field.prepend(this.lines.root);
     this.order = nodes.map((node) => node.name).filter((name) => name !== PHOTO);
     this.note = h(

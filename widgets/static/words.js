@@ -93,7 +93,10 @@ export const WORDS = [
     "like the pin, similarity",
     "Cosine similarity of every cell to the pinned one over all channels: 1 is the same direction, 0 unrelated, −1 the opposite.",
   ],
-  ["range", "What the ends of the colours stand for: the limits of this map, this layer, all layers, or your own."],
+  [
+    "range, fixed",
+    "What the ends of the colours stand for: the limits of this map, this layer, all layers, or your own. Fixed ones stay, so that a colour means the same before and after a change.",
+  ],
   // Masks and scores.
   ["threshold", "The value from which a cell counts as object; outline, cut-out and scores follow it (09)."],
   ["outline", "The line around all cells over the threshold, drawn over the photo (09)."],

@@ -41,7 +41,11 @@ function drawElement(paper, element) {
   paper.save();
   if (place) paper.translate(place.e, place.f);
   paper.globalAlpha = Number(look.opacity);
-  Object.assign(paper, { fillStyle: look.fill, strokeStyle: look.stroke, lineWidth: Number.parseFloat(look.strokeWidth) });
+  Object.assign(paper, {
+    fillStyle: look.fill,
+    strokeStyle: look.stroke,
+    lineWidth: Number.parseFloat(look.strokeWidth),
+  });
   if (element.tagName === "text") {
     Object.assign(paper, {
       font: `${look.fontWeight} ${look.fontSize} ${look.fontFamily}`,

@@ -63,7 +63,11 @@ export class NetworkMap {
   showGates() {
     for (const [name, gate] of this.gates) this.nodes.get(name).root.classList.toggle("off", !gate.checked);
     const { off } = this;
-    for (const { from, path } of this.lines.ways) path.classList.toggle("off", from.every((name) => off.includes(name)));
+    for (const { from, path } of this.lines.ways)
+      path.classList.toggle(
+        "off",
+        from.every((name) => off.includes(name)),
+      );
   }
 
   // Shows new maps: `planes` by name, `ratio` the photo's width over its height.
