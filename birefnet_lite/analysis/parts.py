@@ -192,10 +192,10 @@ def list_parts(model: nn.Module) -> dict[str, Part]:
         below = builder.add_stage(stage, below, features.get(stage - 1))
     builder.add(IMAGE_BRANCH, IMAGE_BRANCH, "inward", 0, [PHOTO], removable=True)
     # The last stage's features are enlarged to the photo's resolution.
-    operations = [Operation("enlarge", (below,))]
+    joined = [Operation("enlarge", (below,))]
     if IMAGE_BRANCH in builder.parts:
-        operations.append(Operation("concatenate", (0, IMAGE_BRANCH)))
-    builder.add(LOGITS, "", "decoder", 0, [below, IMAGE_BRANCH], weights="decoder.head", operations=tuple(operations))
+        joined.append(Operation("concatenate", (0, IMAGE_BRANCH)))
+    builder.add(LOGITS, "", "decoder", 0, [below, IMAGE_BRANCH], weights="decoder.head", operations=tuple(joined))
     return builder.parts
 
 

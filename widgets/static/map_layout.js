@@ -231,7 +231,7 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
   }
 
   // From a box to a box, where nothing is computed in between.
-  let busses = 0;
+  let buses = 0;
   function wayBetween(from, to) {
     const [a, b] = [boxes.get(from), boxes.get(to)];
     const { group } = byName.get(to);
@@ -268,8 +268,8 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
             [b.right, b.y],
           ];
     if (group === "lateral") {
-      const bus = BUS + 4 * busses;
-      const lane = row.bottom + LANE - 3 + 3 * busses++;
+      const bus = BUS + 4 * buses;
+      const lane = row.bottom + LANE - 3 + 3 * buses++;
       return [
         [a.x - 8, a.bottom],
         [a.x - 8, lane],
