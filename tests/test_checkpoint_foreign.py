@@ -43,8 +43,9 @@ def assert_loads(path: Path, model: BiRefNet) -> None:
         warnings.simplefilter("ignore")
         loaded = load(path, device="cpu")
     assert loaded.config == model.config
+    wanted = model.state_dict()
     for name, value in loaded.state_dict().items():
-        assert torch.equal(value, model.state_dict()[name]), name
+        assert torch.equal(value, wanted[name]), name
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +121,8 @@ def test_own_names_without_a_configuration_need_one(model, tmp_path):
     torch.save({"state_dict": prefix(model.state_dict(), "model.")}, path)
     assert_refused(path, "own.pth", "config=")
     loaded = load(path, device="cpu", config=SMALL)
-    assert all(torch.equal(v, model.state_dict()[k]) for k, v in loaded.state_dict().items())
+    wanted = model.state_dict()
+    assert all(torch.equal(v, wanted[k]) for k, v in loaded.state_dict().items())
 
 
 def one_changed(weights: dict, change) -> dict:
