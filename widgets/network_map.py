@@ -165,7 +165,7 @@ def _name_regions(parts: Mapping[str, Part]) -> list[dict[str, Any]]:
 def _label_of(part: Part) -> str:
     if (found := split_layer(part.name)) is not None:
         label = STEPS[found[1]].heading.replace("-\n", "").replace("\n", " ").lower()
-        return f"{label}, stage {found[0]}" if part.group == "training" else label
+        return f"stage\u00a0{found[0]} {label}" if part.group == "training" else label
     fixed = {LOGITS: "head: mask", IMAGE_BRANCH: "inward reference", SQUEEZE: "squeeze"}
     kind = part.name.split(".")
     names = {"full": "whole", "half": "half size"}

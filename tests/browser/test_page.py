@@ -724,6 +724,14 @@ def test_the_map_can_be_walked_through(network_page_view, opened, watched):
     assert watched.errors == []
 
 
+def test_the_map_of_a_network_without_most_parts_is_legible(opened, watched):
+    bare = {"inward_reference": False, "outward_reference": False, "squeeze_block": "none"}
+    model = small(multi_scale_input="none", context_scales=0, **bare)
+    view = widgets.architecture(model, np.zeros((64, 96, 3), np.uint8))
+    assert_map_is_legible(opened(view), ".bv-map", view.scene["map"])
+    assert watched.errors == []
+
+
 # ---- all channels at once ----
 
 

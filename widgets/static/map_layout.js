@@ -31,6 +31,7 @@ const ROW_GAP = { open: 44, folded: 56 };
 const COLUMN_GAP = 13;
 const REGION_EDGE = 7; // more of a gap where a region begins with a sign
 const BUS = 5; // from the edge to the first of the ways along it
+const LEVEL_WIDTH = 70; // pixels at the right of a folded row that its name takes
 const ALIKE = 4; // pixels: a way this far off still goes straight
 
 // ---- the grid ----
@@ -383,15 +384,22 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
     }
     const at = kind === "stage" && !folded ? order.length - 1 : 0;
     const [{ right }, { top }] = [rects[at], rows.get(order[at])];
-    if (kind !== "stage") return { x: right - 8, y: top - LANE - 9, anchor: "end" };
+    const free = folded && isFull(order[at]) ? width - LEVEL_WIDTH - 8 : Infinity;
+    if (kind !== "stage") return { x: Math.min(right - 8, free), y: top - LANE - 9, anchor: "end" };
     if (folded) return { x: right - 6, y: top - 16, anchor: "end" };
     // At the right of the signs over its row.
     const signed = names.filter(
       (name) => rowOf(name) === order[at] && /^(decoder|outward)$/.test(byName.get(name).group),
     );
     const last = boxes.get(signed.at(-1) ?? names[0]);
-    const free = (signed.length > 1 ? last.left + AHEAD : last.x) + AHEAD;
-    return right - free > 90 ? { x: right - 8, y: top - 8, anchor: "end" } : { x: free, y: top - 8, anchor: "start" };
+    const start = (signed.length > 1 ? last.left + AHEAD : last.x) + AHEAD;
+    return right - start > 90 ? { x: right - 8, y: top - 8, anchor: "end" } : { x: start, y: top - 8, anchor: "start" };
+  }
+
+  // Whether boxes stand where a folded row has its name.
+  function isFull(row) {
+    const inRow = nodes.filter(({ name }) => rowOf(name) === row);
+    return Math.max(...inRow.map(({ name }) => boxes.get(name).right)) > width - LEVEL_WIDTH;
   }
 
   function nameLevels() {
@@ -400,8 +408,7 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
       const { top, bottom } = rows.get(row);
       const middle = (top + bottom) / 2;
       if (!folded) return { lines: [title, size], x: 0, y: middle, anchor: "start" };
-      const last = nodes.some((node) => placeOf(node, true)[0] === row && placeOf(node, true)[1] === 5);
-      return { lines: [title, size], x: width - 14, y: last ? top - 24 : middle, anchor: "end" };
+      return { lines: [title, size], x: width - 14, y: isFull(row) ? top - 24 : middle, anchor: "end" };
     });
   }
 }

@@ -10,8 +10,12 @@ const COLOURINGS = { group: "kind of part", time: "time", parameters: "parameter
 const LOST = { group: "kind of part", lost: "what the mask loses" };
 const CLICKS = { switch: "switches the part", show: "shows its maps" };
 
-// Two lines in a narrow box: channels, and height by width.
-const shortShape = (shape = "") => shape.replace(/^(\S+ ×) (\S+) × (\S+)$/, "$1 $2×\u200b$3");
+// A shape that breaks after its channels where a box is narrow.
+function shapeOf({ shape }) {
+  const [channels, height, width] = shape?.split(" × ") ?? [];
+  return width ? [h("span", {}, `${channels} ×`), " ", h("span", {}, `${height}×\u200b${width}`)] : [];
+}
+
 const between = (rest) =>
   rest === undefined ? "" : ` ${(100 * rest).toFixed(1)} % of the time lie between the parts.`;
 
@@ -102,7 +106,7 @@ export class NetworkMap {
       },
       h("span", { class: "bv-node-label" }, hyphenate(node.label)),
       panel.frame,
-      h("span", { class: "bv-node-shape" }, shortShape(node.shape)),
+      h("span", { class: "bv-node-shape" }, shapeOf(node)),
     );
     button.title = node.title;
     if (node.name !== PHOTO) panel.button = button;
