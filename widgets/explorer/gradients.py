@@ -2,7 +2,7 @@
 
     python -m widgets.explorer.gradients
 
-makes gradients.gz again, for other weights or photos; some minutes on one core. The file is JSON on one line (the
+makes gradients.gz again, for other weights or photos; a minute on one core. The file is JSON on one line (the
 view's scene and look; for each photo its table and what lies where), then maps in 8 bits, all of it packed by gzip.
 """
 
