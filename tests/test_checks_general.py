@@ -56,6 +56,15 @@ def test_a_float64_result_passes_with_a_remark(name):
     assert "float64" in result.message or name in NO_TENSORS | ONLY_MODULES
 
 
+@pytest.mark.parametrize("name", sorted(set(CHECKS) - GIVES_NUMBERS))
+def test_no_note_is_made_of_what_a_right_answer_calls(name):
+    result = verdict(
+        name, with_result(solutions()[name], each_tensor(lambda x: x[..., :-1] if x.ndim else 1.5 * x + 1))
+    )
+    assert result.passed is False, result.message
+    assert "In your code" not in result.message
+
+
 @EVERY
 def test_the_solution_passes_as_a_partial_in_a_session_without_gradients_and_with_another_default_type(name):
     answer = solutions()[name]

@@ -111,7 +111,7 @@ def far_first(old, new):
         (lambda old, new: by_numpy(old, new) if new > 1 else tents(torch.tensor([(old - 1) / 2]), old), "place 0"),
         (lambda old, new: by_numpy(old, new).round().int(), "fractions"),
         (lambda old, new: by_numpy(old, new).numpy(), "ndarray and not a tensor"),
-        (lambda old, new: tents(torch.arange(new) * ((old - 1) / (new - 1)), old), "ZeroDivisionError"),
+        (lambda old, new: tents(torch.arange(new) * ((old - 1) / (new - 1)), old), "divide by 0"),
         (lambda old, new: tents(torch.arange(new) * (torch.tensor(old - 1) / (new - 1)), old), "NaN"),
         (lambda old, new: by_numpy(old, new).flip(0), "numbers differ"),
     ],
@@ -170,3 +170,8 @@ def test_an_answer_without_interpolate_passes_too():
         return per_cell(full, ahead, bias) + torch.einsum("Hh,bchw,Ww->bcHW", down, small, right)
 
     assert checks.lateral_apart(by_matrix).passed is True
+
+
+def test_an_enlarged_mask_may_be_truth_values():
+    result = checks.enlarge_mask(lambda cells, photo: up(cells, photo, align_corners=False) > 0.5)
+    assert result.passed is True, result.message

@@ -46,6 +46,15 @@ def window_partition(answer: Callable[[Tensor, int], Any]) -> None:
                 "F.unfold gives (B, C * window * window, windows): move the windows to axis 1, and split channels and "
                 "pixels.": unfolded,
             }
+        split = x.reshape(batch, window, shape[1] // window, window, shape[2] // window, channels)
+        mistakes |= {
+            "The shape is (B * windows, window, window, C), as in Swin's own code. Here, keep batch and windows apart, "
+            "and join the pixels of a window.": wanted.reshape(-1, window, window, channels),
+            "Your windows take pixels that lie apart. Split the height into (H / window, window), in this order, and "
+            "the width likewise.": split.permute(0, 2, 4, 1, 3, 5).reshape(wanted.shape),
+            "The halves of each split axis are the wrong way round: split the height into (H / window, window), in "
+            "this order, and the width likewise.": split.permute(0, 1, 3, 2, 4, 5).reshape(wanted.shape),
+        }
         mistakes["Rows and columns in each window have changed places."] = (
             wanted.unflatten(2, (window, window)).transpose(2, 3).flatten(2, 3)
         )

@@ -43,6 +43,7 @@ class _Backbone(Backbone):
 @check(
     "Right: two sizes, and the context, under the package's names.",
     makes=SEVERAL,
+    usual=("tanh",),
 )
 def my_encoder(answer: Callable[[nn.Module], Any]) -> None:
     """A class `MyEncoder(backbone)`: an image to x1, x2, x3 and x4 with its context."""

@@ -131,6 +131,10 @@ def _decoder_mistakes(decoder: Any, image: Tensor, features: tuple[Tensor, ...])
         "The head reads the image's channels first. The map of the last stage should stand in front.": (
             decoder.head(torch.cat([seen, x], dim=1))
         ),
+        "The head gets the image as it is. decoder.image_branch(image) gives the map that belongs behind x.": (
+            decoder.head(torch.cat([x, image], dim=1))
+        ),
+        "The image's map is zeros in front of the head.": decoder.head(torch.cat([x, torch.zeros_like(seen)], dim=1)),
         "The laterals are zeros. Stage 4 adds x3, stage 3 adds x2, stage 2 adds x1.": decoder.head(
             torch.cat([climb((*(torch.zeros_like(y) for y in full[:3]), None), image), seen], dim=1)
         ),

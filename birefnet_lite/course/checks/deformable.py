@@ -1,12 +1,14 @@
 """Exercises of notebook 03, first half: bilinear sampling, deformable convolution."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from birefnet_lite.course.checks.calls import fitting
 from birefnet_lite.course.checks.compare import compare, compare_gradient
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
@@ -15,6 +17,14 @@ from birefnet_lite.network.deformable import deform_conv2d
 __all__ = ["bilinear_sample", "deform_conv"]
 
 _Sampler = Callable[[Tensor, Tensor, Tensor], Any]
+_FRACTIONS = (
+    "Places and fractions are (B, h, w), and what is read is (B, C, h, w): give the fractions an axis of channels, by "
+    "[:, None]."
+)
+_MASK = (
+    "A tap's mask is (B, H, W), and what is read is (B, C, H, W): give the mask an axis of channels, with [:, None]. "
+    "The rows of all cells are (H, 1), the columns (W,)."
+)
 
 
 @check("Right, between cells, on them and outside the map; gradients reach the places too.")
@@ -37,7 +47,7 @@ def bilinear_sample(answer: _Sampler) -> None:
 
 
 def _compare_places(answer: _Sampler, x: Tensor, rows: Tensor, columns: Tensor, where: str) -> tuple[Any, Tensor]:
-    got, wanted = answer(x, rows, columns), _sample(x, rows, columns)
+    got, wanted = fitting(partial(answer, x, rows, columns), where, _FRACTIONS), _sample(x, rows, columns)
     compare(got, wanted, where, 1e-5, _sampling_mistakes(x, rows, columns))
     return got, wanted
 
@@ -74,12 +84,12 @@ def _cells(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return values.movedim(-1, 1) * inside[:, None]
 
 
-def _mix(x: Tensor, top: Tensor, left: Tensor, down: Tensor, right: Tensor) -> Tensor:
+def _mix(x: Tensor, top: Tensor, left: Tensor, down: Tensor, right: Tensor, step: int = 1) -> Tensor:
     """The four cells from (top, left) on; `down` and `right` are the weights of the second row and column."""
     result = torch.zeros(())
     for i, vertical in enumerate((1 - down, down)):
         for j, horizontal in enumerate((1 - right, right)):
-            result = result + (vertical * horizontal)[:, None] * _cells(x, top + i, left + j)
+            result = result + (vertical * horizontal)[:, None] * _cells(x, top + step * i, left + step * j)
     return result
 
 
@@ -153,6 +163,12 @@ def _sampling_mistakes(x: Tensor, rows: Tensor, columns: Tensor) -> dict[str, Te
         "The cells of rows and of columns are exchanged when they are rounded down.": _mix(
             x, columns.floor(), rows.floor(), rows - columns.floor(), columns - rows.floor()
         ),
+        "In the lower row, the cell on the left counts twice. Read the one on the right at (row + 1, column + 1).": (
+            wanted + (down * right)[:, None] * (_cells(x, top + 1, left) - _cells(x, top + 1, left + 1))
+        ),
+        "The place lies between `floor` and `floor` + 1: mix with the next row and column, not with those before.": (
+            _mix(x, top, left, down, right, step=-1)
+        ),
         "Rows are mixed, but not columns.": _mix(x, top, left, down, torch.zeros_like(right)),
         "Columns are mixed, but not rows.": _mix(x, top, left, torch.zeros_like(down), right),
         "All channels are those of the first one.": wanted[:, :1].expand_as(wanted),
@@ -171,7 +187,7 @@ def deform_conv(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> None
         weight = (torch.randn(outputs, channels, k, k) / (k * channels**0.5)).requires_grad_()
         where = f"For x of {shape} and a kernel of {k} x {k}"
         wanted = deform_conv2d(x, offset, weight, padding=k // 2, mask=mask)
-        got = answer(x, offset, mask, weight)
+        got = fitting(partial(answer, x, offset, mask, weight), where, _MASK)
         compare(got, wanted, where, 1e-5, _deformable_mistakes(x, offset, mask, weight, wanted))
         for name, source in {"x": x, "offset": offset, "mask": mask, "weight": weight}.items():
             _gradient(got, wanted, source, name, where)
@@ -211,6 +227,9 @@ def _deformable_mistakes(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor
         "The kernel's first tap sits on the pixel. Its middle should: the taps go from -(k // 2) to k // 2.": (
             run(pairs + k // 2)
         ),
+        "All taps look from the cell itself. Add the tap's place in the kernel: t // k - k // 2 down and "
+        "t % k - k // 2 to the right.": run(pairs - ordinary),
+        "The middle of a kernel is k // 2 from its first tap, not always 1.": run(pairs + k // 2 - 1),
         "The kernel is turned by half a circle. As everywhere in deep learning, weight[:, :, 0, 0] belongs to the tap "
         "above and to the left.": run(weight=weight.flip(2, 3)),
         "The weights are taken column by column, the taps row by row. Tap t has weight[:, :, t // k, t % k].": (

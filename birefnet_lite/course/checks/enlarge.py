@@ -37,17 +37,18 @@ def _cases() -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
         yield name, F.adaptive_avg_pool2d(truth, _CELLS), image.clone(), truth
 
 
-@check("Right.")
+@check("Right.", usual=("interpolate",))
 def enlarge_mask(answer: Callable[[Tensor, Tensor], Any]) -> None:
     """`enlarge_mask(cells, photo)`: a mask (1, 1, h, w) of block means to (1, 1, H, W), scored by its IoU."""
     ours, aligned, blocks, flipped = [], [], [], []
     for name, cells, image, truth in _cases():
         got = answer(cells, image)
         compare(got, torch.zeros_like(truth), f"For {name}", float("inf"), {})
+        got = got.float()  # truth values count as 0 and 1
         ours.append(_iou(got, truth))
         aligned.append(_iou(resize(cells, _SIZE), truth))
         blocks.append(_iou(F.interpolate(cells, _SIZE), truth))
-        flipped.append(max(_iou(x, truth) for x in (1 - got, got.flip(2), got.flip(3), got.sigmoid() - 0.5, got / 255)))
+        flipped.append(max(_iou(x, truth) for x in (1 - got, got.flip(2), got.flip(3), got.sigmoid(), got / 255)))
     mean, others = _mean(ours), f"aligned corners reach {_mean(aligned):.3f}, blocks {_mean(blocks):.3f}"
     if mean >= _WANTED:
         return
@@ -61,8 +62,8 @@ def enlarge_mask(answer: Callable[[Tensor, Tensor], Any]) -> None:
         raise Wrong(f"{said}Each pixel takes the number of its own cell, so that the outline goes in steps. Mix cells.")
     if _mean(flipped) >= _WANTED:
         raise Wrong(
-            f"{said}Upside down, mirrored, inverted, shifted by a half or divided by 255 they would be better: the "
-            "object is 1, the rest is 0, and the threshold of the score is 0.5."
+            f"{said}Upside down, mirrored, inverted, divided by 255 or, as logits, after a sigmoid they would be "
+            "better: the object is 1, the rest is 0, and the threshold of the score is 0.5."
         )
     if mean < 0.3:
         raise Wrong(f"{said}Is there anything between 0 and 1 in them? Pixels above 0.5 count as object.")

@@ -1,6 +1,7 @@
 """Exercises of notebook 04: the 1x1 convolution as a matrix, resizing as a matrix, and how the two change places."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from birefnet_lite.course.checks.calls import fitting
 from birefnet_lite.course.checks.compare import compare, compare_gradient
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
@@ -86,7 +88,12 @@ def resize_matrix(answer: Callable[[int, int], Any]) -> None:
     for old, new in ((2, 4), (3, 7), (7, 3), (4, 4), (1, 3), (3, 1)):
         where = f"For old={old} and new={new}"
         wanted = _matrix(old, new, align=True)
-        got = answer(old, new)
+        try:
+            got = answer(old, new)
+        except ZeroDivisionError as error:
+            if new > 1:
+                raise
+            raise Wrong(f"{where}, you divide by 0: a single new cell has no step, and lies at place 0.") from error
         if isinstance(got, Tensor) and not got.is_floating_point():
             raise Wrong(f"{where}, the matrix is {got.dtype}. Weights are fractions: make it a float tensor.")
         try:
@@ -115,7 +122,7 @@ def _tents(place: Tensor, old: int) -> Tensor:
 
 
 def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> dict[str, Tensor]:
-    steps = torch.arange(new)
+    steps, cells = torch.arange(new), torch.arange(old)
     place = steps * ((old - 1) / max(new - 1, 1))
     floor = place.floor()
     down = (place - floor)[:, None]
@@ -134,6 +141,13 @@ def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> dict[str, Tensor]:
         "cells. ": _tents(steps * (old / new), old),
         "The last new cell should be the last old one: divide by new - 1, the steps, and not by new.": (
             _tents(steps * ((old - 1) / new), old)
+        ),
+        "Old cells that are further away than 1 get negative weights. Make them 0.": 1 - (place[:, None] - cells).abs(),
+        "The distance needs its absolute value: old cells on either side of the place are near it.": (
+            (1 - (place[:, None] - cells)).clamp(min=0)
+        ),
+        "The step between new cells is upside down: it is (old - 1) / (new - 1).": (
+            _tents(steps * ((new - 1) / max(old - 1, 1)), old)
         ),
         "Each new cell takes the nearest old one only. Mix the two around its place.": _tents(place.round(), old),
         "Each new cell takes the old one before it only. Mix the two around its place.": near,
@@ -166,6 +180,12 @@ class _Enlarged(TorchDispatchMode):
         return result
 
 
+_APART = (
+    "The weight (O, 2 * C) is cut along axis 1: C columns for `full`, C for `half`. What `half` gives is then enlarged "
+    "to the height and width of `full`."
+)
+
+
 @check("Right: the same numbers, and the small map is convolved while it is small.")
 def lateral_apart(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> None:
     """`lateral_apart(full, half, weight, bias)`: (B, C, H, W), (B, C, h, w), (O, 2 * C), (O,) to (B, O, H, W)."""
@@ -176,7 +196,7 @@ def lateral_apart(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> No
         bias = torch.randn(outputs, requires_grad=True)
         where = f"For full of {tuple(full.shape)} and half of {tuple(half.shape)}"
         with _Enlarged(full, outputs) as enlarged:
-            got = answer(full, half, weight, bias)
+            got = fitting(partial(answer, full, half, weight, bias), where, _APART)
         wanted = _conv(torch.cat([full, resize(half, large)], dim=1), weight, bias)
         compare(got, wanted, where, 1e-5, _apart_mistakes(full, half, weight, bias))
         for name, source in {"full": full, "half": half, "weight": weight, "bias": bias}.items():

@@ -19,7 +19,7 @@ __all__ = ["gradient_loss", "iou_loss", "supervise"]
 _ALIGN = "The logits are enlarged bilinearly, but with align_corners=False. BiRefNet aligns corners everywhere."
 
 
-@check("Right: both targets, every level, and only what should learn does.")
+@check("Right: both targets, every level, and only what should learn does.", usual=("detach",))
 def gradient_loss(answer: Callable[[Sequence[Tensor], Sequence[Tensor], str], Any]) -> None:
     """`gradient_loss(gradient_logits, gradient_targets, kind)`: BCE at the targets' size, summed over the levels."""
     for kind in ("masked", "original"):

@@ -63,7 +63,10 @@ def _own_places(got: Tensor, image: Tensor, grid: int, where: str) -> Tensor:
     return wanted
 
 
-@check("Right: from 0 to 1, near the object only, on both sides of its contour, and fixed.")
+@check(
+    "Right: from 0 to 1, near the object only, on both sides of its contour, and fixed.",
+    usual=("pad", "detach", "quantile"),
+)
 def own_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
     """`own_target(image, side_logits)`: (B, 3, H, W) and (B, 1, h, w) to a label (B, 1, H, W)."""
     for batch, height, width in ((2, 64, 96), (1, 96, 64)):

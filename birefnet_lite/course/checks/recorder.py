@@ -1,7 +1,7 @@
 """A recorder of the PyTorch functions that an answer calls, to say more about an answer that is wrong."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -41,15 +41,20 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self._usual = usual
         self._notes: dict[str, None] = {}
-        self._counts: dict[str, int] = {}
+        self._sigmoids = 0  # in the call that runs
+        self._sigmoid_again = False
 
     @property
     def notes(self) -> list[str]:
         """The sentences, each once, in the order of the calls."""
         found = list(self._notes)
-        if self._counts.get("sigmoid", 0) > 1 and "sigmoid" not in self._usual:
+        if self._sigmoid_again:
             found.append("A sigmoid is called more than once.")
         return found
+
+    def __enter__(self) -> Self:
+        self._sigmoids = 0
+        return super().__enter__()
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -85,7 +90,8 @@ class Recorder(TorchFunctionMode):
         elif name == "quantile":
             fraction = kwargs.get("q", args[1] if len(args) > 1 else None)
             self._notes[f"`quantile` is called with {fraction}."] = None
-        self._counts[name] = self._counts.get(name, 0) + 1
+        self._sigmoids += name == "sigmoid"
+        self._sigmoid_again |= self._sigmoids > 1
 
     def _note_interpolation(self, args: tuple, kwargs: dict) -> None:
         names = ("input", "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")

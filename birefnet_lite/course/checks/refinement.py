@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from birefnet_lite.course.checks.calls import fitting
 from birefnet_lite.course.checks.compare import compare, compare_gradient, compare_parameter_gradients
 from birefnet_lite.course.checks.judge import SEVERAL, check
 from birefnet_lite.course.checks.result import Wrong
@@ -20,6 +22,7 @@ _OLD_ORDER = (
     "This is the order from before November 2024: column, row, colour. Here the colour comes first and the column "
     "last: channel (colour * grid + row) * grid + column."
 )
+_UNCUT = "Cut the image into tiles first: conv_in takes 3 * grid * grid channels, at H / grid x W / grid."
 _UNSHUFFLED = "Each of your channels takes every grid-th pixel. A tile is a crop: neighbours in it are neighbours."
 
 
@@ -56,6 +59,10 @@ def _tile_mistakes(image: Tensor, grid: int, wanted: Tensor) -> dict[str, Tensor
         "Pixels and tiles have changed places: the channels should hold the tiles, the map the pixels of a tile.": (
             apart.permute(0, 1, 3, 5, 2, 4).reshape(wanted.shape)
         ),
+        "The halves of each split axis are the wrong way round: split the height into (grid, H / grid), in this order, "
+        "and the width likewise.": (
+            image.reshape(batch, colours, high, grid, wide, grid).permute(0, 1, 2, 4, 3, 5).reshape(wanted.shape)
+        ),
         "The tiles are stacked on the batch. Stack them on the channels.": (
             tiles.permute(0, 2, 3, 1, 4, 5).reshape(-1, colours, high, wide)
         ),
@@ -86,7 +93,7 @@ def inward_reference(answer: Callable[..., Any]) -> None:
             raise Wrong(f"{where}: {said}")
         take_weights(mine, reference)
         image = torch.randn(size[0], 3, *size[1:], requires_grad=True)
-        wanted, got = reference(image), mine.eval()(image)
+        wanted, got = reference(image), fitting(partial(mine.eval(), image), where, _UNCUT)
         _same_rim(got, wanted)
         compare(got, wanted, where, 1e-5, _inward_mistakes(reference, image))
         compare_gradient(got, wanted, image, where, 1e-3)
@@ -126,7 +133,7 @@ def _inward_mistakes(reference: Any, image: Tensor) -> dict[str, Tensor]:
     }
 
 
-@check("Right: attention and gradients, from the same features.", makes=SEVERAL)
+@check("Right: attention and gradients, from the same features.", makes=SEVERAL, usual=("sigmoid",))
 def outward_reference(answer: Callable[..., Any]) -> None:
     """A class `MyOutwardReference(in_channels, channels, batch_norm)`: (B, in_channels, H, W) to two (B, 1, H, W)."""
     for channels, inner, batch_norm, size in ((6, 4, True, (2, 5, 9)), (5, 3, False, (1, 7, 4))):

@@ -60,6 +60,12 @@ def _shape_mistakes(
         "these are the channels of one pass. The encoder runs on the photo and on its half, and concatenates.": (
             with_widths(single)
         ),
+        "these are the channels of one pass, with its context. The encoder runs on the photo and on its half, and "
+        "concatenates.": with_widths([*single[:3], sum(single)]),
+        "the channels of x4 are doubled twice: the maps have been doubled before they join it.": (
+            with_widths([*double[:3], 2 * sum(double)])
+        ),
+        "a shape is (C, H, W), without the batch.": [(1, *shape) for shape in wanted],
         "x4 lacks its context: x1, x2 and x3, shrunk to it, are concatenated in front of it.": with_widths(double),
         "the context counts single widths; the maps have been doubled before they join x4.": with_widths(half_context),
         "height and width are the wrong way round: a shape is (C, H, W).": [(c, w, h) for c, h, w in wanted],
@@ -81,7 +87,7 @@ def _shape_mistakes(
     }
 
 
-@check("Right: every part gets what it needs, and gradients flow back to the image.")
+@check("Right: every part gets what it needs, and gradients flow back to the image.", usual=("tanh",))
 def wire(answer: Callable[[Parts, Tensor], Any]) -> None:
     """`wire(parts, image)`: the forward of the whole network, from its parts to the logits."""
     for batch, height, width in ((2, 64, 96), (1, 96, 32)):
@@ -107,6 +113,7 @@ class _Wiring:
         self._maps: tuple[Tensor, ...] = ()
         self._squeezed: Tensor | None = None
         self._called: list[int] = []
+        self._latest: Tensor | None = None  # what the squeeze module or the last stage has given
         self.faults: list[str] = []
 
     def watched(self) -> Parts:
@@ -117,20 +124,22 @@ class _Wiring:
         return Parts(self._encoder, self._squeeze, stages, self._head)  # type: ignore[arg-type]
 
     def _encoder(self, image: Tensor) -> tuple[Tensor, ...]:
-        self._maps, self._squeezed, self._called = self._parts.encoder(image), None, []
+        self._maps, self._squeezed, self._called, self._latest = self._parts.encoder(image), None, [], None
         return self._maps
 
     def _squeeze(self, x: Tensor) -> Tensor:
         if self._maps and x is not self._maps[3]:
             self._fault("The squeeze module takes x4, the deepest map.")
-        self._squeezed = self._parts.squeeze(x)
+        self._squeezed = self._latest = self._parts.squeeze(x)
         return self._squeezed
 
     def _stage(self, number: int, stage: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def call(x: Tensor, image: Tensor, lateral: Tensor | None) -> Tensor:
             self._look(number, x, lateral)
-            return stage(x, image, lateral)
+            self._latest = stage(x, image, lateral)
+            return self._latest
 
+        call.__qualname__ = "stage"  # an error of a call with other arguments begins with this name
         return call
 
     def _look(self, number: int, x: Tensor, lateral: Tensor | None) -> None:
@@ -142,6 +151,12 @@ class _Wiring:
             self._fault("Does the squeezed map go into stage 4? parts.squeeze has not been called before it.")
         elif number == 4 and x is not self._squeezed:
             self._fault("Stage 4 should get the squeezed map: does the squeezed map go into stage 4?")
+        elif number < 4 and x is self._squeezed:
+            self._fault(f"Stage {number} gets the squeezed map again. It should get what stage {number + 1} gives.")
+        elif number < 4 and x is not self._latest:
+            self._fault(
+                f"Stage {number} should get what stage {number + 1} gives, as it is. The stage adds the lateral."
+            )
         given = next((i + 1 for i, known in enumerate(self._maps) if lateral is known), None)
         wanted = {4: 3, 3: 2, 2: 1, 1: None}.get(number)
         if given is not None and given != wanted:
@@ -152,6 +167,8 @@ class _Wiring:
         if len(self._called) < 4:
             missing = ", ".join(str(n) for n in (4, 3, 2, 1) if n not in self._called)
             self._fault(f"The head runs before every stage has: stage {missing} is missing. Is stage 1 left out?")
+        elif x is not self._latest:
+            self._fault("The head should get what stage 1 gives.")
         return self._parts.head(x, image)
 
     def _fault(self, sentence: str) -> None:
@@ -189,6 +206,7 @@ def _wire_mistakes(parts: Parts, image: Tensor, wanted: Tensor) -> dict[str, Ten
     full = (x3, x2, x1, None)
     squeezed = parts.squeeze(x4)
     return {
+        "This is what stage 1 gives. Call parts.head with it and with the image.": run(squeezed, image, full),
         "The network gives logits; leave the sigmoid to whoever uses them.": wanted.sigmoid(),
         "The sigmoid is applied twice, and should not be applied at all: the network gives logits.": (
             wanted.sigmoid().sigmoid()

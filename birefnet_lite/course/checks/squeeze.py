@@ -26,6 +26,7 @@ _STATISTICS = (
 @check(
     "Right: five views side by side, mixed by one convolution; in training, with dropout.",
     makes=SEVERAL,
+    usual=("sigmoid",),
 )
 def deformable_aspp(answer: Callable[[int, int], Any]) -> None:
     """A class, made with (channels, inner); its forward takes (B, channels, H, W) to the same shape."""
@@ -65,6 +66,15 @@ def _views(mine: nn.Module, x: Tensor) -> Any:
             raise Wrong(
                 "The views cannot be concatenated: they differ in height and width. First spread the pooled one, "
                 "(B, C, 1, 1), over the whole map."
+            ) from error
+        if "expanded size" in str(error):
+            raise Wrong(
+                "The pooled view has the wrong number of channels: the mean of x goes through self.pooled before it is "
+                "spread over the map."
+            ) from error
+        if "Expected 3D" in str(error):
+            raise Wrong(
+                "self.pooled takes a map. Keep the mean's height and width as axes of length 1, with keepdim=True."
             ) from error
         if "to have 20 channels" in str(error):
             raise Wrong(
@@ -108,6 +118,7 @@ def _pyramid_mistakes(theirs: DeformableASPP, x: Tensor) -> dict[str, Tensor]:
         "The pooled view is missing: self.pooled sees the whole map, not its mean.": (
             theirs.norm(mixed(*views, branch.norm(branch.conv(x)).relu())).relu()
         ),
+        "x is added to the result. This block adds nothing.": x + theirs.norm(right).relu(),
         "The views are concatenated, but self.project does not mix them yet.": torch.cat([*views, pooled], dim=1),
         _STATISTICS: _by_batch(theirs.norm, right).relu(),
     }
@@ -118,7 +129,16 @@ def _in_training(mine: nn.Module, theirs: DeformableASPP) -> None:
     x = torch.randn(3, 6, 5, 4)
     quiet = copy.deepcopy(theirs).train()
     quiet.dropout.p = 0.0
-    mistakes = {"In training, self.dropout should act on the result. It is missing.": quiet(x)}
+    early = copy.deepcopy(theirs).train()
+    views = [branch(x) for branch in early.branches]
+    joined = torch.cat([*views, early.pooled(x).expand_as(views[0])], dim=1)
+    torch.manual_seed(1)  # as in the comparison
+    mistakes = {
+        "In training, self.dropout should act on the result. It is missing.": quiet(x),
+        "The dropout stands in front of self.project. It should act last, on the result.": (
+            early.norm(early.project(early.dropout(joined))).relu()
+        ),
+    }
     compare_in_training(mine, theirs, x, "Where batch norms use the batch and dropout acts last", mistakes=mistakes)
 
 

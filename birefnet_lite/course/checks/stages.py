@@ -33,7 +33,7 @@ def _name(last: bool, training: bool) -> str:
     return f"For {'the last' if last else 'a middle'} stage {'in training' if training else 'after eval()'}"
 
 
-@check("Right: the image's map stands behind x, and the block sees both.")
+@check("Right: the image's map stands behind x, and the block sees both.", usual=("sigmoid",))
 def reconstruct(answer: Callable[[DecoderStage, Tensor, Tensor], Any]) -> None:
     """`reconstruct(stage, x, image)`: x with the image's map behind it, through the stage's block."""
     for last, batch in ((False, 2), (True, 1)):
@@ -60,6 +60,9 @@ def _look_mistakes(stage: Any, x: Tensor, image: Tensor, wanted: Tensor) -> dict
         "The block has not been run: this is what should go into stage.reconstruction.": torch.cat([x, seen], dim=1),
         "The image's map is zeros. The stage should see the image.": (
             stage.reconstruction(torch.cat([x, torch.zeros_like(seen)], dim=1))
+        ),
+        "The image is only resized. stage.inward(image) gives the map that belongs behind x.": (
+            stage.reconstruction(torch.cat([x, resize(image, x.shape[-2:])], dim=1))
         ),
         "There is a ReLU at the end. The block's result is handed on as it is.": wanted.relu(),
         "This is the image's map alone, without x.": seen,
@@ -109,6 +112,9 @@ def _weigh_mistakes(stage: Any, r: Tensor) -> dict[str, Tensor]:
     return {
         "The features are not weighed by the attention. It belongs to the network in training and in use.": r,
         "The features are multiplied by the gradient logits. stage.outward gives the attention first.": r * gradient,
+        "The features are multiplied by the sigmoid of the gradient logits. stage.outward gives the attention first.": (
+            r * gradient.sigmoid()
+        ),
         "The attention has been through a sigmoid already.": r * attention.sigmoid(),
         "The attention is added. Multiply by it.": r + attention,
         "The features are multiplied by 1 less the attention.": r * (1 - attention),
@@ -127,6 +133,9 @@ def _map_mistakes(stage: Any, r: Tensor) -> tuple[dict[str, Tensor], dict[str, T
         {
             _LOGITS: gradient.sigmoid(),
             "This is the attention. The gradient logits are what stage.outward gives second.": attention,
+            "The gradient logits are read from the weighed features. Both maps come from stage.outward(r).": (
+                stage.outward(r * attention)[1]
+            ),
             _SWAPPED[1]: side,
         },
     )
@@ -142,7 +151,7 @@ def run_stage(answer: Callable[[DecoderStage, Tensor, Tensor, Tensor | None], An
         stage = _stage(last, training)
         x = torch.randn(batch, 5, 3, 4, requires_grad=True)
         image = torch.randn(batch, 3, 24, 32, requires_grad=True)
-        lateral = None if last else torch.randn(batch, 7, 6, 8, requires_grad=True)
+        lateral = None if last else torch.randn(batch, 7, 5, 8, requires_grad=True)
         where = _name(last, training)
         wanted = stage(x, image, lateral)
         got = fitting(partial(answer, stage, x, image, lateral), where, _STAGE_SHAPES)
@@ -184,7 +193,13 @@ def _stage_mistakes(
         )
     attention, gradient = stage.outward(block)
     size, beside = lateral.shape[-2:], stage.lateral(lateral)
+    weighed = block * attention
     features = {
+        "The lateral map is added before the enlargement, and loses its detail. Enlarge first, then add.": (
+            resize(weighed + resize(beside, x.shape[-2:]), size)
+        ),
+        "The two maps are multiplied. Add the lateral map.": resize(weighed, size) * beside,
+        "The features are weighed twice.": resize(weighed * stage.outward(weighed)[0], size) + beside,
         order: resize(swapped * stage.outward(swapped)[0], size) + beside,
         "The features are not weighed by the attention. It belongs to the network in training and in use.": (
             resize(block, size) + beside
