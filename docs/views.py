@@ -68,14 +68,14 @@ VIEWS = {
     "feature_pyramid": LiveView(
         "Feature pyramid",
         "feature_pyramid(model, photo, mask)",
-        "The maps of all scales, from both passes of the encoder to the mask, under one cursor. Choose a map below the "
-        "photo, then one of its channels on the right. Channels can be sorted by how well they agree with the mask.",
+        "What the channels of all scales say, alone and together, under one cursor, and which places look alike. "
+        "Choose a map below the photo, then one of its channels. In a notebook a brush changes the photo.",
     ),
     "prediction_ladder": LiveView(
         "Prediction ladder",
         "prediction_ladder(model, photo, mask, size=192)",
-        "The mask of every decoder stage, its change from the stage before, and its error. Coarse stages find the "
-        "object, fine ones its outline.",
+        "The mask of every decoder stage in colours, as an outline or as a cut-out, its change from the stage before, "
+        "and its error. Coarse stages find the object, fine ones its outline. In a notebook a brush changes the photo.",
         photo="chelsea",
     ),
     "gradient_targets": LiveView(
@@ -113,8 +113,8 @@ VIEWS = {
     "ablation": LiveView(
         "Ablation",
         "ablation(model, photo, mask)",
-        "The mask with a part of the network switched off, its change, and its scores. On this page the view shows the "
-        "whole network; in a notebook the boxes switch parts off.",
+        "The mask with parts of the network switched off, its change, its scores, and which part matters most. On this "
+        "page the view shows the whole network; in a notebook a click switches a part, and a brush changes the photo.",
     ),
     "architecture": LiveView(
         "Architecture",
@@ -133,7 +133,8 @@ VIEWS = {
     "computation": LiveView(
         "Computation",
         "computation(model, photo)",
-        "How a value was made: each decoder stage as a picture equation under one cursor, with numbers that add up.",
+        "Which numbers and weights made a value: each decoder stage as a picture equation under one cursor, with "
+        "numbers that add up.",
         photo="coffee",
         budget=500_000,
     ),
@@ -147,8 +148,8 @@ VIEWS = {
     "training_film": LiveView(
         "Training film",
         "training_film(recorder)",
-        "The mask and the maps of one photo at each recorded step of a training, with the losses: here forty steps of "
-        "an untrained network on this photo alone. The slider or Play chooses the step.",
+        "How the mask and the maps of one photo form in training, two recorded steps side by side, with the losses: "
+        "here forty steps of an untrained network on this photo alone. The slider or Play chooses the step.",
         photo="chelsea",
         setup=TRAINING,
     ),

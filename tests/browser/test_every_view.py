@@ -225,6 +225,9 @@ def test_every_heading_is_explained(page):
     assert {*page.locator(".bv-keys").first.locator("dt").all_text_contents()} == {*WORDS}
     state = json.loads(page.locator("#state").text_content())
     labels = page.locator(LABELS).all_text_contents()
+    # The brush and the cut-out are found from the first sentences of the functions.
+    says = getattr(widgets, state["scene"]["view"], widgets).__doc__.split("\n\n")[0]
+    assert ("brush" in state["scene"]) == ("change the photo" in says)
     assert unexplained([*headings_of(state["scene"], state["table"]), *labels]) == ""
 
 

@@ -34,7 +34,9 @@ CHANNELS = 3 * MIB
 
 
 def ablation(model: nn.Module, image: Any, mask: Any = None, size: Size = None, *, try_all: bool = False) -> Viewer:
-    """Which part matters most? Switch parts off and see the mask, its change and its scores.
+    """Which part matters most, and what if I change the photo?
+
+    Switch parts off and see the mask, its change and its scores, also as a cut-out. A brush changes the photo.
 
     A click on the map of the network switches a part off or on; channels are switched in the list of a part's
     channels. Parts are switched off by `zero`, by their `mean`, or `resample`d (their values in other places). Without
@@ -52,7 +54,7 @@ def ablation(model: nn.Module, image: Any, mask: Any = None, size: Size = None, 
     """
     activations = run(model, image, size)
     state = _Ablation(model, size, None if mask is None else read_mask(mask))
-    question = "Which part matters most? Switch parts off and see what the mask loses."
+    question = "Which part matters most? Switch parts off, or change the photo, and see what the mask loses."
     scene = new_scene("ablation", "Ablation", question, activations, model)
     scene.columns = ["Whole\nnetwork", "Without\nthe parts", "Change"]
     scene.rows = [("Mask", ["whole", "without", "change"])]

@@ -30,9 +30,10 @@ SHOWN = [step for step in STEPS.values() if step.name != GRADIENT]
 def feature_pyramid(
     model: nn.Module, image: Any, mask: Any = None, size: int | tuple[int, int] | None = None
 ) -> Viewer:
-    """What do the channels of each scale see, one by one and all together?
+    """What do channels say, alone and together, which places look alike, and what if I change the photo?
 
-    Every map from the two encoder passes to the mask, under one cursor. A brush changes the photo.
+    Every map from the two encoder passes to the mask, under one cursor. A brush changes the photo: it erases, blurs,
+    brightens or copies a part of it, and the network runs again.
 
     `image` is a path, PIL image, array or tensor; `size` the (H, W) the model sees (default: that of its
     training). Channels with much to see come first; they can also be sorted by agreement with `mask`, or

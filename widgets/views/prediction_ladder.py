@@ -23,10 +23,12 @@ __all__ = ["prediction_ladder"]
 def prediction_ladder(
     model: nn.Module, image: Any, mask: Any = None, size: int | tuple[int, int] | None = None
 ) -> Viewer:
-    """How does the mask grow from stage to stage? (paper, supervision at every stage)
+    """How does the mask grow from stage to stage, how does it look as a cut-out, and what if I change the photo?
 
-    Every side output and the final mask at its own size and up-sampled, what each stage changed, and with a `mask` the
-    error and scores of each stage. Changes, errors and up-sampled maps are at most 512 pixels long.
+    Every side output (the paper's supervision at every stage) and the final mask at its own size and up-sampled, what
+    each stage changed, and with a `mask` the error and scores of each stage. Changes, errors and up-sampled maps are at
+    most 512 pixels long. Masks are drawn in colours, as an outline or as a cut-out (`viewer.mask_as`). A brush changes
+    the photo.
 
     Examples:
         >>> from birefnet_lite import load
