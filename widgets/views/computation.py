@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from birefnet_lite.analysis.computation import head_terms, stage_terms
 from birefnet_lite.analysis.parts import LATERAL, LOGITS, STAGES, stage_layer, stride_of
-from widgets.number_format import TIMES
+from widgets.number_format import TIMES, format_value
 from widgets.packing import count_channels
 from widgets.view_registry import register
 from widgets.view_setup import KEPT, Size, kind_of, new_scene, run
@@ -20,7 +20,7 @@ TERMS = {
     "reconstruction": "Recon-\nstruction",
     "attention": f"{TIMES}\nattention",
     "weighted": "=\nweighted",
-    "raised": "up-\nsampled",
+    "raised": "up-sampled",
     "lateral": "+\nlateral",
     "out": "=\nstage output",
 }
@@ -86,11 +86,11 @@ def computation(model: nn.Module, image: Any, size: Size = None, *, convolution:
     parts = {"from the features": head.features, "from the image": head.image, "logits": head.logits}
     group = [f"head.{name}" for name in parts]
     for name, x in parts.items():
-        note = f"features + image + {head.bias:.4f} = logits"
+        note = f"features + image + {format_value(head.bias)} = logits"
         title = "Head · mask, as logits" if name == LOGITS else f"Head · {name}"
         as_mask = "logits" if name == LOGITS else ""
         scene.add(f"head.{name}", x.numpy(), "signed", title, note, group=group, shares=group, as_mask=as_mask)
     scene.rows.append(("Head", [group[0], None, None, None, group[1], group[2]]))
     scene.focus = f"{next(iter(equations))}.out" if equations else group[-1]
-    scene.facts.append(f"the head's constant is {head.bias:.4f}")
+    scene.facts.append(f"the head's constant is {format_value(head.bias)}")
     return register(Viewer(scene))

@@ -8,7 +8,7 @@ from torch import nn
 
 from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.convolution import ConvolutionPass, ConvolutionTerms, list_convolutions, trace_convolution
-from widgets.number_format import TIMES
+from widgets.number_format import MINUS, TIMES
 from widgets.packing import count_channels
 from widgets.view_setup import KEPT, Size, cell_at_pin, new_scene, run, start_at_middle
 from widgets.viewer import Viewer
@@ -116,16 +116,17 @@ def _add_terms(scene: Any, done: ConvolutionPass, terms: ConvolutionTerms) -> No
     strongest = np.argsort(-np.abs(terms.products.sum(axis=1)), kind="stable")[:256]
     for name, values in _term_maps(done, terms).items():
         note = "by input channel" + (", times its modulation" if done.offset is not None and name == "patch" else "")
-        scene.add(name, values, "signed", f"{name.capitalize()} · {names[name]}", note, channels=strongest)
+        layer = scene.add(name, values, "signed", f"{name.capitalize()} · {names[name]}", note, channels=strongest)
+        layer.taps = True
 
 
 def _marks(viewer: Viewer, done: ConvolutionPass, terms: ConvolutionTerms) -> list[dict[str, Any]]:
-    """Where the taps read, on the input: points, as strong as their modulation, or the box of a plain patch."""
+    """Where the taps read, on the input: points, as strong as their modulation, or a box where they fill it."""
     height, width = done.input.shape[1:]
     rows, columns = viewer.source.size
     down, across = rows / height, columns / width
-    if done.offset is None:
-        (top, left), (bottom, right) = terms.places.min(axis=0), terms.places.max(axis=0) + 1
+    (top, left), (bottom, right) = terms.places.min(axis=0), terms.places.max(axis=0) + 1
+    if done.offset is None and len(terms.places) == (bottom - top) * (right - left):
         box = {"x": left * across, "y": top * down, "width": (right - left) * across, "height": (bottom - top) * down}
         return [{"kind": "box", "tone": "two", "layers": ["input"], **box}]
     return [
@@ -160,6 +161,8 @@ def _tabulate(done: ConvolutionPass, terms: ConvolutionTerms, channel: int, valu
         rows.append({"cells": [f"{len(rest)} others", "", "", f"{parts[rest].sum():+.4f}"]})
     rows.append({"cells": ["constant (bias)", "", "", f"{terms.bias:+.4f}"]})
     rows.append({"cells": ["sum", "", f"output {value:.4f}", f"{terms.total:.4f}"]})
+    for line in rows:
+        line["cells"] = [text.replace("-", MINUS) for text in line["cells"]]
     what = "read" if done.offset is None else f"read {TIMES} modulation"
     heads = ["Tap", "moved down, right (cells)", "modulation"] if by_tap else ["Input", what, "weight"]
     caption = f"Output channel {channel} at the pin, as a sum over {'taps' if by_tap else 'input channels'}"
