@@ -129,7 +129,11 @@ def test_a_film_shows_each_recorded_step(photo, tmp_path):
     recorder = recording_of(photo, tmp_path)
     recording = recorder.recording
     viewer = widgets.training_film(tmp_path / "run.recording")
-    assert viewer.channel == len(recording.steps) - 1 == 3
+    # It opens with the first step beside the last one.
+    assert (viewer.channel, viewer.channels["beside"]) == (0, len(recording.steps) - 1) == (0, 3)
+    assert repr(viewer) == "Viewer('Training film', layer='mask', step=0, beside=6)"
+    both = {part["channel"] for part in viewer.state(budget=0)["parts"] if part.get("layer") == "mask" and "lo" in part}
+    assert both == {0, 3}
     for frame in range(4):
         np.testing.assert_allclose(values(viewer, "mask", frame), recording.masks[frame] / 255, atol=1e-4)
     assert viewer.source.layers["mask"].labels == ["step 0", "step 2", "step 4", "step 6"]
@@ -145,9 +149,14 @@ def test_a_film_shows_each_recorded_step(photo, tmp_path):
     assert curves["steps"] == [0, 2, 4, 6]
     assert curves["series"]["loss"] == pytest.approx([1 / (step + 1) for step in curves["x"]])
     last = viewer.picture()
-    viewer.channels = {**viewer.channels, "beside": 0}
+    viewer.beside = 2
     assert (viewer.picture() != last).any()
-    assert widgets.show(viewer.state()).channels["beside"] == 0
+    viewer.step = 4
+    assert (viewer.channel, viewer.channels["beside"]) == (2, 1)
+    again = widgets.show(viewer.state())
+    assert (again.step, again.beside) == (4, 2)
+    with pytest.raises(ValueError, match="Step 5 was not recorded"):
+        viewer.step = 5
     assert widgets.training_film(recorder).source.layers.keys() == viewer.source.layers.keys()
     assert widgets.show(viewer.state()).source.layers["mask"].labels == viewer.source.layers["mask"].labels
 
@@ -162,3 +171,5 @@ def test_every_channel_of_a_convolution_can_be_shown(photo, name):
     shown = [viewer.source.plane(layer, last).values() for layer in ("patch", "kernel", "product")]
     np.testing.assert_allclose(shown[0] * shown[1], shown[2], atol=1e-3 * max(1e-3, np.abs(shown[2]).max()))
     assert kernel.shape == product.shape == patch.shape
+    assert {name for name, layer in viewer.source.layers.items() if layer.taps} == {"patch", "kernel", "product"}
+    assert widgets.show(viewer.state()).source.layers["kernel"].taps

@@ -119,13 +119,13 @@ def test_how_a_mask_is_drawn_belongs_to_the_look(model, photo):
     old = viewer.state()
     for name in ("mask_as", "threshold", "ground"):
         del old["look"][name]
-    assert widgets.show(old).mask_as == "map"
+    assert widgets.show(old).mask_as == "colours"
 
 
 def test_only_masks_are_cut_out(photo):
     scene = Scene("test", "Test", "?", photo)
     scene.add("a", soft_mask(64, 96)[None], "unit")
-    look = Look("a", mask_as="cut-out")
+    look = Look("a", mask_as="soft cut-out")
     cut = paint_focus(scene, look, "a", 0)
     np.testing.assert_array_equal(cut, paint_focus(scene, Look("a"), "a", 0))
     scene.layers["a"].mask = "probability"

@@ -67,7 +67,7 @@ def paint_focus(scene: Scene, look: Look, name: str, channel: int) -> NDArray[np
     if layer.mask and look.mask_as.endswith("cut-out"):
         threshold = look.threshold if look.mask_as == "hard cut-out" else None
         return cut_out(plane, alpha_table(plane, layer.mask, threshold), photo, look.ground)
-    opacity = 0.0 if layer.mask and look.mask_as == "outline" else look.opacity
+    opacity = 0.0 if layer.mask and look.mask_as == "outline" else 1.0 if layer.taps else look.opacity
     limits = limits_for(scene, look, layer, plane)
     return overlay(plane, limits, colours_for(look, layer), photo, opacity)
 
@@ -116,14 +116,14 @@ def _draw_focus(sheet: Sheet, scene: Scene, look: Look, names: list[str], top: f
         channel = min(look.channels.get("beside", last) if film and i else look.channel, last)
         if len(names) > 1:
             low, high = (short_value(limit) for limit in limits_for(scene, look, layer, scene.plane(name, channel)))
-            title = f"{layer.title} · {layer.labels[channel]}" if film and layer.labels else layer.title
+            title = f"{layer.title} · {scene.channel_name(layer, channel)}" if film else layer.title
             sheet.text(x, top, f"{title} · {low} to {high}", 12, bold=True, width=each)
             y += 20
         sheet.paste(paint_focus(scene, look, name, channel), x, y, each, height)
         _draw_outline(sheet, scene, look, (name, channel), (x, y, each, height))
         _draw_marks(sheet, scene, marks, name, (x, y, each, height))
-        if look.pin:
-            _draw_marker(sheet, scene, look, scene.layers[name], (x, y, each, height))
+        if look.pin and not layer.taps:
+            _draw_marker(sheet, scene, look, layer, (x, y, each, height))
     bottom = top + height + (20 if len(names) > 1 else 0)
     if len(names) == 1:
         return max(bottom, _draw_side(sheet, scene, look, MARGIN + each + 2 * GAP, top, bottom))
@@ -135,12 +135,12 @@ def _draw_side(sheet: Sheet, scene: Scene, look: Look, x: float, top: float, bot
     plane = scene.plane(look.layer, look.channel)
     width = sheet.image.width - MARGIN - x
     channels, height, columns = layer.shape
-    plural = "channel" if channels == 1 else "channels"
+    unit = ("step" if scene.extra.get("linked") else "channel") + ("" if channels == 1 else "s")
     sheet.text(x, top, layer.title, 15, bold=True, width=width)
-    size = f"{channels} {plural} of {columns} {TIMES} {height}" + (f" · {layer.note}" if layer.note else "")
+    size = f"{channels} {unit} of {columns} {TIMES} {height}" + (f" · {layer.note}" if layer.note else "")
     sheet.text(x, top + 22, size, 12, colour=MUTED, width=width)
-    at = f"channel {look.channel}"
-    if look.pin:
+    at = scene.channel_name(layer, look.channel)
+    if look.pin and not layer.taps:
         row, column = _cell_of(scene, look, layer)
         value = format_value(float(plane.values()[row, column]), plane.quantum)
         at += f" · {value} at x {look.pin[0]:.0f}, y {look.pin[1]:.0f}"
@@ -174,7 +174,8 @@ def _draw_atlas(sheet: Sheet, scene: Scene, look: Look, layer: Layer, box: tuple
         chosen = channel == look.channel
         if chosen:
             sheet.pen.rectangle((left - 2, top - 2, left + side + 1, top + height + 1), outline=ACCENT, width=2)
-        sheet.text(left + side / 2, top + height + 3, str(channel), 9, chosen, ACCENT if chosen else MUTED, "ma")
+        number = scene.channel_name(layer, channel).split()[-1]
+        sheet.text(left + side / 2, top + height + 3, number, 9, chosen, ACCENT if chosen else MUTED, "ma")
     return y + -(-len(kept) // across) * (height + 20)
 
 
@@ -214,8 +215,9 @@ def _draw_cell(sheet: Sheet, scene: Scene, look: Look, name: str, box: tuple[flo
     if name == look.layer:
         sheet.pen.rectangle((x - 2, y - 2, x + width + 1, y + height + 1), outline=ACCENT, width=2)
     if layer.shape[0] > 1:
-        sheet.text(x, y + height + 3, f"ch {channel}", 9, colour=MUTED)
-    if look.pin:
+        shown = scene.channel_name(layer, channel).replace("channel", "ch")
+        sheet.text(x, y + height + 3, shown, 9, colour=MUTED)
+    if look.pin and not layer.taps:
         row, column = _cell_of(scene, look, layer)
         plane = scene.plane(name, channel)
         value = short_value(float(plane.values()[row, column]), plane.quantum)

@@ -137,7 +137,8 @@ def static(viewer: Viewer, width: int = 1200) -> None:
     picture = viewer.picture(width)
     Image.fromarray(picture).save(stream, "PNG", optimize=True)
     shown = viewer.source.layers[viewer.layer]
-    channel = f", channel {viewer.channel} of {shown.shape[0]}" if shown.shape[0] > 1 else ""
+    of = "" if viewer.source.extra.get("linked") else f" of {shown.shape[0]}"
+    channel = f", {viewer.source.channel_name(shown, viewer.channel)}{of}" if shown.shape[0] > 1 else ""
     data = {
         "image/png": base64.b64encode(stream.getvalue()).decode("ascii"),
         "text/plain": f"Picture of the view {viewer.scene['title']!r}: {viewer.scene['question']} "

@@ -48,6 +48,8 @@ class Layer:
     """`probability` or `logits` where the layer is a mask; empty where it is not."""
     photo: str = ""
     """Which of the scene's other photos lies under its maps; empty for the scene's own."""
+    taps: bool = False
+    """Whether its cells are the taps of a kernel, which lie nowhere in the photo: no pin is drawn there."""
     planes: dict[int, Plane] = field(default_factory=dict)
 
     @property
@@ -78,6 +80,7 @@ class Layer:
             **({"shares": self.shares} if self.shares else {}),
             **({"photo": self.photo} if self.photo else {}),
             **({"mask": self.mask} if self.mask else {}),
+            **({"taps": True} if self.taps else {}),
             **({"base": self.base} if self.base else {}),
             **({"labels": self.labels} if self.labels else {}),
         }
@@ -118,6 +121,13 @@ class Scene:
         parts = [entry.partition("#") for entry in ablated]
         off = [titles.get(name, name) + (f", channel {channel}" if channel else "") for name, _, channel in parts]
         return f"{self.title} · without {'; '.join(off)}" if off else self.title
+
+    def channel_name(self, layer: Layer, channel: int) -> str:
+        """A channel in words: in a film, the step that it shows. The twin of `channelName` in `static/look.js`."""
+        if not self.extra.get("linked"):
+            return f"channel {channel}"
+        constant = "the same at all steps" if layer.shape[0] == 1 else f"step {channel}"
+        return layer.labels[channel] if layer.labels else constant
 
     def group_of(self, name: str) -> list[str]:
         """The layers shown side by side when this one is in focus."""
@@ -188,6 +198,7 @@ class Scene:
             layer.limits = (described["limits"][0], described["limits"][1])
         layer.shares = described.get("shares", [])
         layer.photo, layer.mask = described.get("photo", ""), described.get("mask", "")
+        layer.taps = described.get("taps", False)
         layer.base, layer.labels = described.get("base", ""), described.get("labels", [])
 
     def plane(self, name: str, channel: int) -> Plane:
@@ -236,11 +247,13 @@ class Scene:
             **self.extra,
         }
 
-    def pack(self, budget: float = 5 * MIB, always: dict[str, int] | None = None) -> tuple[list[dict[str, Any]], bytes]:
+    def pack(
+        self, budget: float = 5 * MIB, always: dict[str, list[int]] | None = None
+    ) -> tuple[list[dict[str, Any]], bytes]:
         """The parts of the view and one buffer with all of them: photo, statistics, and planes up to `budget`.
 
-        The first channel of each layer goes in whatever the budget, and so do the channels in `always` (layer to
-        channel) that can be had.
+        The first channel of each layer goes in whatever the budget, and so do the channels in `always` (by layer) that
+        can be had.
         """
         packer = Packer()
         packer.add({"kind": "photo", "type": "image/jpeg"}, encode_photo(self.photo))
@@ -250,10 +263,10 @@ class Scene:
         for layer in self.layers.values():
             packer.add({"kind": "statistics", "layer": layer.name}, layer.statistics.tobytes())
             chosen = list(layer.planes)[: counts[layer.name]]
-            wanted = (always or {}).get(layer.name, layer.shape[0])
-            there = wanted in layer.planes or self.recompute is not None
-            if wanted < layer.shape[0] and there and wanted not in chosen:
-                chosen.append(wanted)
+            for wanted in (always or {}).get(layer.name, []):
+                there = wanted in layer.planes or self.recompute is not None
+                if wanted < layer.shape[0] and there and wanted not in chosen:
+                    chosen.append(wanted)
             for channel, plane in self.fetch(layer.name, chosen).items():
                 packer.add_plane(layer.name, channel, plane)
         return packer.parts, packer.buffer()

@@ -21,7 +21,8 @@ class SyncedState(anywidget.AnyWidget):
     """The traits of a view. Other widgets can be linked to them; a value that points at nothing raises `TraitError`.
 
     The user chooses `layer`, `channel`, `pin` ([x, y] in the photo's pixels, or []), `colormap`, `range`, `limits`,
-    `opacity`, `sort`, `zoom`, `ablated` and `region`. Masks are drawn as `mask_as` says, at `threshold`, on `ground`.
+    `opacity`, `sort`, `zoom`, `ablated` and `region`. Masks are drawn as `mask_as` says ("colours", "outline", "soft
+    cut-out" or "hard cut-out"), at `threshold`, on `ground` ("checker" or "#rrggbb").
     """
 
     scene = traitlets.Dict().tag(sync=True)
@@ -40,7 +41,7 @@ class SyncedState(anywidget.AnyWidget):
     sort = traitlets.Enum(SORTS, "detail").tag(sync=True)
     zoom = traitlets.List([1.0, 0.0, 0.0]).tag(sync=True)
     ablated = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    mask_as = traitlets.Enum(MASK_AS, "map").tag(sync=True)
+    mask_as = traitlets.Enum(MASK_AS, MASK_AS[0]).tag(sync=True)
     threshold = traitlets.Float(0.5, min=0.0, max=1.0).tag(sync=True)
     ground = traitlets.Unicode("checker").tag(sync=True)
 
@@ -60,6 +61,35 @@ class SyncedState(anywidget.AnyWidget):
         """The choices of the user (layer, channel, pin, colours …) as one value."""
         names = Look.__dataclass_fields__
         return Look(**{name: getattr(self, name) for name in names})
+
+    @property
+    def step(self) -> int:
+        """The step that the film of a training shows; set it to any of the recorded ones."""
+        return self._steps[self.channel]
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self.channel = self._find_step(step)
+
+    @property
+    def beside(self) -> int:
+        """The step that the film of a training shows beside `step`."""
+        return self._steps[self.channels.get("beside", len(self._steps) - 1)]
+
+    @beside.setter
+    def beside(self, step: int) -> None:
+        self.channels = {**self.channels, "beside": self._find_step(step)}
+
+    @property
+    def _steps(self) -> list[int]:
+        if "curves" not in self.scene:
+            raise AttributeError("This view shows no steps of a training.")
+        return self.scene["curves"]["steps"]
+
+    def _find_step(self, step: int) -> int:
+        if step not in self._steps:
+            raise ValueError(f"Step {step} was not recorded. There are: {', '.join(map(str, self._steps))}.")
+        return self._steps.index(step)
 
     @traitlets.validate("strokes")
     def _strokes(self, proposal: dict[str, Any]) -> list[dict[str, Any]]:

@@ -36,6 +36,14 @@ PAGE = 5 * MIB
 RETIRED = "A newer view took this one's place, so the kernel no longer keeps its maps. Run its cell again."
 
 
+def _shown(scene: Scene, look: Look) -> dict[str, list[int]]:
+    """The channels that a page shows, by layer: in a film, two steps of every map."""
+    if not scene.extra.get("linked"):
+        return {name: [channel] for name, channel in look.channels.items()}
+    steps = [look.channel, look.channels.get("beside", look.channel)]
+    return {name: [min(step, layer.shape[0] - 1) for step in steps] for name, layer in scene.layers.items()}
+
+
 class Viewer(SyncedState):
     """A view of a scene. Made by the functions of `widgets`, not by hand."""
 
@@ -65,7 +73,7 @@ class Viewer(SyncedState):
         if look is None:
             channels = {name: next(iter(layer.planes), 0) for name, layer in source.layers.items()}
             look = Look(description["focus"], channels[description["focus"]], channels)
-        parts, blob = source.pack(always=look.channels)
+        parts, blob = source.pack(always=_shown(source, look))
         super().__init__(scene=description, parts=parts, blob=blob, **look.to_dict(), **traits)
         self.on_msg(self._receive)
         # From here on: while the traits are first set there is nothing yet to react to.
@@ -123,7 +131,7 @@ class Viewer(SyncedState):
         elif self.retired:
             self.send({"type": "parts", "parts": [], "refused": [], "problem": RETIRED})
         elif kind == "hello":
-            parts, blob = self.source.pack(always=self.channels)
+            parts, blob = self.source.pack(always=_shown(self.source, self.look))
             self.send({"type": "parts", "parts": parts}, [blob])
         elif kind == "planes":
             self._send_planes(
@@ -158,7 +166,7 @@ class Viewer(SyncedState):
         if self.blob:
             # The page has not come for its maps yet: let it find these.
             with self.hold_sync():
-                self.parts, self.blob = self.source.pack(always=self.channels)
+                self.parts, self.blob = self.source.pack(always=_shown(self.source, self.look))
         packer = Packer()
         for name in names:
             layer = self.source.layers[name]
@@ -173,7 +181,7 @@ class Viewer(SyncedState):
         """Show another photo and new numbers in all layers."""
         described = self.source.describe()
         self._trait_values["scene"] = described  # not synced: that would build the page anew
-        parts, blob = self.source.pack(always=self.channels)
+        parts, blob = self.source.pack(always=_shown(self.source, self.look))
         if self.blob:
             # The page has not come for its maps yet: let it find these.
             with self.hold_sync():
@@ -231,7 +239,7 @@ class Viewer(SyncedState):
         bytes of maps.
         """
         self._whole()
-        parts, blob = self.source.pack(budget, always=self.channels)
+        parts, blob = self.source.pack(budget, always=_shown(self.source, self.look))
         return {
             "version": 1,
             "scene": self.scene,
@@ -277,4 +285,5 @@ class Viewer(SyncedState):
 
     def __repr__(self) -> str:
         # The default repr holds an address, which makes every run of a notebook differ.
-        return f"Viewer({self.scene.get('title')!r}, layer={self.layer!r}, channel={self.channel})"
+        shown = f"step={self.step}, beside={self.beside}" if "curves" in self.scene else f"channel={self.channel}"
+        return f"Viewer({self.scene.get('title')!r}, layer={self.layer!r}, {shown})"

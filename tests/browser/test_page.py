@@ -386,10 +386,20 @@ def test_a_channel_that_the_page_lacks_says_so(opened):
 
 def test_saving_a_picture_and_a_state(viewer, opened, tmp_path):
     page = opened(viewer)
+    page.evaluate(
+        """() => {
+            const busy = document.querySelector('.bv-busy');
+            window.said = [];
+            const hear = () => said.push([busy.firstChild.textContent, busy.hidden]);
+            new MutationObserver(hear).observe(busy, { attributes: true });
+        }"""
+    )
     with page.expect_download() as picture:
         page.get_by_role("button", name="Save PNG").click()
     from PIL import Image
 
+    page.wait_for_function("() => said.length > 1")
+    assert page.evaluate("() => said") == [["Saving the picture …", False], ["", True]]
     saved = np.asarray(Image.open(picture.value.path()).convert("RGB"))
     assert saved.shape[1] == 2400
     known = paint_map(viewer.source, viewer.look, "coarse", viewer.channels["coarse"])
@@ -525,7 +535,7 @@ def test_the_scale_bar_is_as_long_as_it_says(opened, width, count):
 
 def test_the_marker_stays_thin_at_zoom_64(viewer, opened):
     page = opened(viewer)
-    hover(page, 0.5, 0.5)
+    hover(page, 0.52, 0.52)
     page.mouse.down()
     page.mouse.up()
     for _ in range(12):
@@ -536,6 +546,42 @@ def test_the_marker_stays_thin_at_zoom_64(viewer, opened):
     assert marker.evaluate("(e) => e.closest('.bv-sheet')") is None
     frame, cell = page.locator(".bv-stage").bounding_box(), marker.bounding_box()
     assert cell["width"] == pytest.approx(frame["width"] * 64 / 30, rel=0.02)
+    # It lies around the cell of the pin, in the picture and in those of the grid.
+    for name, (row, column) in {"fine": (10, 15), "coarse": (2, 3), "one": (20, 31)}.items():
+        panel = page.locator(f'button.bv-panel:has(canvas[data-layer="{name}"])')
+        picture, mark = panel.locator(".bv-canvas").bounding_box(), panel.locator(".bv-marker").bounding_box()
+        layer = viewer.source.layers[name]
+        for side, start, at, count in (("width", "x", column, layer.shape[2]), ("height", "y", row, layer.shape[1])):
+            middle = picture[start] + (at + 0.5) / count * picture[side]
+            assert mark[start] + mark[side] / 2 == pytest.approx(middle, abs=3)
+
+
+def test_no_pin_is_drawn_on_a_kernel_and_its_taps_are_read(viewer, opened):
+    scene = viewer.source
+    for name in ("patch", "kernel"):
+        scene.add(name, random_maps(2, 3, 3)).taps = True
+    scene.rows = [("all", list(scene.layers))]
+    scene.columns = list(scene.layers)
+    viewer = Viewer(scene)
+    viewer.pin = [30.0, 20.0]
+    page = opened(viewer)
+    marked = """(all) => all.filter((e) => e.checkVisibility())
+        .map((e) => e.parentElement.querySelector("canvas").dataset.layer)"""
+    assert page.eval_on_selector_all(".bv-grid .bv-marker", marked) == ["fine", "coarse", "one"]
+    page.locator('button.bv-panel:has(canvas[data-layer="kernel"])').click()
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="kernel"][data-state="drawn"]')
+    for _ in range(12):
+        page.get_by_role("button", name="+", exact=True).click()
+    hover(page, 0.9, 0.5)
+    page.wait_for_selector("output[data-probe]:has-text('tap in column 2, row 1 of the kernel')")
+    value = scene.plane("kernel", viewer.channels["kernel"]).values()[1, 2]
+    assert number(page.locator("output[data-probe] strong").inner_text()) == pytest.approx(value, abs=1e-3)
+    assert page.eval_on_selector_all(".bv-grid .bv-marker", marked) == ["patch", "kernel"]
+    page.mouse.down()
+    page.mouse.up()
+    page.mouse.move(2, 2)
+    page.wait_for_selector("output[data-probe]:has-text('Move over a picture')")
+    assert page.eval_on_selector_all(".bv-grid .bv-marker", marked) == ["fine", "coarse", "one"]
 
 
 def test_opacity_zero_shows_the_photo_as_it_is(viewer, opened):
@@ -649,8 +695,14 @@ def test_no_column_is_cut_and_the_large_picture_stays_in_sight(opened, width):
         "columns": ["Part", "mine", "reference", "largest difference", "verdict"],
         "rows": rows,
     }
+    scene.extra["choices"] = [{"name": "part", "label": "Part", "options": ["a.rather.long.name" * 4]}]
     page = opened(Viewer(scene, table=table))
     resize(page, width, 800)
+    right = page.locator(".bv-body").bounding_box()
+    ends = page.eval_on_selector_all(
+        ".bv-body :is(select, input, button)", "(all) => all.map((e) => e.getBoundingClientRect().right)"
+    )
+    assert max(ends) <= right["x"] + right["width"] + 1
     cut = page.eval_on_selector_all(
         ".bv-table, .bv-grid", "(all) => all.map((e) => e.scrollWidth - e.clientWidth).filter((more) => more > 1)"
     )

@@ -1,11 +1,13 @@
 """Features of an exported view: other ways to draw the mask, parts switched off, a brush."""
 
 import base64
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 from small_network import small
+from test_every_view import NOTE_TEXTS
 from test_page import hover, pixels, random_maps, scene_of
 
 import widgets
@@ -43,7 +45,7 @@ def test_the_mask_is_an_outline_or_a_cut_out_and_its_scores_follow_the_threshold
     assert lines == sum(len(line) - 1 for line in find_outline(mask.planes[0], 0.3))
     viewer.layer, viewer.threshold, viewer.ground = "mask", 0.3, "#ffffff"
     ground.select_option("#ffffff", force=True)
-    for viewer.mask_as in ("cut-out", "hard cut-out"):
+    for viewer.mask_as in ("soft cut-out", "hard cut-out"):
         draws = page.locator(FOCUS).get_attribute("data-draws")
         how.select_option(viewer.mask_as)
         page.wait_for_selector(f'{FOCUS}:not([data-draws="{draws}"])')
@@ -96,6 +98,17 @@ def test_parts_are_ranked_in_an_exported_page(tried, opened, watched):
 
 def test_a_click_on_the_map_switches_and_the_page_asks_for_part_after_part(tried, watched, tmp_path):
     page = open_as_beside_a_kernel(watched, tmp_path, tried)
+    # The ranking and the mask that a click changes are seen together.
+    for width, height in ((1280, 800), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        card = page.locator(".bv-league-card").first
+        if width < 800:
+            card.scroll_into_view_if_needed()
+        for part in (card, page.locator(".bv-stage")):
+            box = part.bounding_box()
+            assert 0 <= box["y"] <= height - box["height"]
+    page.set_viewport_size({"width": 1240, "height": 1000})
+    page.evaluate("() => scrollTo(0, 0)")
     page.locator('[data-node="squeeze"]').click()
     page.wait_for_selector('[data-node="squeeze"][data-off="true"]')
     page.locator('[data-node="encoder.x4"]').click()
@@ -204,9 +217,11 @@ def test_the_brush_collects_strokes_and_says_that_it_needs_a_kernel(opened, watc
 def test_two_steps_of_a_film_are_chosen_on_the_curves(opened, watched):
     scene = scene_of(a=random_maps(4, 8, 12))
     scene.layers["a"].group, scene.layers["a"].labels = ["a", "a"], [f"step {10 * i}" for i in range(4)]
+    scene.layers["a"].limits = (-4, 4)
     series = {"loss": [1.0, None, 0.5, 0.4], "structure": [2.0, 1.5, 1.0, 0.5]}
     scene.extra = {"linked": True, "curves": {"x": [0, 10, 20, 30], "series": series, "steps": [0, 10, 20, 30]}}
-    page = opened(Viewer(scene))
+    viewer = Viewer(scene)
+    page = opened(viewer)
     assert page.locator(".bv-curve").count() == 2
     second = 'canvas[data-panel="focus-2"]'
     page.wait_for_selector(f'{second}[data-channel="3"][data-state="drawn"]')
@@ -222,6 +237,26 @@ def test_two_steps_of_a_film_are_chosen_on_the_curves(opened, watched):
     ]
     page.get_by_label("Beside it").select_option("2")
     page.wait_for_selector(f'{second}[data-channel="2"][data-state="drawn"]')
+    # Its channels are steps, in all that is seen, heard or saved.
+    page.get_by_label("Shown").select_option("step 30")
+    page.wait_for_selector(f'{FOCUS}[data-channel="3"][data-state="drawn"]')
+    assert page.locator(".bv-channel-slider").get_attribute("aria-valuetext") == "step 30"
+    assert page.locator('[role="option"][aria-selected="true"]').get_attribute("aria-label") == "step 30"
+    assert page.locator(".bv-panel-note").inner_text() == "step 30"
+    assert "step 30, over the photo" in page.locator(".bv-stage").first.get_attribute("aria-label")
+    page.evaluate(NOTE_TEXTS)
+    with page.expect_download():
+        page.get_by_role("button", name="Save PNG").click()
+    saved = " ".join(text["text"] for text in page.evaluate("() => window.texts"))
+    assert "a · step 30" in saved
+    assert "a · step 20" in saved
+    page.locator("summary:has-text('Keys')").click()
+    told = page.eval_on_selector_all(
+        ".bv *", "(all) => all.filter((e) => e.checkVisibility()).flatMap((e) => [e.title, e.ariaLabel])"
+    )
+    words = page.locator(".bv-keys dl").first.inner_text()  # the list of words, which is the same in all views
+    seen = page.locator(".bv").inner_text().replace(words, "")
+    assert not re.search("channel|\\bch\\b", " ".join([seen, saved, *filter(None, told)]))
     assert watched.errors == []
 
 

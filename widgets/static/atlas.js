@@ -1,6 +1,6 @@
 // All channels of the layer in focus, small, in the chosen order.
 import { colourTable, formatValue, STATISTICS, thumbnail } from "./core.js";
-import { coloursFor, layerOf, limitsFor } from "./look.js";
+import { channelName, coloursFor, layerOf, limitsFor } from "./look.js";
 import { h, write } from "./dom.js";
 import { switchable, toggle } from "./switches.js";
 
@@ -19,7 +19,7 @@ export class Atlas {
     this.list = h("div", {
       class: "bv-atlas-list",
       role: "listbox",
-      "aria-label": "Channels",
+      "aria-label": store.scene.linked ? "Steps" : "Channels",
       tabindex: "0",
       on: { keydown: (event) => this.key(event) },
     });
@@ -38,7 +38,9 @@ export class Atlas {
       h(
         "div",
         { class: "bv-atlas-head" },
-        h("label", { class: "bv-field bv-inline" }, h("span", {}, "Channels by"), sort),
+        store.scene.linked
+          ? h("span", { class: "bv-muted" }, "All recorded steps")
+          : h("label", { class: "bv-field bv-inline" }, h("span", {}, "Channels by"), sort),
         this.title,
         this.switch,
       ),
@@ -153,11 +155,9 @@ export class Atlas {
         dataset: { panel: "atlas", layer: layer.name, channel, draws: "0" },
       });
       const value = row < 0 ? null : store.statistics.get(layer.name)[row * layer.channels + channel];
-      const text = layer.labels?.[channel]
-        ? `channel ${channel}, ${layer.labels[channel]}`
-        : value === null
-          ? `channel ${channel}`
-          : `channel ${channel}, ${store.look.sort} ${formatValue(value, 0)}`;
+      const name = channelName(store.scene, layer, channel);
+      const more = layer.labels?.[channel] ?? (value === null ? "" : `${store.look.sort} ${formatValue(value, 0)}`);
+      const text = store.scene.linked || !more ? name : `${name}, ${more}`;
       const root = h(
         "div",
         {
@@ -169,7 +169,7 @@ export class Atlas {
           on: { click: () => store.act({ type: "channel", channel }) },
         },
         canvas,
-        h("span", {}, String(channel)),
+        h("span", {}, name.replace(/^(channel|step) /, "")),
       );
       this.items.set(channel, { root, canvas, drawn: "" });
     }

@@ -1,8 +1,8 @@
 // Controls beside the picture: channel, order, colours, range, opacity.
 import { drawBar } from "./colour_bar.js";
 import { countMarks, formatValue, LEVELS, MARKS } from "./core.js";
-import { coloursFor, explainRange, layerOf } from "./look.js";
-import { h, write } from "./dom.js";
+import { channelName, coloursFor, explainRange, layerOf } from "./look.js";
+import { breakable, h, write } from "./dom.js";
 
 const FRAME_MS = 300;
 const RANGE_NAMES = { map: "this map", layer: "this layer", all: "all layers", own: "my limits" };
@@ -18,9 +18,16 @@ const SORT_NAMES = {
 const option = (value, text) => h("option", { value }, text);
 const field = (label, ...inputs) => h("label", { class: "bv-field" }, h("span", {}, label), ...inputs);
 
+// The steps of a film as options; a map that does not change has none.
+function stepsOf(scene) {
+  const most = scene.layers.reduce((one, other) => (other.channels > one.channels ? other : one));
+  return Array.from({ length: most.channels }, (_, i) => option(i, channelName(scene, most, i)));
+}
+
 export class Controls {
   constructor(store) {
     this.store = store;
+    const film = store.scene.linked;
     const act = (action) => store.guard(() => store.act(action));
     const select = (name, entries) =>
       h(
@@ -36,31 +43,31 @@ export class Controls {
       min: 0,
       step: 1,
       class: "bv-channel-slider",
-      "aria-label": "Channel, in the order of the list",
+      "aria-label": film ? "Step" : "Channel, in the order of the list",
       on: { input: () => act({ type: "channel", channel: store.order(store.look.layer)[Number(this.slider.value)] }) },
     });
-    this.number = h("input", {
-      type: "number",
-      min: 0,
-      step: 1,
-      class: "bv-number",
-      name: "channel",
-      on: {
-        input: () => this.number.value !== "" && act({ type: "channel", channel: Number(this.number.value) }),
-        change: () => (this.number.value = store.look.channel),
-      },
-    });
+    const choose = () => this.number.value !== "" && act({ type: "channel", channel: Number(this.number.value) });
+    this.number = film
+      ? h("select", { name: "channel", on: { change: choose } }, stepsOf(store.scene))
+      : h("input", {
+          type: "number",
+          min: 0,
+          step: 1,
+          class: "bv-number",
+          name: "channel",
+          on: { input: choose, change: () => (this.number.value = store.look.channel) },
+        });
     this.place = h("span", { class: "bv-muted" });
     this.play = h(
       "button",
-      { class: "bv-button", type: "button", hidden: !store.scene.linked, on: { click: () => this.toggle() } },
+      { class: "bv-button", type: "button", hidden: !film, on: { click: () => this.toggle() } },
       "Play",
     );
     this.channelRow = h(
       "div",
-      { class: "bv-channel-row" },
+      { class: "bv-channel-row", dataset: { film: String(Boolean(film)) } },
       this.play,
-      field("Channel", this.number),
+      field(film ? "Shown" : "Channel", this.number),
       this.slider,
       this.place,
     );
@@ -148,9 +155,11 @@ export class Controls {
     const { look, scene } = store;
     const layer = layerOf(scene, look.layer);
     const order = store.order(layer.name);
-    write(this.name, layer.title);
-    const size = `${layer.channels} ${layer.channels === 1 ? "channel" : "channels"} of ${layer.width} × ${layer.height}`;
-    const said = [layer.labels?.[look.channel], size, layer.note].filter(Boolean).join(" · ");
+    if (this.name.textContent !== layer.title) this.name.replaceChildren(...breakable(layer.title));
+    const unit = `${scene.linked ? "step" : "channel"}${layer.channels === 1 ? "" : "s"}`;
+    const size = `${layer.channels} ${unit} of ${layer.width} × ${layer.height}`;
+    const label = scene.linked ? channelName(scene, layer, look.channel) : layer.labels?.[look.channel];
+    const said = [label, size, layer.note].filter(Boolean).join(" · ");
     const alike = panel.plane?.alike;
     write(
       this.note,
@@ -160,10 +169,12 @@ export class Controls {
     this.slider.max = order.length - 1;
     this.number.max = layer.channels - 1;
     this.slider.value = order.indexOf(look.channel);
-    this.slider.setAttribute("aria-valuetext", `channel ${look.channel}`);
+    this.slider.setAttribute("aria-valuetext", channelName(scene, layer, look.channel));
     if (document.activeElement !== this.number) this.number.value = look.channel;
     const whole = order.length === layer.channels ? `${layer.channels}` : `the ${order.length} in this page`;
-    write(this.place, `${order.indexOf(look.channel) + 1} of ${whole} by ${SORT_NAMES[look.sort]}`);
+    const among = scene.linked ? "recorded steps" : `by ${SORT_NAMES[look.sort]}`;
+    const only = order.length === 1 && layer.channels > 1;
+    write(this.place, only ? "the only one in this page" : `${order.indexOf(look.channel) + 1} of ${whole} ${among}`);
     for (const name of ["colormap", "range", "sort"]) this[name].value = look[name];
     // Fixed limits give way to one's own alone.
     const fixed = Boolean(layer.limits) || layer.kind === "unit";

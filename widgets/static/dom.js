@@ -20,8 +20,31 @@ export function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-// Text whose long words may break, with a hyphen that shows only then.
-export const hyphenate = (text) => text.replace(/([A-Za-z]{4})([a-z])(?=[a-z]{2})/g, "$1\u00ad$2");
+// Where a word may break: between the consonants of at-ten-tion, Novem-ber and recon-struction, and after the vowel of
+// refe-rence, with at least two letters before it and three after it.
+const [VOWEL, CONSONANT] = ["[aeiouy]", "[bcdfghjklmnpqrstvwxz]"];
+const ONSET = `(?:str|s[cpt]|[bcdfgpt]r|[bcfgp]l|${CONSONANT})`;
+const BREAK = new RegExp(
+  `(?<=${VOWEL}${CONSONANT})(?<![cgpstw](?=h))(?=${ONSET}${VOWEL}[a-z])|(?<=[a-z]{2}${VOWEL})(?=${CONSONANT}${VOWEL}[a-z]{2})`,
+  "gi",
+);
+
+// Text whose words may break, with a hyphen that shows only then; a size such as 3 × 3 stays in one line.
+export const hyphenate = (text) => bind(text.replace(BREAK, "\u00ad"));
+
+// A size of two numbers stays in one line; one of more breaks after a sign, and its last two stay together.
+export const bind = (text) =>
+  String(text)
+    .replace(/(\d) ×/g, "$1\u00a0×")
+    .replace(/× (\d+)(?!\d|\u00a0×)/g, "×\u00a0$1");
+
+// A short name stays in one line; a long one of parts with dots breaks at them.
+export const breakable = (text) =>
+  text.length <= 12
+    ? [text.replaceAll(" ", "\u00a0")]
+    : bind(text)
+        .split(/(?<=[._])/)
+        .flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
 
 const SVG = "http://www.w3.org/2000/svg";
 export function svg(tag, attributes = {}) {

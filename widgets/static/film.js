@@ -2,7 +2,8 @@
 import { h, svg } from "./dom.js";
 import { layerOf } from "./look.js";
 
-const [CHART_WIDTH, CHART_HEIGHT, LEFT, BOTTOM, TOP] = [640, 180, 52, 24, 8];
+// Of the drawing, which is stretched to the chart; its labels stand beside it, so that they keep their size.
+const [WIDE, HIGH] = [1000, 160];
 const CURVE_TONES = ["one", "four", "three", "two"];
 
 export class Film {
@@ -20,25 +21,24 @@ export class Film {
     const [low, high] = [Math.min(0, ...values), Math.max(...values, 1e-9)];
     const first = Math.min(...x, ...steps);
     const last = Math.max(...x, ...steps, first + 1);
-    this.across = (step) => LEFT + ((step - first) / (last - first)) * (CHART_WIDTH - LEFT - 10);
-    const down = (value) => TOP + ((high - value) / (high - low)) * (CHART_HEIGHT - TOP - BOTTOM);
-    this.chart = svg("svg", { viewBox: `0 0 ${CHART_WIDTH} ${CHART_HEIGHT}`, class: "bv-curves", role: "img" });
-    const text = (value, at, anchor) => {
-      const label = svg("text", { x: at[0], y: at[1], "text-anchor": anchor, class: "bv-curve-text" });
-      label.textContent = value;
-      return label;
-    };
-    for (const value of [low, (low + high) / 2, high]) {
-      this.chart.append(
-        svg("line", { x1: LEFT, x2: CHART_WIDTH - 10, y1: down(value), y2: down(value), class: "bv-curve-grid" }),
-      );
-      this.chart.append(text(Number(value.toPrecision(3)), [LEFT - 6, down(value) + 4], "end"));
-    }
-    for (const [step, anchor] of [
-      [first, "start"],
-      [last, "end"],
-    ])
-      this.chart.append(text(`step ${step}`, [this.across(step), CHART_HEIGHT - 6], anchor));
+    this.across = (step) => ((step - first) / (last - first)) * WIDE;
+    const down = (value) => ((high - value) / (high - low)) * HIGH;
+    this.chart = svg("svg", {
+      viewBox: `0 0 ${WIDE} ${HIGH}`,
+      preserveAspectRatio: "none",
+      class: "bv-curves",
+      role: "img",
+    });
+    const levels = [high, (low + high) / 2, low];
+    for (const value of levels)
+      this.chart.append(svg("line", { x1: 0, x2: WIDE, y1: down(value), y2: down(value), class: "bv-curve-grid" }));
+    const label = (text) => h("span", {}, text);
+    const scale = h(
+      "div",
+      { class: "bv-curve-scale" },
+      levels.map((value) => label(Number(value.toPrecision(3)))),
+    );
+    const ends = h("div", { class: "bv-curve-steps" }, label(`step ${first}`), label(`step ${last}`));
     const legend = Object.keys(series).map((name, i) =>
       h("span", { class: "bv-key" }, h("i", { class: `bv-swatch bv-tone-${CURVE_TONES[i % 4]}` }), name),
     );
@@ -50,7 +50,7 @@ export class Film {
       );
     });
     this.chart.setAttribute("aria-label", `Curves of ${Object.keys(series).join(", ")} from step ${first} to ${last}`);
-    const mark = (name) => svg("line", { y1: TOP, y2: CHART_HEIGHT - BOTTOM, class: `bv-curve-${name}` });
+    const mark = (name) => svg("line", { y1: 0, y2: HIGH, class: `bv-curve-${name}` });
     this.marks = { shown: mark("shown"), beside: mark("beside") };
     this.chart.append(...Object.values(this.marks));
     this.chart.addEventListener("click", (event) => this.pick(event));
@@ -61,7 +61,7 @@ export class Film {
     );
     this.root.append(
       h("div", { class: "bv-legend" }, legend),
-      this.chart,
+      h("div", { class: "bv-chart" }, scale, this.chart, ends),
       h(
         "div",
         { class: "bv-fields" },
@@ -78,7 +78,7 @@ export class Film {
   // The recorded step nearest to a click.
   pick(event) {
     const box = this.chart.getBoundingClientRect();
-    const at = ((event.clientX - box.left) / box.width) * CHART_WIDTH;
+    const at = ((event.clientX - box.left) / box.width) * WIDE;
     const { steps } = this.store.scene.curves;
     const far = (i) => Math.abs(this.across(steps[i]) - at);
     const nearest = steps.reduce((best, _, i) => (far(i) < far(best) ? i : best), 0);

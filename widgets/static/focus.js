@@ -2,7 +2,7 @@
 import { drawBar } from "./colour_bar.js";
 import { cell, shortValue } from "./core.js";
 import { h, write } from "./dom.js";
-import { coloursFor } from "./look.js";
+import { channelName, coloursFor } from "./look.js";
 import { MapPanel } from "./map_panel.js";
 import { follow, grab, key } from "./pointer_and_keys.js";
 
@@ -110,17 +110,16 @@ export class Focus {
     this.nameTones();
     for (const stage of this.stages) {
       stage.draw();
+      const shown = channelName(scene, stage.info, stage.shownChannel);
       if (stage.bar) drawBar(stage.bar, store.colours.get(coloursFor(scene, look, stage.layer)));
       if (stage.caption)
         stage.caption.replaceChildren(
-          scene.linked && stage.info.labels
-            ? `${this.nameOf(stage)} · ${stage.info.labels[stage.shownChannel]}`
-            : this.nameOf(stage),
+          scene.linked ? `${this.nameOf(stage)} · ${shown}` : this.nameOf(stage),
           h("span", {}, stage.plane ? `${stage.limits.map((limit) => shortValue(limit)).join(" to ")}` : ""),
         );
       stage.frame.setAttribute(
         "aria-label",
-        `${stage.info.title}, channel ${stage.shownChannel}, over the photo. Arrow keys move the cursor.`,
+        `${stage.info.title}, ${shown}, over the photo. Arrow keys move the cursor.`,
       );
     }
   }
@@ -161,6 +160,7 @@ export class Focus {
     const shown = image.width / this.store.look.zoom[0];
     const power = 10 ** Math.floor(Math.log10(shown / 3));
     const length = Math.max(1, [5, 2, 1].find((digit) => digit * power <= shown / 3) * power);
+    this.scale.style.visibility = this.stages[0].taps ? "hidden" : "";
     this.scale.firstElementChild.style.width = `${(length / shown) * width}px`;
     write(this.scale.lastElementChild, `${length} px of the ${this.what}`);
   }
@@ -171,11 +171,17 @@ export class Focus {
     const parts = at ? this.stages.map((stage) => [stage, stage.probe(at)]).filter(([, probe]) => probe) : [];
     if (!parts.length) {
       const more = store.scene.regions && store.live ? " Press Region and drag to draw one." : "";
-      this.probe.textContent = `Move over a picture to read its values${store.resting ? "." : "; click to pin."}${more}`;
+      const pins = !store.resting && !this.stages[0].taps;
+      this.probe.textContent = `Move over a picture to read its values${pins ? "; click to pin." : "."}${more}`;
       return;
     }
     const [, first] = parts[0];
     const { image } = store.scene;
+    const [x, y] = [cell(at[0], image.width, image.width), cell(at[1], image.height, image.height)];
+    const place = `column ${first.column}, row ${first.row}`;
+    const where = store.atTaps
+      ? [`tap in ${place} of the kernel`]
+      : [`at x ${x}, y ${y} of the ${this.what}`, `cell ${place}`];
     this.probe.replaceChildren(
       ...parts
         .map(([stage, probe]) => [
@@ -184,12 +190,7 @@ export class Focus {
         ])
         .flat()
         .filter(Boolean),
-      h(
-        "span",
-        {},
-        `at x ${cell(at[0], image.width, image.width)}, y ${cell(at[1], image.height, image.height)} of the ${this.what}`,
-      ),
-      h("span", {}, `cell column ${first.column}, row ${first.row}`),
+      ...where.map((text) => h("span", {}, text)),
     );
   }
 }

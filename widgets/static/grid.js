@@ -1,5 +1,6 @@
 // All layers, small, in rows and columns: choosing one puts it into the large picture.
 import { h, hyphenate } from "./dom.js";
+import { channelName } from "./look.js";
 import { MapPanel, PHOTO } from "./map_panel.js";
 import { follow } from "./pointer_and_keys.js";
 import { roveOver, setStop } from "./roving.js";
@@ -83,7 +84,8 @@ export class Grid {
     if (panel.told === `${pressed} ${panel.shownChannel}`) return;
     panel.told = `${pressed} ${panel.shownChannel}`;
     panel.button.setAttribute("aria-pressed", pressed);
-    panel.frame.setAttribute("aria-label", `${panel.info.title}, channel ${panel.shownChannel}`);
-    panel.label.textContent = panel.info.channels === 1 ? "" : `ch ${panel.shownChannel}`;
+    const name = channelName(this.store.scene, panel.info, panel.shownChannel);
+    panel.frame.setAttribute("aria-label", `${panel.info.title}, ${name}`);
+    panel.label.textContent = panel.info.channels === 1 ? "" : name.replace("channel", "ch");
   }
 }

@@ -33,7 +33,9 @@ function panelOf(title, list) {
 
 // The lists of a view, the words from A to Z; without a kernel, no keys for what needs one.
 export function helpPanels(store) {
-  const known = KEYS.filter(([, , needs]) => !needs || !store.resting);
+  // The channels of a film are its steps.
+  const say = (text) => (store.scene.linked ? text.replaceAll("channel", "step") : text);
+  const known = KEYS.filter(([, , needs]) => !needs || !store.resting).map(([key, text]) => [key, say(text)]);
   const words = [...WORDS].sort((a, b) => a[0].localeCompare(b[0]));
   return [panelOf("Words", words), panelOf("Keys", known)];
 }

@@ -7,6 +7,12 @@ export const SORTS = ["detail", "variance", "mean", "max", "agreement", "index"]
 
 export const layerOf = (scene, name) => scene.layers.find((layer) => layer.name === name);
 
+// A channel in words: in a film, the step that it shows. The twin of `Scene.channel_name`.
+export function channelName(scene, layer, channel) {
+  if (!scene.linked) return `channel ${channel}`;
+  return layer.labels?.[channel] ?? (layer.channels === 1 ? "the same at all steps" : `step ${channel}`);
+}
+
 // The channels of a layer in the order the atlas shows them.
 export function channelOrder(layer, statistics, sort) {
   const row = STATISTICS.indexOf(sort);
@@ -44,7 +50,8 @@ export function limitsFor(scene, look, plane, statistics) {
 export function explainRange(scene, look, name) {
   const layer = layerOf(scene, name);
   if (look.range === "own" && look.limits?.length === 2) return "Your own limits.";
-  if (layer.limits) return "Fixed limits: a colour means the same number before and after each change.";
+  const when = scene.linked ? "at all steps" : "before and after each change";
+  if (layer.limits) return `Fixed limits: a colour means the same number ${when}.`;
   if (layer.kind === "unit") return "Always 0 to 1: no value can lie outside.";
   const middle = layer.kind === "signed" ? ", with 0 in the middle" : "";
   if (look.range === "layer") return `One range for all channels of this layer${middle}.`;
@@ -84,11 +91,14 @@ export function transition(scene, look, action) {
       // In a film, the step beside the one that is shown.
       return { ...look, channels: { ...look.channels, beside: Math.max(0, Math.round(action.channel)) } };
     case "pin": {
+      // A kernel lies nowhere in the photo.
+      if (layer.taps && action.point) return look;
       if (!action.point) return { ...look, pin: [] };
       const { width, height } = scene.image;
       const [x, y] = action.point;
       if (!Number.isFinite(x) || !Number.isFinite(y)) return look;
-      return { ...look, pin: [clamp(x, 0, width - 1), clamp(y, 0, height - 1)] };
+      const within = (position, length) => (position < length ? Math.max(position, 0) : length - 1);
+      return { ...look, pin: [within(x, width), within(y, height)] };
     }
     case "move": {
       const { width, height } = scene.image;
@@ -101,7 +111,7 @@ export function transition(scene, look, action) {
     case "opacity":
       return { ...look, opacity: clamp(action.opacity, 0, 1) };
     case "mask_as":
-      return action.mask_as in MASK_AS ? { ...look, mask_as: action.mask_as } : look;
+      return MASK_AS.includes(action.mask_as) ? { ...look, mask_as: action.mask_as } : look;
     case "threshold":
       return { ...look, threshold: clamp(action.threshold, 0, 1) };
     case "ground":

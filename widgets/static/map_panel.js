@@ -12,7 +12,7 @@ import {
   shrink,
 } from "./core.js";
 import { coloursFor, layerOf, limitsFor } from "./look.js";
-import { alphaTable, cutOut, findOutline, levelOf } from "./mask.js";
+import { alphaTable, cutOut, findOutline, levelOf, MASK_AS } from "./mask.js";
 import { h, svg } from "./dom.js";
 
 export const PHOTO = "photo";
@@ -46,7 +46,7 @@ export class MapPanel {
 
   // Pixels to draw over the photo: no more than the screen shows, for every one costs time in every frame.
   pixelsOver(photo) {
-    const shown = Math.ceil((this.shownWidth || Infinity) * devicePixelRatio * this.store.look.zoom[0]);
+    const shown = Math.ceil((this.shownWidth || Infinity) * devicePixelRatio * this.zoom[0]);
     if (this.whole || shown >= photo.width) return [photo.width, photo.height];
     return [shown, Math.max(1, Math.round((photo.height * shown) / photo.width))];
   }
@@ -72,6 +72,14 @@ export class MapPanel {
 
   get info() {
     return layerOf(this.store.scene, this.layer);
+  }
+  // Whether the cells are the taps of a kernel, which lie nowhere in the photo.
+  get taps() {
+    return Boolean(this.info?.taps);
+  }
+  // The scale and the corner of what is shown. The zoom is one into the photo.
+  get zoom() {
+    return this.taps ? [1, 0, 0] : this.store.look.zoom;
   }
   // Pictures in focus side by side show the same channel.
   get shownChannel() {
@@ -102,8 +110,8 @@ export class MapPanel {
     const limits = limitsFor(scene, look, plane, store.statistics);
     const colours = alike && look.colormap === "auto" ? "RdBu" : coloursFor(scene, look, this.layer);
     // A mask may be drawn as an outline or a cut-out instead of in colours.
-    const as = this.backdrop && !alike && this.info.mask ? look.mask_as : "map";
-    const opacity = as === "outline" ? 0 : this.backdrop ? look.opacity : 1;
+    const as = this.backdrop && !alike && this.info.mask ? look.mask_as : MASK_AS[0];
+    const opacity = as === "outline" ? 0 : this.backdrop && !this.taps ? look.opacity : 1;
     const [width, height] = this.backdrop ? this.pixelsOver(photo) : [plane.width, plane.height];
     const old =
       this.backdrop && !alike && store.wipe > 0 ? store.before.get(PlaneCache.key(this.layer, channel)) : null;
@@ -111,6 +119,7 @@ export class MapPanel {
     const state = `${channel} ${limits} ${colours} ${opacity} ${width} ${as} ${look.threshold} ${look.ground} ${wipe}`;
     if (this.drawn === state && this.plane === plane && this.under === photo) return plane;
     this.prepare(width, height);
+    this.frame.classList.toggle("bv-taps", this.taps);
     this.under = photo;
     const how = { as, limits, colours, opacity, width, height };
     if (wipe) {
@@ -186,9 +195,10 @@ export class MapPanel {
     this.canvas.dataset.draws = String(Number(this.canvas.dataset.draws) + 1);
   }
 
-  // The value under a point of the photo: what it is, where, and as text with the digits that hold.
+  // The value under a point of the photo (or of a kernel, under the pointer): what it is, where, and as text with the
+  // digits that hold.
   probe(at) {
-    if (this.layer === PHOTO || !this.plane) return null;
+    if (this.layer === PHOTO || !this.plane || this.taps !== this.store.atTaps) return null;
     const { image } = this.store.scene;
     const column = cell(at[0], image.width, this.plane.width);
     const row = cell(at[1], image.height, this.plane.height);
@@ -206,12 +216,12 @@ export class MapPanel {
 
   // Outlines the cell that the point falls into.
   mark(at) {
-    this.marker.hidden = !at;
-    if (!at) return;
+    this.marker.hidden = !at || this.taps !== this.store.atTaps;
+    if (this.marker.hidden) return;
     const { image } = this.store.scene;
     const [width, height] = this.layer === PHOTO ? [image.width, image.height] : [this.info.width, this.info.height];
     const { style } = this.marker;
-    const [scale, left, top] = this.store.look.zoom;
+    const [scale, left, top] = this.zoom;
     style.left = `${((cell(at[0], image.width, width) + 0.5) / width - left) * scale * 100}%`;
     style.top = `${((cell(at[1], image.height, height) + 0.5) / height - top) * scale * 100}%`;
     style.setProperty("--cell-width", `${(100 * scale) / width}%`);

@@ -1,12 +1,9 @@
 // A soft mask as people use it, without a page: the twin of widgets/mask_drawing.py.
 import { cells, clamp, LEVELS, PLUS_INFINITY } from "./core.js";
 
-export const MASK_AS = {
-  map: "colours",
-  outline: "outline at the threshold",
-  "cut-out": "cut-out, soft edges",
-  "hard cut-out": "cut-out at the threshold",
-};
+// How a mask is drawn over the photo: in colours, as a line at the threshold, or as a cut-out with the mask's soft edges or
+// cut at the threshold. Python reads this list too.
+export const MASK_AS = ["colours", "outline", "soft cut-out", "hard cut-out"];
 
 const CHECKER = [255, 204];
 const SQUARES = 40;

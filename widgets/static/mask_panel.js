@@ -3,6 +3,7 @@ import { h, write } from "./dom.js";
 import { layerOf } from "./look.js";
 import { levelOf, MASK_AS, scoreMask } from "./mask.js";
 
+const WAYS = Object.fromEntries(MASK_AS.map((way) => [way, way]));
 const GROUNDS = { checker: "checker", "#ffffff": "white", "#000000": "black", colour: "a colour" };
 const SCORES = [
   ["iou", "IoU"],
@@ -21,7 +22,7 @@ export class MaskPanel {
         { on: { change: (event) => change(event.target.value) } },
         Object.entries(options).map(([value, text]) => h("option", { value }, text)),
       );
-    this.as = select(MASK_AS, (value) => act({ type: "mask_as", mask_as: value }));
+    this.as = select(WAYS, (value) => act({ type: "mask_as", mask_as: value }));
     this.slider = h("input", {
       type: "range",
       min: 0,

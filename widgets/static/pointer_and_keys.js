@@ -12,7 +12,7 @@ export const KEYS = [
 
 // Any picture moves the one cursor that all share.
 export function follow(store, panel) {
-  panel.frame.addEventListener("pointermove", (event) => store.point(panel.locate(event)));
+  panel.frame.addEventListener("pointermove", (event) => store.point(panel.locate(event), panel.taps));
   panel.frame.addEventListener("pointerleave", () => store.point(null));
 }
 
@@ -114,6 +114,8 @@ export function key(view, event) {
   const next = (list, value, step = 1) => list[(list.indexOf(value) + step + list.length) % list.length];
   const order = store.order(look.layer);
   const names = scene.layers.map((layer) => layer.name);
+  const offered = [...view.controls.range.options].filter((one) => !one.hidden && one.value !== "own");
+  const ranges = offered.map((one) => one.value);
   const channel = (step) =>
     store.act({
       type: "channel",
@@ -131,7 +133,7 @@ export function key(view, event) {
     "-": () => store.act({ type: "zoom", factor: 1 / 1.5 }),
     0: () => store.act({ type: "reset-zoom" }),
     c: () => store.act({ type: "colormap", colormap: next(["auto", ...scene.colormaps], look.colormap) }),
-    r: () => store.act({ type: "range", range: next(["map", "layer", "all"], look.range) }),
+    r: () => store.act({ type: "range", range: next(ranges, look.range) }),
     o: () => store.act({ type: "opacity", opacity: look.opacity > 0 ? 0 : 0.7 }),
   };
   const task = move

@@ -1,7 +1,7 @@
 // Saving a view: as a picture, or as a state that opens it again.
 import { LOOK } from "./store.js";
 import { download, toBase64 } from "./dom.js";
-import { MASK_AS } from "./mask.js";
+import { channelName, layerOf } from "./look.js";
 import { MARGIN, Paper, WIDTH } from "./paper.js";
 import { titleOf } from "./switches.js";
 
@@ -26,7 +26,8 @@ export async function savePicture(store, view) {
   const off = view.choices.off.textContent;
   if (off) paper.text(off, x, top + 112, { bold: true, width });
   paper.text(controls.name.textContent, x, top, { size: 15, bold: true });
-  paper.text(`${controls.note.textContent} · channel ${look.channel}`, x, top + 22, { muted: true });
+  const channel = scene.linked ? [] : [channelName(scene, layerOf(scene, look.layer), look.channel)];
+  paper.text([controls.note.textContent, ...channel].join(" · "), x, top + 22, { muted: true, width });
   paper.steps.push((context) => context.drawImage(controls.bar, x, top + 46, width, 12));
   [...controls.ticks.children].forEach((tick, i) =>
     paper.text(tick.textContent, x + (width * i) / 2, top + 62, {
@@ -39,7 +40,7 @@ export async function savePicture(store, view) {
   const masks = view.mask.root.hidden ? [] : [...view.mask.said.children];
   masks.forEach((line, i) =>
     paper.text(
-      `${MASK_AS[look.mask_as]}, at ${look.threshold.toFixed(2)}: ${line.textContent}`,
+      `${look.mask_as}, at ${look.threshold.toFixed(2)}: ${line.textContent}`,
       x,
       top + 130 + 16 * i,
       {

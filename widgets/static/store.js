@@ -1,6 +1,7 @@
 // The data behind the views of one model: planes, statistics, the photo, and the way to the kernel for more.
 import { COLOUR_MAPS } from "./colour_maps.js";
 import { PlaneCache, cell, colourMap, pictureTable, similarity, unpack } from "./core.js";
+import { MASK_AS } from "./mask.js";
 import { channelOrder, layerOf, transition } from "./look.js";
 
 export const LOOK = [
@@ -20,7 +21,7 @@ export const LOOK = [
   "ground",
 ];
 // Of views that were saved before these existed.
-const UNSAID = { mask_as: "map", threshold: 0.5, ground: "checker" };
+const UNSAID = { mask_as: MASK_AS[0], threshold: 0.5, ground: "checker" };
 
 const REACTS = ["pin", "layer", "ablated"];
 const MESSAGE_BYTES = 2 ** 21;
@@ -392,9 +393,14 @@ class Store {
     this.tell("look");
   }
 
-  point(at) {
+  // The pointer is at a point of the photo, or of a kernel that fills the picture.
+  point(at, taps = false) {
     this.hover = at;
+    this.hoverTaps = taps;
     this.tell("point");
+  }
+  get atTaps() {
+    return Boolean(this.hover && this.hoverTaps);
   }
   get at() {
     return this.hover ?? (this.look.pin.length === 2 ? this.look.pin : null);

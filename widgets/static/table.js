@@ -1,5 +1,5 @@
 // Numbers beside the pictures: scores, or the rows of a comparison. A row that names a layer shows it when chosen.
-import { h, hyphenate } from "./dom.js";
+import { bind, breakable, h, hyphenate } from "./dom.js";
 import { layerOf } from "./look.js";
 import { levelOf, scoreMask } from "./mask.js";
 import { roveOver, setStop } from "./roving.js";
@@ -12,10 +12,10 @@ export class Table {
     roveOver(this.root, () => this.chosen().map((row) => [row]));
   }
 
-  // A short table stands beside the picture, a long one below it.
+  // A short table stands beside the picture, and so does that of a film, which scrolls; a long one stands below it.
   get short() {
     const { columns, rows } = this.store.model.get("table") ?? {};
-    return Boolean(rows?.length) && rows.length <= 8 && columns.length <= 5;
+    return Boolean(rows?.length) && (rows.length <= 8 || Boolean(this.store.scene.linked)) && columns.length <= 5;
   }
 
   update() {
@@ -82,7 +82,7 @@ export class Table {
             i ? "td" : "th",
             i ? {} : { scope: "row" },
             i === 0 && tone ? h("i", { class: `bv-swatch bv-tone-${tone}` }) : null,
-            i ? value : breakable(String(value)),
+            i ? bind(value) : breakable(String(value)),
           ),
         ),
       );
@@ -109,9 +109,3 @@ export class Table {
     if (first) requestAnimationFrame(() => (this.root.scrollTop = first.offsetTop - 120));
   }
 }
-
-// A short name stays in one line; a long one of parts with dots breaks at them.
-const breakable = (text) =>
-  text.length <= 12
-    ? text.replaceAll(" ", "\u00a0")
-    : text.split(/(?<=[._])/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));

@@ -10,6 +10,7 @@ import { helpPanels } from "./help.js";
 import { MaskPanel } from "./mask_panel.js";
 import { Film } from "./film.js";
 import { League } from "./league.js";
+import { channelName, layerOf } from "./look.js";
 import { Matrix } from "./matrix.js";
 import { NetworkMap } from "./network_map.js";
 import { savePicture, saveState } from "./save.js";
@@ -95,6 +96,8 @@ class View {
       "div",
       { class: "bv-body" },
       this.focus.root,
+      this.league.root,
+      scene.switches ? this.grid.root : null,
       h(
         "div",
         { class: "bv-side" },
@@ -106,9 +109,7 @@ class View {
         scene.map ? null : this.atlas.root,
         this.table.short ? table : null,
       ),
-      scene.switches ? this.grid.root : null,
       this.map.root,
-      this.league.root,
       this.matrix.root,
       scene.map ? this.atlas.root : null,
       this.table.short ? null : table,
@@ -133,7 +134,7 @@ class View {
           { class: "bv-actions" },
           helpPanels(store),
           this.projector,
-          button("Save PNG", "Save what is shown as a picture", () => savePicture(store, this)),
+          button("Save PNG", "Save what is shown as a picture", () => this.savePicture()),
           button("Save state", "Save a file that opens this view again", () => saveState(store)),
         ),
       ),
@@ -167,6 +168,19 @@ class View {
   }
   get probe() {
     return this.focus.probe;
+  }
+
+  // Says so first, and lets the browser show it before the work begins.
+  async savePicture() {
+    this.saving = "Saving the picture …";
+    this.say(this.saving);
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    try {
+      await savePicture(this.store, this);
+    } finally {
+      this.saving = "";
+      this.hear("look");
+    }
   }
 
   project(on) {
@@ -209,7 +223,8 @@ class View {
     const { store } = this;
     const { look, model } = store;
     this.say(
-      model.get("busy") ||
+      this.saving ||
+        model.get("busy") ||
         (store.waiting ? "Computing …" : "") ||
         (store.ready ? "" : "Waiting for the maps. If nothing comes, run the cell again.") ||
         model.get("progress") ||
@@ -218,7 +233,9 @@ class View {
     if (!store.ready) return;
     this.focus.draw();
     if (this.focus.missing) {
-      this.say(`Channel ${look.channel} is not in this page. The ones that are stand in the list of channels.`);
+      const name = channelName(store.scene, layerOf(store.scene, look.layer), look.channel);
+      const list = store.scene.linked ? "All recorded steps" : "the list of channels";
+      this.say(`${name[0].toUpperCase()}${name.slice(1)} is not in this page. The ones that are stand in ${list}.`);
     }
     const stale = new Set(model.get("stale") ?? []);
     this.root.dataset.waiting = String(Boolean(store.waiting || model.get("busy")));

@@ -101,8 +101,8 @@ export const WORDS = [
   ["threshold", "The value from which a cell counts as object; outline, cut-out and scores follow it (09)."],
   ["outline", "The line around all cells over the threshold, drawn over the photo (09)."],
   [
-    "cut-out",
-    "The photo where the mask is, over a plain ground: with the mask's soft edges, or cut at the threshold (09).",
+    "cut-out, soft cut-out, hard cut-out",
+    "The photo where the mask is, over a plain ground: with the mask's soft edges, or with hard ones at the threshold (09).",
   ],
   ["IoU", "Overlap of two masks: the area of both together divided by the area of either (09)."],
   [

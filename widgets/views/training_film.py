@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from birefnet_lite.analysis.parts import title_of
+from birefnet_lite.analysis.parts import STAGES, split_layer, title_of
 from birefnet_lite.training.recorder import Recorder
 from birefnet_lite.training.recording import Recording
 from widgets.look import Look
@@ -23,10 +23,11 @@ POINTS = 400
 
 
 def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> Viewer:
-    """How do the mask and the maps of a photo form in training? Each recorded step, with the losses.
+    """How do the mask and the maps of a photo form in training? Two recorded steps side by side, and the losses.
 
-    The slider, Play, a click on the curves of the losses, or a row of the table choose the step; any other step stands
-    beside it, over the same range (`viewer.channels["beside"]`, at first the last one).
+    It opens with the first step beside the last one. The slider, Play, a click on the curves of the losses, or a row of
+    the table choose the step (`viewer.step`); with Shift, a click on the curves chooses the one beside it
+    (`viewer.beside`). All steps of a map are drawn over one range.
 
     Args:
         recording: A `Recorder`, its `recording`, or a file that it saved.
@@ -41,8 +42,8 @@ def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> V
         ...     recorder.record(model, step, {"loss": loss})
         True
         True
-        >>> training_film(recorder).table["rows"][1]["cells"]
-        ['1', '0.5000']
+        >>> training_film(recorder)
+        Viewer('Training film', layer='mask', step=0, beside=1)
     """
     if isinstance(recording, Recorder):
         recording = recording.recording
@@ -52,6 +53,7 @@ def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> V
     scene = Scene("training_film", "Training film", "How do the mask and the maps form in training?", recording.photo)
     scene.extra["linked"] = True
     _add_film(scene, "mask", "Predicted mask", recording.masks / np.float32(255), "unit", steps)
+    shown: dict[str, list[str]] = {}
     for layer in recording.layers:
         films = np.stack([recording.values(layer, frame) for frame in range(len(steps))])  # (frames, channels, h, w)
         names = []
@@ -61,19 +63,37 @@ def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> V
             title = f"{title_of(layer)} · channel {channel}"
             _add_film(scene, name, title, films[:, i], kind, steps)
             names.append(name)
-        scene.rows.append((title_of(layer).replace(" · ", "\n"), [*names, *[None] * (SHOWN - len(names))]))
-    scene.columns = [f"Channel {i + 1}" for i in range(SHOWN)]
-    masks: list[str | None] = ["mask"]
+        shown[layer] = names
+    masks = ["mask"]
     if recording.truth is not None:
         masks.append(add_truth(scene, recording.truth / np.float32(255), "True mask"))
-    scene.rows.insert(0, ("Mask, and\nthe true one", [*masks, *[None] * (SHOWN - len(masks))]))
+    _arrange(scene, shown, masks)
     scene.focus = "mask"
     scene.extra["curves"] = _curves(recording)
     scene.facts = [f"{len(steps)} recorded steps, {recording.steps[0]} to {recording.steps[-1]}"]
     last = len(steps) - 1
-    look = Look("mask", last, {name: min(last, layer.shape[0] - 1) for name, layer in scene.layers.items()})
+    look = Look("mask", 0, {**dict.fromkeys(scene.layers, 0), "beside": last})
     viewer = Viewer(scene, Look(**{**look.to_dict(), "sort": "index"}), table=_loss_table(recording))
     return register(viewer)
+
+
+def _arrange(scene: Scene, shown: dict[str, list[str]], masks: list[str]) -> None:
+    """Lay the maps out: a column for each decoder stage, a row for each channel of a step, and the masks at the end."""
+    places = {layer: split_layer(layer) for layer in shown}
+    stages = [stage for stage in STAGES if any(place and place[0] == stage for place in places.values())] or [0]
+    rows: dict[str, list[str | None]] = {}
+    for layer, names in shown.items():
+        place = places[layer]
+        title = title_of(layer).partition(" · ")[2] if place else title_of(layer)
+        for i, name in enumerate(names):
+            cells = rows.setdefault(f"{title},\nanother channel" if i else title, [None] * len(stages))
+            cells[stages.index(place[0]) if place else 0] = name
+    scene.columns = [f"Stage {stage}" if stage else "" for stage in stages]
+    scene.columns.append("Mask, and\nthe true one" if len(masks) > 1 else "Mask")
+    scene.rows = [(title, [*cells, None]) for title, cells in rows.items()]
+    scene.rows += [("", [None] * len(scene.columns)) for _ in masks[len(scene.rows) :]]
+    for mask, (_, cells) in zip(masks, scene.rows, strict=False):
+        cells[-1] = mask
 
 
 def _add_film(scene: Scene, name: str, title: str, frames: Any, kind: str, steps: list[str]) -> None:
@@ -81,9 +101,17 @@ def _add_film(scene: Scene, name: str, title: str, frames: Any, kind: str, steps
     top = float(np.nanmax(np.abs(frames)))
     ranges = {"unit": (0.0, 1.0), "signed": (-top, top), "positive": (0.0, top)}
     as_mask = "probability" if name == "mask" else ""
-    group = [name, name]
+    many = len(frames) > 1
     film = scene.add(
-        name, frames, kind, title, limits=ranges[kind], group=group, channels=range(len(frames)), as_mask=as_mask
+        name,
+        frames,
+        kind,
+        title,
+        "all steps over one range" if many else "",
+        limits=ranges[kind],
+        group=[name, name] if many else None,
+        channels=range(len(frames)),
+        as_mask=as_mask,
     )
     film.labels = steps
 
