@@ -75,7 +75,7 @@ TOO_SMALL = """() => [...document.querySelectorAll('.bv *')]
 CUT = """() => [document.documentElement, ...document.querySelectorAll('.bv-table, .bv-grid, .bv-caption, .bv-head')]
     .filter((e) => e.scrollWidth - e.clientWidth > 1)
     .map((e) => `${e.className} ${e.scrollWidth} ${e.clientWidth}`)"""
-BROKEN = """() => [...document.querySelectorAll('.bv-table thead th, .bv-table tbody td, .bv-column')]
+BROKEN = """() => [...document.querySelectorAll('.bv-table thead th, .bv-table tbody td, .bv-column, .bv-word')]
     .filter((e) => {
         const range = document.createRange();
         return [...e.childNodes].filter((n) => n.nodeType === 3).some((n) =>

@@ -24,13 +24,16 @@ export function write(node, text) {
 // refe-rence, with at least two letters before it and three after it.
 const [VOWEL, CONSONANT] = ["[aeiouy]", "[bcdfghjklmnpqrstvwxz]"];
 const ONSET = `(?:str|s[cpt]|[bcdfgpt]r|[bcfgp]l|${CONSONANT})`;
-const BREAK = new RegExp(
-  `(?<=${VOWEL}${CONSONANT})(?<![cgpstw](?=h))(?=${ONSET}${VOWEL}[a-z])|(?<=[a-z]{2}${VOWEL})(?=${CONSONANT}${VOWEL}[a-z]{2})`,
-  "gi",
-);
+const BETWEEN = `(?<=${VOWEL}${CONSONANT})(?<![cgpstw](?=h))(?=${ONSET}${VOWEL}[a-z])`;
+const AFTER = `(?<=[a-z]{2}${VOWEL})(?=${CONSONANT}${VOWEL}[a-z]{2})`;
+const BREAK = new RegExp(`${BETWEEN}|${AFTER}`, "gi");
 
-// Text whose words may break, with a hyphen that shows only then; a size such as 3 × 3 stays in one line.
-export const hyphenate = (text) => bind(text.replace(BREAK, "\u00ad"));
+// Text whose long words may break, with a hyphen that shows only then. Each is a box of its own, so that it moves to the
+// next line as a whole where it fits there. A size such as 3 × 3 stays in one line.
+export const hyphenate = (text) =>
+  text
+    .split(/([A-Za-z]{7,})/)
+    .map((part, i) => (i % 2 ? h("span", { class: "bv-word" }, part.replace(BREAK, "\u00ad")) : bind(part)));
 
 // A size of two numbers stays in one line; one of more breaks after a sign, and its last two stay together.
 export const bind = (text) =>

@@ -27,6 +27,8 @@ export class Grid {
 
   build(scene) {
     this.root.style.setProperty("--columns", scene.columns.length);
+    // A film has many rows.
+    if (scene.linked) this.root.style.setProperty("--most", "150px");
     this.root.classList.toggle("bv-wide", scene.columns.length <= 5);
     const cells = [h("span")];
     for (const column of scene.columns)

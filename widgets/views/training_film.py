@@ -85,6 +85,7 @@ def _arrange(scene: Scene, shown: dict[str, list[str]], masks: list[str]) -> Non
     for layer, names in shown.items():
         place = places[layer]
         title = title_of(layer).partition(" · ")[2] if place else title_of(layer)
+        title = title[0].upper() + title[1:]
         for i, name in enumerate(names):
             cells = rows.setdefault(f"{title},\nanother channel" if i else title, [None] * len(stages))
             cells[stages.index(place[0]) if place else 0] = name
