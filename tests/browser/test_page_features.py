@@ -188,6 +188,15 @@ def test_the_brush_collects_strokes_and_says_that_it_needs_a_kernel(opened, watc
     }"""
     page.evaluate(send, [message, base64.b64encode(blob).decode()])
     page.wait_for_function("() => !document.querySelector('.bv-stage .bv-brush-trail')")
+    # The photo takes the browser a while to decode.
+    corner = paint_focus(again, viewer.look, "a", viewer.channel)[0, 0].tolist()
+    page.wait_for_function(
+        """([focus, corner]) => {
+            const { data } = document.querySelector(focus).getContext('2d').getImageData(0, 0, 1, 1);
+            return corner.every((value, i) => Math.abs(data[i] - value) < 12);
+        }""",
+        arg=[FOCUS, corner],
+    )
     after = pixels(page, FOCUS)
     assert (after != before).any(axis=2).mean() > 0.9
     draws = page.locator(FOCUS).get_attribute("data-draws")

@@ -27,13 +27,18 @@ const ONSET = `(?:str|s[cpt]|[bcdfgpt]r|[bcfgp]l|${CONSONANT})`;
 const BETWEEN = `(?<=${VOWEL}${CONSONANT})(?<![cgpstw](?=h))(?=${ONSET}${VOWEL}[a-z])`;
 const AFTER = `(?<=[a-z]{2}${VOWEL})(?=${CONSONANT}${VOWEL}[a-z]{2})`;
 const BREAK = new RegExp(`${BETWEEN}|${AFTER}`, "gi");
+const breakWord = (word) => {
+  const broken = word.replace(BREAK, "\u00ad");
+  // A word that has no such place, squee-ze, breaks after its two vowels.
+  return broken.includes("\u00ad") ? broken : word.replace(/(?<=[a-z]{2}[aeiouy]{2})(?=[a-z]{2})/i, "\u00ad");
+};
 
 // Text whose long words may break, with a hyphen that shows only then. Each is a box of its own, so that it moves to the
 // next line as a whole where it fits there. A size such as 3 × 3 stays in one line.
 export const hyphenate = (text) =>
   text
     .split(/([A-Za-z]{7,})/)
-    .map((part, i) => (i % 2 ? h("span", { class: "bv-word" }, part.replace(BREAK, "\u00ad")) : bind(part)));
+    .map((part, i) => (i % 2 ? h("span", { class: "bv-word" }, breakWord(part)) : bind(part)));
 
 // A size of two numbers stays in one line; one of more breaks after a sign, and its last two stay together.
 export const bind = (text) =>
