@@ -267,7 +267,7 @@ def test_own_limits_mark_what_lies_outside(viewer, opened):
     page.locator("[aria-label='Upper limit']").fill("0.5")
     page.wait_for_selector(".bv-legend :text('above')")
     values = viewer.source.plane("fine", viewer.channel).values()
-    legend = page.locator(".bv-legend").inner_text()
+    legend = page.locator(".bv-colour-bar .bv-legend").inner_text()
     assert f"above: {(values > 0.5).sum()} cells" in legend
     assert f"below: {(values < -0.5).sum()} cells" in legend
 
@@ -281,7 +281,7 @@ def test_nan_and_infinities_are_seen_and_counted(opened):
     shown = pixels(page, 'canvas[data-panel="grid"]')
     assert [tuple(int(c) for c in pixel) for pixel in shown[0, :3]] == [(255, 0, 255), (255, 0, 0), (0, 0, 255)]
     for name in ("NaN: 1 cell", "+∞: 1 cell", "-∞: 1 cell"):
-        assert name in page.locator(".bv-legend").inner_text()
+        assert name in page.locator(".bv-colour-bar .bv-legend").inner_text()
     hover(page, 0.05, 0.05)
     page.wait_for_selector("output[data-probe] strong:text('NaN')")
 

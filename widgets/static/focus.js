@@ -114,7 +114,7 @@ export class Focus {
       if (stage.bar) drawBar(stage.bar, store.colours.get(coloursFor(scene, look, stage.layer)));
       if (stage.caption)
         stage.caption.replaceChildren(
-          scene.linked ? `${this.nameOf(stage)} · ${shown}` : this.nameOf(stage),
+          scene.linked ? `${this.nameOf(stage)} · ${shown.replaceAll(" ", "\u00a0")}` : this.nameOf(stage),
           h("span", {}, stage.plane ? `${stage.limits.map((limit) => shortValue(limit)).join(" to ")}` : ""),
         );
       stage.frame.setAttribute(

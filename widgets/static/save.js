@@ -17,7 +17,8 @@ export async function savePicture(store, view) {
   const each = Math.min((WIDTH - 2 * MARGIN) / Math.max(stages.length, 2) - 10, 560 * ratio);
   stages.forEach((stage, i) => {
     const x = MARGIN + i * (each + 10);
-    if (stage.caption) paper.text(stage.caption.textContent, x, paper.y - 2, { bold: true, width: each });
+    const caption = [...(stage.caption?.childNodes ?? [])].map((node) => node.textContent).join(" · ");
+    paper.text(caption, x, paper.y - 2, { bold: true, width: each });
     paper.map(stage, x, paper.y + (stage.caption ? 18 : 0), each, each / ratio);
   });
   const bottom = paper.y + each / ratio + (stages.length > 1 ? 18 : 0);
