@@ -25,9 +25,9 @@ export const SIGNS = {
 
 const SIGN_RADIUS = 7;
 const AHEAD = 12; // from the middle of a sign to the box that it stands at
-const LANE = 11; // from a row of boxes to the way that goes along it
+const LANE = 10; // from a row of boxes to the way that goes along it
 const FOLD_BELOW = 620; // pixels: on narrower pages the decoder goes on below the encoder
-const ROW_GAP = { open: 44, folded: 56 };
+const ROW_GAP = { open: 38, folded: 56 };
 const COLUMN_GAP = 13;
 const REGION_EDGE = 7; // more of a gap where a region begins with a sign
 const BUS = 5; // from the edge to the first of the ways along it
@@ -352,7 +352,7 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
           rects[1].top = joint.top;
           rects[1].bottom -= 5;
         } else {
-          joint.top += LANE + 10;
+          joint.top += LANE + 7;
           rects[0].bottom = joint.bottom - 4;
           joint.bottom += 2;
         }
@@ -367,7 +367,7 @@ export function layOutMap({ nodes, edges, regions = [], levels = [] }, boxes, fo
     );
     const { top, bottom } = rows.get(row);
     const [above, below] = {
-      stage: folded ? [30, 7] : [7, LANE + 6],
+      stage: folded ? [30, 7] : [7, LANE + 5],
       head: folded ? [26, 8] : [8, LANE + 10],
       training: [8, 8],
     }[kind] ?? [34, 8];

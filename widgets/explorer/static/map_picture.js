@@ -92,6 +92,10 @@ function linesOf(element) {
     range.setEnd(text, i + 1);
     const place = range.getBoundingClientRect();
     const last = lines.at(-1);
+    if (last && text.data[i] === "\u00ad") {
+      last.to = i + 1; // shown only at the end of a line, as a hyphen
+      continue;
+    }
     if (!last || Math.abs(place.top - last.place.top) > 4) lines.push({ from: i, to: i + 1, place });
     else last.to = i + 1;
   }
