@@ -41,6 +41,10 @@ TRAINING_ROW, TRAINING_COLUMN = 5, 4
 FOLDED_HEAD_ROW, FOLDED_SIDE_ROW, FOLDED_GRADIENT_ROW = 9, 10, 11
 
 
+#: Where the words in the boxes may break.
+BROKEN = ("recon-struc-tion", "gra-dient", "atten-tion", "refer-ence", "pre-dicted", "in-ward", "out-put", "lat-eral")
+
+
 def place_part(part: Part) -> tuple[int, int]:
     """Row (0 is the photo's resolution, 4 the coarsest level) and column, from 1, of a part on the map."""
     if part.name == LOGITS:
@@ -163,6 +167,14 @@ def _name_regions(parts: Mapping[str, Part]) -> list[dict[str, Any]]:
 
 
 def _label_of(part: Part) -> str:
+    """The name in the part's box, with soft hyphens where its words may break."""
+    label = _plain_label(part)
+    for broken in BROKEN:
+        label = label.replace(broken.replace("-", ""), broken.replace("-", "\u00ad"))
+    return label
+
+
+def _plain_label(part: Part) -> str:
     if (found := split_layer(part.name)) is not None:
         label = STEPS[found[1]].heading.replace("-\n", "").replace("\n", " ").lower()
         return f"stage\u00a0{found[0]} {label}" if part.group == "training" else label

@@ -167,8 +167,23 @@ def test_a_changed_address_shows_what_it_says(explorer):
 
 def test_the_map_is_saved_as_a_picture(explorer):
     give(explorer, "a.png")
+    explorer.evaluate(
+        """() => {
+            window.texts = [];
+            const write = CanvasRenderingContext2D.prototype.fillText;
+            CanvasRenderingContext2D.prototype.fillText = function (...given) {
+                window.texts.push(given[0]);
+                write.apply(this, given);
+            };
+        }"""
+    )
     with explorer.expect_download() as saved:
         explorer.get_by_role("button", name="Save picture").click()
+    texts = explorer.evaluate("window.texts")
+    assert {"Stage 3 · 1/16", "Level 2", "For training only"} <= set(texts)
+    names = explorer.locator(".map .node-name").evaluate_all("(all) => all.map((e) => e.textContent)")
+    written = "".join(texts).replace(" ", "").replace("-", "")
+    assert all(name.replace("\u00ad", "").replace(" ", "") in written for name in names)
     with Image.open(saved.value.path()) as picture:
         assert picture.width > 1000
         assert len(picture.convert("RGB").getcolors(2**24)) > 500

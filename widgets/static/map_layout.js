@@ -425,7 +425,7 @@ function titleOfSign({ operations }, i, byName) {
   const write = (at) => {
     const { name, inputs } = operations[at];
     const terms = inputs.map((input) => {
-      if (typeof input === "string") return byName.get(input).label;
+      if (typeof input === "string") return byName.get(input).label.replaceAll("\u00ad", "");
       const inner = write(input);
       return operations[input].name === "multiply" && name !== "enlarge" ? `(${inner})` : inner;
     });

@@ -1,5 +1,5 @@
 // The network as a map to walk through: boxes with live thumbnails, arrows between them, colours for what they cost.
-import { h, hyphenate } from "./dom.js";
+import { h } from "./dom.js";
 import { explainSigns, MapLines } from "./map_layout.js";
 import { MapPanel, PHOTO } from "./map_panel.js";
 import { follow } from "./pointer_and_keys.js";
@@ -104,7 +104,7 @@ export class NetworkMap {
           blur: () => this.light(null),
         },
       },
-      h("span", { class: "bv-node-label" }, hyphenate(node.label)),
+      h("span", { class: "bv-node-label" }, node.label),
       panel.frame,
       h("span", { class: "bv-node-shape" }, shapeOf(node)),
     );

@@ -90,7 +90,8 @@ function linesOf(element) {
   for (let i = 0; i < text.length; i++) {
     range.setStart(text, i);
     range.setEnd(text, i + 1);
-    const place = range.getBoundingClientRect();
+    // After a hyphen that shows, a letter's range holds its line's end, too.
+    const place = [...range.getClientRects()].at(-1);
     const last = lines.at(-1);
     if (last && text.data[i] === "\u00ad") {
       last.to = i + 1; // shown only at the end of a line, as a hyphen
@@ -103,6 +104,7 @@ function linesOf(element) {
     range.setStart(text, from);
     range.setEnd(text, to);
     const line = text.data.slice(from, to);
-    return [line.replaceAll("\u00ad", line.endsWith("\u00ad") ? "-" : ""), range.getBoundingClientRect()];
+    const hyphen = line.endsWith("\u00ad") ? "-" : "";
+    return [line.replaceAll("\u00ad", "") + hyphen, range.getBoundingClientRect()];
   });
 }

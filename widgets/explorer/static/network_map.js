@@ -1,7 +1,7 @@
 // The network as a picture: one node for each part with its live map, the ways between them, and a gate for what can be
 // switched off.
 import { colourMap, colourTable, limitsOf, paint } from "../../static/core.js";
-import { h, hyphenate } from "../../static/dom.js";
+import { h } from "../../static/dom.js";
 import { explainSigns, MapLines } from "../../static/map_layout.js";
 
 const TABLE = new Uint32Array(65536);
@@ -34,7 +34,7 @@ export class NetworkMap {
       photo ? "div" : "button",
       { class: "node-open", type: photo ? null : "button", title: part.title, on: photo ? {} : { click: open } },
       picture,
-      h("span", { class: "node-name" }, hyphenate(part.label)),
+      h("span", { class: "node-name" }, part.label),
     );
     const root = h("div", { class: "node", dataset: { part: part.name, group: part.group } }, button);
     if (part.removable) {
