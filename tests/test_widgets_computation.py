@@ -145,6 +145,11 @@ def test_a_film_shows_each_recorded_step(photo, tmp_path):
     ]
     name = next(name for name in viewer.source.layers if name.startswith("decoder.stage4.out #"))
     assert viewer.source.layers[name].group == [name, name]
+    # A column for each stage, and the masks at the end; titles of rows fit a saved picture.
+    assert viewer.scene["columns"] == ["Stage 4", "Stage 3", "Stage 2", "Mask, and\nthe true one"]
+    rows = {row["title"]: row["cells"] for row in viewer.scene["rows"]}
+    assert rows["Side output,\nas logits"] == [*(f"decoder.stage{stage}.side #0" for stage in (4, 3, 2)), "mask"]
+    assert max(len(line) for title in rows for line in title.split("\n")) <= 14
     curves = viewer.scene["curves"]
     assert curves["steps"] == [0, 2, 4, 6]
     assert curves["series"]["loss"] == pytest.approx([1 / (step + 1) for step in curves["x"]])

@@ -5,6 +5,9 @@ import { channelName, layerOf } from "./look.js";
 import { MARGIN, Paper, WIDTH } from "./paper.js";
 import { titleOf } from "./switches.js";
 
+// The widest column of a table.
+const WIDEST = 240;
+
 // The view with its labels and numbers as one PNG.
 export async function savePicture(store, view) {
   const { scene, look } = store;
@@ -71,7 +74,7 @@ function writeTable(paper, root, x, top, width) {
   const rows = [all[0], ...all.slice(first, first + 24)].map((row) =>
     [...row.children].map((value) => value.textContent),
   );
-  const step = width / rows[0].length;
+  const step = Math.min(width / rows[0].length, WIDEST);
   const caption = root.querySelector("caption")?.textContent;
   if (caption) {
     paper.text(caption, x, top, { muted: true, size: 11, width });

@@ -1,6 +1,7 @@
 """Training film view: how masks and maps form in training, step by step."""
 
 import os
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ __all__ = ["training_film"]
 
 #: Recorded channels of a layer that are shown.
 SHOWN = 2
+#: Letters in a line of a row's title.
+ROW = 14
 #: Points of a curve.
 POINTS = 400
 
@@ -87,7 +90,9 @@ def _arrange(scene: Scene, shown: dict[str, list[str]], masks: list[str]) -> Non
         title = title_of(layer).partition(" · ")[2] if place else title_of(layer)
         title = title[0].upper() + title[1:]
         for i, name in enumerate(names):
-            cells = rows.setdefault(f"{title},\nanother channel" if i else title, [None] * len(stages))
+            # In short lines: a saved picture breaks none.
+            said = fill(f"{title}, another channel" if i else title, ROW)
+            cells = rows.setdefault(said, [None] * len(stages))
             cells[stages.index(place[0]) if place else 0] = name
     scene.columns = [f"Stage {stage}" if stage else "" for stage in stages]
     scene.columns.append("Mask, and\nthe true one" if len(masks) > 1 else "Mask")
