@@ -421,22 +421,46 @@ def test_the_static_picture_is_an_output_of_its_own(monkeypatch):
     assert options["metadata"]["image/png"]["alt"] == data["text/plain"]
 
 
-def test_the_words_of_a_table_stand_apart_on_paper(monkeypatch):
-    written = []
+@pytest.fixture
+def written(monkeypatch):
+    """The texts of pictures: y, left, right, text."""
+    boxes = []
 
     def note(self, x, y, text, size=12, bold=False, colour="", anchor="la", width=None):
         self.need(y + 2 * size)
         length = font(size, bold).getlength(text)
-        written.append((y, x - length if anchor == "ra" else x, x if anchor == "ra" else x + length, text))
+        boxes.append((y, x - length if anchor == "ra" else x, x if anchor == "ra" else x + length, text))
 
     monkeypatch.setattr(Sheet, "text", note)
+    return boxes
+
+
+def test_channel_and_value_under_a_small_map_stand_apart_on_paper(model, photo, written):
+    viewer = widgets.feature_pyramid(model, photo)
+    viewer.pin = [40, 20]
+    for width in (700, 1200):
+        written.clear()
+        viewer.picture(width)
+        values = [box for box in written if re.fullmatch(r"[−\d.e]+", box[3]) and box[0] > written[-1][0] / 2]
+        for value in values:
+            beside = [box for box in written if box[0] == value[0] and box[1] < value[1]]
+            assert all(box[2] <= value[1] for box in beside if box[3])
+    assert any(box[3].startswith("ch ") for box in written)
+
+
+def test_the_words_of_a_table_stand_apart_on_paper(written):
     viewer = viewer_of(maps=np.ones((1, 6, 8)))
     heads = ["Stage", "channels of red, green, blue", "the same before November 2024", "MMMMMMMM", "MMMMMMMM"]
     viewer.table = {"columns": heads, "rows": [{"cells": ["Stage 4", "1", "2", "3", "4"]}] * 3}
     for width in (500, 760, 1200):
         written.clear()
         picture = viewer.picture(width)
-        for row in ([box for box in written if box[3] in line] for line in (heads, ["Stage 4", "1", "2", "3", "4"])):
-            lines = [sorted(box for box in row if box[0] == y) for y in {box[0] for box in row}]
-            assert all(right[1] - left[2] >= 16 for line in lines for left, right in pairwise(line))
+        words = {word for cell in [*heads, "Stage 4", "1", "2", "3", "4"] for word in cell.split()}
+        table = [box for box in written if set(box[3].split()) <= words]
+        assert sorted(" ".join(box[3] for box in table).split()) == sorted(
+            " ".join([*heads, "Stage 4 1 2 3 4 " * 3]).split()
+        )
+        lines = [sorted(box for box in table if box[0] == y) for y in {box[0] for box in table}]
+        assert all(right[1] - left[2] >= 16 for line in lines for left, right in pairwise(line))
+        assert width == 500 or all(box[2] <= width - 20 for box in table)  # 500 are too few for the longest words
         assert (picture[-10:] == 255).all()  # nothing is cut out of where there is no paper

@@ -214,15 +214,18 @@ def _draw_cell(sheet: Sheet, scene: Scene, look: Look, name: str, box: tuple[flo
     layer = scene.layers[name]
     if name == look.layer:
         sheet.pen.rectangle((x - 2, y - 2, x + width + 1, y + height + 1), outline=ACCENT, width=2)
-    if layer.shape[0] > 1:
-        shown = scene.channel_name(layer, channel).replace("channel", "ch")
-        sheet.text(x, y + height + 3, shown, 9, colour=MUTED)
+    room = width
     if look.pin and not layer.taps:
         row, column = _cell_of(scene, look, layer)
         plane = scene.plane(name, channel)
         value = short_value(float(plane.values()[row, column]), plane.quantum)
         sheet.text(x + width, y + height + 3, value, 9, True, anchor="ra")
+        room -= font(9, bold=True).getlength(value) + 4
         _draw_marker(sheet, scene, look, layer, box)
+    if layer.shape[0] > 1:
+        full = scene.channel_name(layer, channel).replace("channel", "ch")
+        fitting = (text for text in (full, str(channel)) if font(9).getlength(text) <= room)
+        sheet.text(x, y + height + 3, next(fitting, ""), 9, colour=MUTED)
 
 
 def _cell_of(scene: Scene, look: Look, layer: Layer) -> tuple[int, int]:
@@ -281,6 +284,27 @@ def _draw_marks(
             sheet.pen.ellipse((start[0] - 3, start[1] - 3, start[0] + 3, start[1] + 3), fill=colour)
 
 
+def _column_widths(columns: list[list[str]], letters: Any, space: float) -> list[float]:
+    """The width of each column with the 24 pixels behind it; where they need more than `space`, the widest are cut."""
+    widths = [max(map(letters.getlength, column)) + 24 for column in columns]
+    words = [max(letters.getlength(word) for text in column for word in text.split(" ")) + 24 for column in columns]
+    for i in sorted(range(len(columns)), key=lambda i: words[i] - widths[i]):
+        widths[i] = max(words[i], widths[i] - max(0, sum(widths) - space))
+    return widths
+
+
+def _break(text: str, letters: Any, width: float) -> list[str]:
+    """A text in lines that are not wider than `width` pixels, broken between words."""
+    line, *words = text.split(" ")
+    lines = []
+    for word in words:
+        if letters.getlength(f"{line} {word}") <= width:
+            line = f"{line} {word}"
+        else:
+            lines, line = [*lines, line], word
+    return [*lines, line]
+
+
 def _draw_table(sheet: Sheet, table: dict[str, Any], top: float) -> float:
     rows = table["rows"]
     # Of a long table the part around the marked row.
@@ -288,19 +312,24 @@ def _draw_table(sheet: Sheet, table: dict[str, Any], top: float) -> float:
     shown = rows[start : start + TABLE_ROWS]
     lines = [table["columns"], *[row["cells"] for row in shown]]
     letters = font(12, bold=True)  # the wider ones
-    widths = [max(letters.getlength(str(line[i])) for line in lines) + 24 for i in range(len(lines[0]))]
+    columns = [[str(line[i]) for line in lines] for i in range(len(lines[0]))]
+    widths = _column_widths(columns, letters, sheet.image.width - 2 * MARGIN + 24)
     y = top
     if table.get("caption"):
         sheet.text(MARGIN, y, table["caption"], 12, colour=MUTED, width=sheet.image.width - 2 * MARGIN)
         y += 22
     for number, line in enumerate(lines):
-        x = float(MARGIN)
+        x, height = float(MARGIN), 22
         for i, value in enumerate(line):
             right = x + widths[i] - 24
             anchor, at = ("la", x) if i == 0 else ("ra", right)
-            sheet.text(at, y, str(value), 12, number == 0 or i == 0, MUTED if number == 0 else INK, anchor)
+            pieces = _break(str(value), letters, widths[i] - 23.9)
+            for below, piece in enumerate(pieces):
+                colour = MUTED if number == 0 else INK
+                sheet.text(at, y + 15 * below, piece, 12, number == 0 or i == 0, colour, anchor)
+            height = max(height, 7 + 15 * len(pieces))
             x += widths[i]
-        y += 22
+        y += height
     if len(shown) < len(rows):
         sheet.text(MARGIN, y, f"rows {start + 1} to {start + len(shown)} of {len(rows)}", 12, colour=MUTED)
         y += 22
