@@ -14,8 +14,8 @@ from birefnet_lite import load
 from widgets.explorer.page import write_file
 
 TARGET = Path(__file__).parent / "explorer.webp"
-SIZE = {"width": 1280, "height": 800}
-SHOWN = (1000, 625)
+SIZE = {"width": 1440, "height": 1120}
+SHOWN = (1000, 778)
 STEP, LAST = 220, 3000
 """Milliseconds that a frame is shown, and the last one."""
 
