@@ -1,6 +1,6 @@
 """What the two maps of the network have in common: signs and names that lie over nothing, within the page."""
 
-SIZES = ((1280, 800), (390, 844))
+SIZES = ((1280, 800), (1024, 800), (390, 844))
 OVER = """(map) => {
     const read = (selector) => [...document.querySelectorAll(`${map} ${selector}`)]
         .map((e) => ({ box: e.getBoundingClientRect(), what: e.textContent || e.className.baseVal || e.className }))
