@@ -351,6 +351,12 @@ def test_agreement_of_known_maps():
     worst = agreement(1 - mask, mask)
     assert worst == pytest.approx({"inside": 0, "lift": 0, "correlation": -1, "hit": 0})
     assert agreement(np.zeros((10, 10)), mask)["inside"] == 0
+    square = np.zeros((10, 10))
+    square[3:7, :4] = 1  # one value, half of it in the mask
+    assert agreement(square, mask)["hit"] == 0
+    square[6] = 0
+    assert agreement(square, 1 - mask)["hit"] == 0
+    assert agreement(square, mask)["hit"] == agreement(square[::-1], mask[::-1])["hit"] == 1
 
 
 # ---- costs ----

@@ -97,6 +97,10 @@ def encode(self, image, join=None, context=None, halve=None, align=True):
         (lambda self, x: encode(self, x, context=lambda a, b, c, d: (d,)), "lacks its context"),
         (lambda self, x: encode(self, x, context=lambda a, b, c, d: (d, a, b, c)), "in front of its context"),
         (lambda self, x: encode(self, x, context=lambda a, b, c, d: (c, b, a, d)), "coarse to fine"),
+        (
+            lambda self, x: encode(self, x, context=lambda a, b, c, d: (a[:, :2], b[:, :3], c[:, :4], d)),
+            "whole image alone",
+        ),
         (lambda self, x: encode(self, x, align=False), "resampled with align_corners=False"),
         (
             lambda self, x: encode(self, x, halve=lambda i: F.interpolate(i, scale_factor=0.5, mode="bilinear")),

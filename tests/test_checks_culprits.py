@@ -11,11 +11,11 @@ def suspected(ours, theirs, same=agree):
     return same(ours.given, theirs.given) and not same(ours.gave, theirs.gave)
 
 
-def suspects(mine, reference, runs=slice(None), same=agree):
+def suspects(mine, reference, runs=slice(None), same=agree, enough=any):
     return [
         path
         for path in reference
-        if any(suspected(a, b, same) for a, b in zip(mine[path][runs], reference[path][runs], strict=True))
+        if enough(suspected(a, b, same) for a, b in zip(mine[path][runs], reference[path][runs], strict=True))
     ]
 
 
@@ -56,6 +56,7 @@ def exactly(ours, theirs):
         (lambda m, r: different(m, r)[:1], "the first part"),
         (suspects, "not to blame: leave it out"),
         (lambda m, r: innermost(suspects(m, r, slice(1))), "Only the first run"),
+        (lambda m, r: innermost(suspects(m, r, enough=all)), "one is enough"),
         (lambda m, r: innermost(suspects(m, r, slice(-1, None))), "Only the last run"),
         (lambda m, r: innermost(suspects(m, r, same=exactly)), "compared exactly"),
         (lambda m, r: innermost(suspects(m, r), end=""), "look for the dot"),

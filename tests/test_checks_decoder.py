@@ -103,7 +103,7 @@ def staged(stage, x, image, lateral, wrong=""):
 def decoded(decoder, image, features, wrong=""):
     *finer, x = features
     sides, gradients = [], []
-    laterals = [*(finer if wrong == "up" else finer[::-1]), None]
+    laterals = [*(finer if wrong == "up" else finer[::-1]), finer[0] if wrong == "last" else None]
     seen = torch.zeros_like(image) if wrong == "blind" else image
     for stage, lateral in zip(decoder.stages, laterals, strict=True):
         x, side, gradient = stage(
@@ -248,6 +248,7 @@ def test_wrong_stages_are_refused_with_the_likely_mistake(wrong, said):
     [
         (as_decoder("up"), "Stage 4 adds x3"),
         (as_decoder("zeros"), "laterals are zeros"),
+        (as_decoder("last"), "give it None"),
         (as_decoder("blind"), "see the image"),
         (as_decoder("nones"), "Leave out"),
         (as_decoder("no image"), "image_branch"),

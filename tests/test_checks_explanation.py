@@ -83,6 +83,7 @@ def right(score, image, baseline, steps):
         (along(middle, times=lambda i, b: i), "multiplied by the image"),
         (along(middle, times=lambda i, b: b - i), "sign is wrong"),
         (along(middle, start=lambda i, b: 0 * b), "starts at black"),
+        (along(middle, start=lambda i, b: 0 * b, times=lambda i, b: i), "baseline is not used"),
         (along(lambda n: [1.0]), "at the image alone"),
         (lambda s, i, b, n: n * right(s, i, b, n), "Take their mean"),
         (lambda s, i, b, n: right(s, i, b, n).abs(), "absolute values"),
@@ -194,6 +195,14 @@ def zeroed_weights(model, part, image):
     return model(image)
 
 
+def zeroed_for_a_while(model, part, image):
+    kept = {name: value.clone() for name, value in part.state_dict().items()}
+    try:
+        return zeroed_weights(model, part, image)
+    finally:
+        part.load_state_dict(kept)
+
+
 def quiet(model, part, image):
     try:
         return without_part(model, part, image)
@@ -214,7 +223,8 @@ def without_gradient(model, part, image):
         (hooked(lambda m, i, out: out.mean((2, 3), keepdim=True).expand_as(out)), "its mean"),
         (hooked(lambda m, inputs, out: inputs[0]), "what went in"),
         (lambda model, part, image: torch.zeros(len(image), 4, *image.shape[2:]), "output of the part itself"),
-        (zeroed_weights, "weights of the part are gone"),
+        (zeroed_weights, "Weights of the part are changed"),
+        (zeroed_for_a_while, "if only for a while"),
         (hooked(zero, clean=lambda part, handle: None), "Remove the hook"),
         (hooked(zero, clean=lambda part, handle: part._forward_hooks.clear()), "somebody else"),
         (hopeful, "When the network raises"),

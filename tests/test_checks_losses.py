@@ -83,6 +83,7 @@ def up(x, mask, align=True):
     [
         (lambda maps, m, f: supervise(maps, m, f) / len(maps), "averaged"),
         (lambda maps, m, f: f(maps[-1], m), "Only the final"),
+        (lambda maps, m, f: supervise(maps, m, F.binary_cross_entropy_with_logits), "`pixel_loss` is not called"),
         (lambda maps, m, f: supervise(maps[:-1], m, f), "last one, does not count"),
         (lambda maps, m, f: sum(f(up(x, m, False), m) for x in maps), "align_corners"),
         (lambda maps, m, f: sum(f(F.interpolate(x, m.shape[-2:]), m) for x in maps), "nearest"),
@@ -136,6 +137,7 @@ def careless(
         ({"before": lambda o: o.step()}, "comes last"),
         ({"loss": lambda f, output, masks, labels: f(output, masks, labels).total.detach()}, "no way back"),
         ({"before": lambda o: None}, "PyTorch adds to them"),
+        ({"before": lambda o: None, "after": lambda model, norm: model.zero_grad()}, "at the end of a step"),
         ({"before": lambda o: None, "between": lambda o: o.zero_grad()}, "have not changed"),
         ({"clip": lambda model, norm: None}, "not clipped"),
         (

@@ -170,6 +170,8 @@ def parts(prediction, mask, threshold):
         (lambda p, m, t, b: f_measure(p, m, t, 1 / b), "changed places"),
         (lambda p, m, t, b: f_measure(p, m, t, 0.3), "Use the argument"),
         (lambda p, m, t, b: f_measure(p, m, t, b) / (1 + b), "1 + beta_squared is missing"),
+        (lambda p, m, t, b: f_measure(p, m, t, b) * b / (1 + b), "The factor in front is beta_squared"),
+        (lambda p, m, t, b: f_measure(p, m, t, b) if m.any() else 1.0, "the score should be 0"),
         (lambda p, m, t, b: parts(p, m, t)[0], "precision alone"),
         (lambda p, m, t, b: parts(p, m, t)[1], "recall alone"),
         (lambda p, m, t, b: ((p >= t) & m).sum() / ((p >= t) | m).sum(), "intersection over union"),

@@ -413,11 +413,13 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_the_static_picture_is_an_output_of_its_own(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda data, **options: shown.append((data, options)))
-    widgets.static(viewer_of(a=np.ones((1, 2, 2))))
+    viewer = viewer_of(a=np.ones((1, 2, 2)))
+    viewer.scene = viewer.scene | {"question": "All 3 parts agree"}
+    widgets.static(viewer)
     data, options = shown[0]
     image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
     assert image.width == 1200
-    assert "Test" in data["text/plain"]
+    assert "'Test': All 3 parts agree. In front: " in data["text/plain"]
     assert options["metadata"]["image/png"]["alt"] == data["text/plain"]
 
 

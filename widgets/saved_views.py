@@ -139,9 +139,11 @@ def static(viewer: Viewer, width: int = 1200) -> None:
     shown = viewer.source.layers[viewer.layer]
     of = "" if viewer.source.extra.get("linked") else f" of {shown.shape[0]}"
     channel = f", {viewer.source.channel_name(shown, viewer.channel)}{of}" if shown.shape[0] > 1 else ""
+    question = viewer.scene["question"]
+    stop = "" if question.endswith((".", "?", "!")) else "."
     data = {
         "image/png": base64.b64encode(stream.getvalue()).decode("ascii"),
-        "text/plain": f"Picture of the view {viewer.scene['title']!r}: {viewer.scene['question']} "
+        "text/plain": f"Picture of the view {viewer.scene['title']!r}: {question}{stop} "
         f"In front: {shown.title}{channel}.",
     }
     metadata = {"image/png": {"width": width // 2 if width > 1600 else width, "alt": data["text/plain"]}}

@@ -225,7 +225,7 @@ def agreement(attribution: NDArray[np.floating], mask: NDArray[np.floating]) -> 
 
     `inside`: the part of the positive attribution that lies in the mask; `lift`: that, over what an even attribution
     would have (1 is no better than chance); `correlation`: of sizes with the mask, -1 to 1; `hit`: 1 where the largest
-    value lies in the mask.
+    value lies in the mask. Occlusion gives a whole square one value; then more than half of its pixels lie there.
     """
     positive = np.clip(attribution, 0, None).astype(np.float64)
     total, area = positive.sum(), float(mask.mean())
@@ -236,5 +236,5 @@ def agreement(attribution: NDArray[np.floating], mask: NDArray[np.floating]) -> 
         "inside": inside,
         "lift": inside / area if area > 0 else 0.0,
         "correlation": float(np.corrcoef(size, mask.ravel())[0, 1]) if varied else 0.0,
-        "hit": float(mask.ravel()[int(np.argmax(attribution))] > 0.5),
+        "hit": float(mask[attribution == attribution.max()].mean() > 0.5),
     }

@@ -174,7 +174,7 @@ side_by_side(
 # %% [markdown]
 # ## 3 · The original's target
 #
-# The edges of the table should not count: the head should learn the edges of the *object*. The network knows where
+# The edges of the flag should not count: the head should learn the edges of the *object*. The network knows where
 # that is, more or less: each stage has a side output $m$, the logits of a small mask. The original multiplies:
 #
 # $$t = \sigma\big(L \cdot m\big), \qquad \text{loss} = \text{BCE}\big(\sigma(z), t\big)$$
@@ -268,7 +268,7 @@ def floor(label):
 # a probability of 0.993.
 
 # %%
-perfect = 10 * truth - 5  # logits, (1, 1, 256, 384)
+perfect = 10 * truth - 5  # logits, (1, 1, 256, 256)
 label = original(image, perfect).sigmoid()
 print(f"within 0.1 of 0.5: {((label - 0.5).abs() < 0.1).float().mean():.0%} of the pixels")
 print(f"answering 0.5: {math.log(2):.4f}, the best answer: {floor(label):.4f}")

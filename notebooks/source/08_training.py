@@ -88,7 +88,7 @@ def said(network):
 blobs = said(student)
 side_by_side(
     {"scenes, masks, after 20 steps": np.concatenate([in_a_row(m) for m in (scenes.images, scenes.masks, blobs)])},
-    alt="A deer, an arrow, a star and a round shape; their masks; and four large blobs that resemble none of them.",
+    alt="A deer, an arrow, a star and a furry head; their masks; and four large blobs that resemble none of them.",
     width=6,
 )
 
@@ -332,6 +332,9 @@ side_by_side(
 )
 
 # %% [markdown]
+# Each is finer than the one before: stage 4 says which cells hold her, stage 2 has her head as a whole, and only the
+# final mask has an outline of hair and helmet.
+#
 # ### Which to resize?
 #
 # A side output is up to 32 times smaller than the mask. One could shrink the mask, or enlarge the logits. Take a line,
@@ -540,6 +543,9 @@ figure.tight_layout()
 Picture.of(figure, "Two curves over the steps: the learning rate jumps up, stays and falls; the difficulty rises.")
 
 # %% [markdown]
+# The rate reaches its full .002 within 60 steps, stays there until step 3,000 and then falls; the difficulty rises from
+# .05 to .65 in the same 3,000 steps.
+#
 # **Paper and code.** The original uses AdamW as well, with a constant rate that grows with the square root of the batch
 # size, no warm-up and no clipping.
 
@@ -607,7 +613,7 @@ for i, (title, curves) in enumerate({"loss": both, "its parts": parts}.items()):
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
 figure.tight_layout()
-Picture.of(figure, "Left: the bad run stays above 4, the good one falls to under 3. Right: its three parts fall.")
+Picture.of(figure, "Left: the bad run stays above 5, the good one falls to under 3. Right: its three parts fall.")
 
 # %% [markdown]
 # The bad run stays above 5; the good one goes from 7.2 to 2.7. Of its parts the class is memorised within ten steps;
@@ -796,12 +802,12 @@ Markdown(ablation_table())
 # Read it with care. These runs end where a real one has hardly begun, on drawings that are easy. What helps *at once*
 # shows here; what helps at the end may not. Three seeds say how much the seed alone changes a score, and no more.
 #
-# - *Plain convolutions in the ASPP* cost .022 ± .008: almost three times the length of the line.
-# - *No inward reference* costs .011 ± .005, twice its line. Yet the **trained** network loses next to nothing when it
+# - *Plain convolutions in the ASPP* cost .022 ± .008: almost three times the spread over the seeds.
+# - *No inward reference* costs .011 ± .005, twice its spread. Yet the **trained** network loses next to nothing when it
 #   is shown nothing in their place (.005 of IoU at most, notebook 06). Both can be true: a part can help to learn,
 #   early and on small data, and hardly be used in the end.
-# - *No context* lies wholly above 0, by .001. That is no reason to leave it out: the difference is a tenth of what a
-#   seed does to the score.
+# - *No context* lies wholly above 0, by .001. That is no reason to leave it out: the full network's own score
+#   varies by .009 from seed to seed, nine times as much.
 # - The other lines cross 0: these runs do not tell.
 #
 # So *torn out* and *never trained* are two questions, and they have different answers. Notebook 10 asks the first one.
@@ -907,6 +913,8 @@ static(view)
 #
 # **Paper and code.** The paper's loss has a class term; in the code the class head is off by default, and it sees the
 # deepest map *before* its context joins, where the paper's sees the context too. The original takes the logarithm of
-# a sigmoid, adds up the IoU over the batch, and lets its last factors compound, as shown above. The package computes
-# either: `iou_sum` and `schedule="compounding"` for the original's numbers, `iou` and `"fixed"` for the repaired ones.
+# a sigmoid and adds up the IoU over the batch, as shown above. In its last epochs it also multiplies the weights of
+# the losses by fixed factors, and does so again at the start of each of these epochs, so that the factors compound. The
+# package computes either: `iou_sum` and `schedule="compounding"` for the original's numbers, `iou` and `"fixed"` for
+# the repaired ones.
 # SSIM: Wang et al., 2004. AdamW: Loshchilov and Hutter, 2019, [arXiv:1711.05101](https://arxiv.org/abs/1711.05101).

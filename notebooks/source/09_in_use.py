@@ -178,8 +178,8 @@ for shape, size in [((400, 512), (128, 192)), ((201, 333), (160, 96)), ((77, 50)
 #
 # ### What each slip costs
 #
-# Here is each slip alone, with everything else as it should be. **Predict** before you run it: which one ruins the
-# mask, and which one hardly shows?
+# Here is each slip alone, with everything else as it should be, on three photos: the astronaut, the cat (`chelsea`) and
+# a motorcycle. **Predict** before you run it: which one ruins the mask, and which one hardly shows?
 
 # %%
 def slips(photo):
@@ -232,8 +232,8 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# Why not simply the photo's own size? A convolution has kernels of fixed width. At twice the size, the same head covers
-# twice as many cells in each direction, and kernels that were trained to see a whole head see half of it.
+# Why not simply the photo's own size? A convolution has kernels of fixed width. At twice the size, the same face covers
+# twice as many cells in each direction, and kernels that were trained to see a whole face see half of it.
 
 # %%
 sizes = (96, 256, 384, 512)
@@ -424,7 +424,7 @@ side_by_side(
 # %% [markdown]
 # The green rim of the second picture is gone in the third: 12.6 levels of error have become 2.6.
 #
-# Now a real photo: the astronaut with the network's own mask. In the middle the estimate of $F$. Where she is not, it
+# Now a real photo: the astronaut with the network's own mask. At the right the estimate of $F$. Where she is not, it
 # goes on with the colours of her nearest pixels; nobody sees them, since $\alpha$ is 0 there.
 
 # %%
@@ -695,7 +695,7 @@ fooled_checked
 # <details><summary>Another way</summary>
 #
 # HCE forgives what is added if it is thinner than some ten pixels. So stripes all over the background, with a gap
-# around the object, cost two clicks on the motorcycle, at an IoU of .40. The next cell has them.
+# around the object, cost one click on the motorcycle, at an IoU of .40. The next cell has them.
 #
 # </details>
 
@@ -892,7 +892,7 @@ print("the mask again, to half a level:", bool(np.abs(again - mask).max() <= 0.5
 #
 # <details><summary>What you should see</summary>
 #
-# 1. The flag at her left is object from stage 4 to the end. Stage 4 also misses the rim of her hair and the top of the
+# 1. The flag at the left is object from stage 4 to the end. Stage 4 also misses the rim of her hair and the top of the
 #    helmet, which later stages find. Her sleeve on the right goes the other way: stage 2 loses it, the last step brings
 #    half of it back.
 # 2. Yes, on this photo: the IoU goes .834, .848, .881, .927 and S from .780 to .869.

@@ -105,7 +105,7 @@ side_by_side(
 # any other, and nothing about it says that its sum is wrong. Section 2 asks how many steps it takes; section 6 has the
 # picture again.
 #
-# On the map you are nowhere and everywhere: we explain with the whole network, from the photo to the mask.
+# On the map no part is marked: what is explained here is the whole network, from the photo to the mask.
 
 # %%
 from birefnet_lite.course import network_map
@@ -350,9 +350,8 @@ for (name, method), values in maps.items():
     print(f"{name:7} {method:21}" + "".join(f"  {key} {value:5.2f}" for key, value in numbers.items()))
 
 # %% [markdown]
-# **Read it.** For the head occlusion is best (lift 5.0), then guided backprop (2.8) and integrated gradients (1.6), the
-# only ones whose largest value lies in her head. GradCAM is below chance (0.7): it has 4 × 4 cells, and the head is
-# narrower than two of them.
+# **Read it.** For the head occlusion is best (lift 5.0), then guided backprop (2.8) and integrated gradients (1.6).
+# GradCAM is below chance (0.7): it has 4 × 4 cells, and the head is narrower than two of them.
 #
 # For the coffee, GradCAM (1.8) and guided backprop (1.7) agree with the hand-made mask. Integrated gradients (0.96) and
 # occlusion (1.1) do no better than chance, and their largest value lies outside. That does not make them wrong.
@@ -472,15 +471,15 @@ for name, find in finders.items():
     shown[f"{name}: IoU {iou_of(mask, cat_mask):.3f}"] = mask
 side_by_side(
     shown,
-    alt="The cat and her mask; with a black square over her cheek, and a mask with a hole; with one over the bridge of "
-    "her nose, and a mask in pieces.",
+    alt="The cat and her mask; with the black square of the grid over her cheek, and a mask with a hole; and with that of "
+    f"yours, at row {corner[0]} and column {corner[1]}, and its mask.",
     width=8.5,
 )
 
 # %% [markdown]
-# Moved by three pixels down and six to the left, the square costs 1.73 instead of 1.30, and the IoU falls to .408
-# instead of .503. It covers the bridge of her nose, between the eyes. What an attribution finds depends on where its
-# grid happens to lie.
+# In the solved edition the square lies three pixels lower and six to the left; it costs 1.73 instead of 1.30, and the
+# IoU falls to .408 instead of .503. It covers the bridge of her nose, between the eyes. What an attribution finds
+# depends on where its grid happens to lie.
 
 # %% [markdown]
 # ### Play with it: draw a region
@@ -495,7 +494,7 @@ side_by_side(
 #
 # <details><summary>What you should see</summary>
 #
-# 1. Her shoulder to the upper left of the region counts for it, the sky above the table and her front against it; far
+# 1. Her shoulder to the upper left of the region counts for it, the wall above the table and her front against it; far
 #    ones count a little. At this size the network finds the white rim of the helmet alone. All squares add up to 84 %
 #    of the gain; occlusion does not promise 100.
 # 2. No: the sum is −111 % of the gain after two steps, −40 % after four and −3 % after all eight. For this score, too,

@@ -369,7 +369,7 @@ tail_checked
 # <details><summary>Hint 2</summary>
 #
 # A convolution from M channels is the sum of M convolutions from one channel. So make one of the M channels, convolve
-# it to its share of the logits, add, and make the next one. Or: make strips of 64 rows of the logits one after the
+# it to its share of the logits, add, and make the next one. Or: make strips of eight rows of the logits one after the
 # other, from strips of the photo with two rows more on each side; at the photo's end there are zeros instead, around
 # *each* convolution.
 #
@@ -556,10 +556,10 @@ memory_plot(curves, LIMIT)
 
 # %% [markdown]
 # It fits: in the solved edition, your tail alone brings the peak from 362 to 168 MiB, and it is no longer at the end:
-# the peak is where the five views of the stage's ASPP lie side by side. (Unsolved, the middle one is the plain
-# network.) All rewrites together need 78. A process needs more than this, since operators take room for themselves
-# while they work: by the table above, 724 MiB for the plain `nano` and 220 for the optimized one, measured before maps
-# were let go as early as they are now.
+# the peak is where the five views of the stage's ASPP lie side by side. (Unsolved, the middle one has the plain tail
+# and needs 370, since `plain_tail` keeps the map that it is given.) All rewrites together need 78. A process needs more
+# than this, since operators take room for themselves while they work: by the table above, 724 MiB for the plain `nano`
+# and 220 for the optimized one, measured before maps were let go as early as they are now.
 #
 # The mask is the same. On a photo, where do the plain mask and the optimized one differ by a grey level or more of 255?
 

@@ -89,7 +89,7 @@ print(*dict.fromkeys(name.split(".")[0] for name in ours))
 print(next(name for name in ours if "outward" in name))
 print("encoder maps:", c1, c2, c3, c4)
 print("inside a block:", config.inter_channels, "and", config.aspp_channels, "in a branch")
-print("image branch:", config.image_channels, "and gradient features:", config.gradient_channels)
+print("inside an inward reference:", config.image_channels, "and gradient features:", config.gradient_channels)
 
 # %% [markdown]
 # That names fit says nothing about what is done with the weights. A toy with two of them, $f(x) = \text{second} \cdot
@@ -124,7 +124,7 @@ from birefnet_lite.network.blocks import BasicBlock
 from birefnet_lite.network.decoder import DecoderStage
 from birefnet_lite.network.lateral import LateralBlock
 from birefnet_lite.network.refinement import InwardReference, OutwardReference
-from birefnet_lite.network.resize import resize  # bilinear, with aligned corners
+from birefnet_lite.network.resize import resize  # resize(x, (height, width)): bilinear, with aligned corners
 
 Block = BasicBlock  # notebooks 03 and 05
 MyLateral = LateralBlock  # notebook 04
@@ -648,9 +648,9 @@ side_by_side(
 )
 
 # %% [markdown]
-# Hair, collar and helmet are cut cleanly. A scrap of the flag stays at the left border, a shade of the rocket's tip
-# at the top, and the visor is half transparent: a network of 5 million numbers that has seen drawings only. The
-# published weights are eight to forty times as large, and take the same line.
+# Hair, collar and helmet are cut cleanly. A scrap of the flag stays at the left border, a shade of the rocket's tip at
+# the top, a splinter of the rocket above her arm, and the visor is half transparent: a network of 5 million numbers
+# that has seen drawings only. The published weights are eight to forty times as large, and take the same line.
 #
 # ### Where to go next
 #

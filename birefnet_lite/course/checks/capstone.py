@@ -94,6 +94,10 @@ def _encoder_mistakes(backbone: Any, image: Tensor) -> dict[str, tuple[Tensor, .
             fused(half, True)
         ),
         "The maps of both sizes are added. Concatenate them along the channels.": finished(fused(half, add=True)),
+        "The context is made of the maps of the whole image alone. Join both sizes first, then shrink x1, x2 and x3.": (
+            *maps[:3],
+            torch.cat([*(resize(x, maps[3].shape[-2:]) for x in full[:3]), maps[3]], dim=1),
+        ),
         "x4 lacks its context: x1, x2 and x3, shrunk to its size, stand in front of it.": tuple(maps),
         "x4 stands in front of its context. It comes last.": finished(maps, (3, 0, 1, 2)),
         "The context runs from coarse to fine. It should run x1, x2, x3.": finished(maps, (2, 1, 0, 3)),

@@ -141,7 +141,7 @@ def _outermost(paths: list[str]) -> list[str]:
 
 
 _MISTAKES: dict[str, Callable[[Calls, Calls], list[str]]] = {
-    "Only the first run of each part is looked at. Some run twice.": (
+    "Only the first run of each part is looked at, or all runs have to be wrong. Some run twice; one is enough.": (
         lambda mine, reference: _innermost(_suspects(mine, reference, slice(1)))
     ),
     "Only the last run of each part is looked at. Some run twice.": (

@@ -1,6 +1,7 @@
 """Exercises on the decoder: a step up, and the loop over stages; `stages.py` has the stage, `blocks.py` the block."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -93,7 +94,8 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
         )
         where = f"{'In training' if training else 'After eval()'}, for an image of {height} x {width}"
         wanted = decoder(image, features)
-        got = fitting(partial(answer, decoder, image, features), where, _DECODER_SHAPES)
+        with _laterals_of_last(decoder) as given:
+            got = fitting(partial(answer, decoder, image, features), where, _DECODER_SHAPES)
         sides, gradients, logits = three(got, where, "side_logits, gradient_logits, logits")
         compare(logits, wanted.logits, f"{where}, for the logits", 1e-5, _decoder_mistakes(decoder, image, features))
         _refuse_swapped(sides, gradients, wanted, where)
@@ -102,9 +104,26 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
             ("gradient_logits", gradients, wanted.gradient_logits),
         ):
             _compare_sides(ours, theirs, f"{where}, for {name}")
+        if any(lateral is not None for lateral in given):
+            raise Wrong(f"{where}, the last stage, stage 1, is given a lateral map. It has none: give it None.")
         for source in (image, *features):
             compare_gradient(logits, wanted.logits, source, where, 1e-3)
         compare_parameter_gradients(logits, wanted.logits, decoder, decoder, where, 1e-3)
+
+
+@contextmanager
+def _laterals_of_last(decoder: Any) -> Iterator[list[Any]]:
+    """Collect the lateral maps that the last stage is called with."""
+    given: list[Any] = []
+
+    def note(_stage: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
+        given.append(named.get("lateral", arguments[2] if len(arguments) > 2 else None))
+
+    handle = decoder.stages[-1].register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield given
+    finally:
+        handle.remove()
 
 
 _DECODER_SHAPES = (

@@ -125,7 +125,9 @@ def difference_of_shapes(got: Tensor, wanted: Tensor, tolerance: float) -> str |
         return said
     if wanted.ndim == got.ndim == 4:
         ours, theirs = tuple(got.shape), tuple(wanted.shape)
-        if ours[:2] == theirs[:2]:
+        if theirs[1] == 1 < theirs[0] == ours[0] == ours[1] and ours[2:] == theirs[2:]:
+            return "Each image meets every image of the batch. Did a mean or a sum lose its axis? Give it keepdim=True."
+        if ours[:2] == theirs[:2] and ours[2:] != (1, 1):
             lost = (theirs[2] - ours[2], theirs[3] - ours[3])
             if lost[0] == lost[1] and 0 < lost[0] <= 6:
                 return "The map has lost its border: a convolution of k x k keeps the size with padding=k // 2."

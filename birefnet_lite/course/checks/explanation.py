@@ -117,6 +117,9 @@ def _mistakes_of_path(
         "The path starts at black (alpha * image). It starts at the baseline: baseline + alpha * (image - baseline).": (
             way * _mean_gradient(score, zero, image, middle)
         ),
+        "The baseline is not used: the path starts at black, and its end is not image - baseline away.": (
+            image * _mean_gradient(score, zero, image, middle)
+        ),
         "The path lacks the baseline: it goes from 0 to image - baseline. A point is baseline + alpha * (image - "
         "baseline).": way * _mean_gradient(score, zero, way, middle),
         "The path goes to baseline + image. It should end at the image: baseline + alpha * (image - baseline).": (
@@ -260,7 +263,10 @@ def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
         where = f"For an image of {tuple(image.shape)}"
         before = model(image)
         modes = {name: part.training for name, part in model.named_modules()}
+        versions = [weight._version for weight in model.parameters()]
         got = answer(model, model.part, image)
+        if versions != [weight._version for weight in model.parameters()]:
+            raise Wrong("Weights of the part are changed, if only for a while. Leave them alone, use a hook.")
         x = model.first(image).tanh()
         bias = model.part(torch.zeros_like(x))
         mistakes = {

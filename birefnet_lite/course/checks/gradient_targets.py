@@ -226,6 +226,8 @@ def masked_gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
         # Images of different contrast, so that a percentile of the whole batch shows.
         image = torch.randn(shape) * torch.tensor([1.0, 0.2])[: shape[0], None, None, None]
         side = 3 * torch.randn(shape[0], 1, *size)
+        if shape[2] == 96:
+            image *= 1e-3  # faint edges, which a larger least divisor would lose
         if shape[2] == 200:
             side[..., :3, :] = 0  # probabilities of exactly one half: not over it
             side[..., 3:, :].abs_()
@@ -276,6 +278,18 @@ def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, T
             (size / (0.99 * share(size, 1.0))).clamp(max=1) * near
         ),
         "The edges are not clipped: no target is above 1.": size / share(size) * near,
+        "The least divisor is larger than 1e-4, so that faint edges stay faint.": (
+            (size / share(size).clamp_min(1e-2)).clamp(max=1) * near
+        ),
+        "The least divisor is larger than 1e-4, so that faint edges stay faint. ": (
+            (size / share(size).clamp_min(1e-3)).clamp(max=1) * near
+        ),
+        "1e-4 is added to the percentile. The divisor is the percentile, or 1e-4 where that is larger.": (
+            (size / (share(size) + 1e-4)).clamp(max=1) * near
+        ),
+        "Edges keep their sign, and so does their percentile. Take the absolute value of the Laplacian.": (
+            (signed / share(signed)).clamp(-1, 1) * near
+        ),
         "The edges are not divided by their 99th percentile.": inside.clamp(max=1),
         "The percentile is taken after masking. Divide by that of the whole image, then mask.": (
             (inside / share(inside).clamp_min(1e-4)).clamp(max=1)

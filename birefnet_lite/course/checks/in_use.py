@@ -244,7 +244,8 @@ def f_measure(answer: Callable[..., Any]) -> None:
         got = _number(answer(prediction, mask, 0.5, 0.3), where)
         if torch.isnan(got):
             raise Wrong(f"{where}, the result is NaN: 0 / 0. Nothing is hit, so the score is 0. Guard the division.")
-        compare(got, torch.tensor(0.0), where, 1e-5, {})
+        if abs(got.item()) > 1e-5:
+            raise Wrong(f"{where}, the score should be 0: no pixel is both chosen and in the mask. Yours is {got:.3g}.")
 
 
 def _number(got: Any, where: str) -> Tensor:
@@ -288,6 +289,7 @@ def _mistakes_of_score(prediction: Tensor, mask: Tensor, threshold: float, b: fl
         "Precision and recall have changed places: in the denominator, beta_squared multiplies precision.": (
             (1 + b) * product / (precision + b * recall)
         ),
+        "The factor in front is beta_squared. It is 1 + beta_squared.": b * product / (b * precision + recall),
         "The factor 1 + beta_squared is missing.": product / (b * precision + recall),
         "This is the precision alone.": precision,
         "This is the recall alone.": recall,

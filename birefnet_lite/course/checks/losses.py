@@ -247,7 +247,14 @@ def _supervise_mistakes(
 
     up = [resize(x, size) for x in maps]
     shrinking = "The mask is shrunk to each map, and thin parts are lost. Enlarge the logits to the mask instead."
-    return {
+    others = {
+        f"`pixel_loss` is not called: this is the {name} of each map. Call the function that is given.": torch.stack(
+            [other(x, mask) for x in up]
+        ).sum()
+        for name, other in {"BCE": pixel_losses.bce_loss, "IoU loss": pixel_losses.iou_loss}.items()
+        if other is not pixel_loss
+    }
+    return others | {
         "The maps are averaged. Add them up.": wanted / len(maps),
         "Mask and logits have changed places: pixel_loss(logits, mask).": torch.stack(
             [pixel_loss(mask, x) for x in up]

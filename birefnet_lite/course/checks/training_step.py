@@ -42,6 +42,7 @@ class _Batch(NamedTuple):
     "Right: the weights are where they should be after two steps, and so are the statistics.",
     changes=nn.Module,
     repeats=False,
+    usual=("detach", "item", "no_grad"),  # PyTorch's own clipping calls them
 )
 def train_step(answer: Callable[..., Any]) -> None:
     """`train_step(model, criterion, optimizer, images, masks, labels, clip_norm)`: learns once, returns the loss."""
@@ -136,7 +137,7 @@ def _step(
     clip_norm: float,
     *,
     training: bool = True,
-    zero: bool = True,
+    zero: bool | str = True,
     labelled: bool = True,
     part: str = "total",
     clip: str = "norm",
@@ -154,7 +155,7 @@ def _step(
     if part == "logits":
         output = output._replace(side_logits=())
     loss = criterion(output, masks, labels if labelled else None).total
-    if zero:
+    if zero is True:
         optimizer.zero_grad()
     (sign * loss).backward()
     if clip == "norm":
@@ -181,6 +182,8 @@ def _step(
         nn.utils.clip_grad_norm_(model.parameters(), clip_norm**2)
     for _ in range(steps):
         optimizer.step()
+    if zero == "at the end":
+        optimizer.zero_grad()
     return loss.item()
 
 
@@ -195,6 +198,8 @@ _MISTAKES = {
     "keep old statistics.": _variant(training=False),
     _UNCLIPPED: _variant(clip="no"),
     _LEFT_OVER: _variant(zero=False),
+    "The gradients are set to zero at the end of a step, so those that the model came with count in the first. Set "
+    "them to zero before `backward`.": _variant(zero="at the end"),
     f"{_LEFT_OVER} And the gradient is not clipped.": _variant(zero=False, clip="no"),
     "The labels are not used. Give them to the criterion: the class head learns from them.": _variant(labelled=False),
     "Each value of the gradient is clipped. Clip the norm of all of them together (clip_grad_norm_).": _variant(
