@@ -1,4 +1,4 @@
-"""Stored integrated gradients of notebook 10: the maps, and what the shares add up to with more and more steps."""
+"""Stored results of notebook 10: attributions, sums of integrated gradients, and parts torn out of the network."""
 
 from importlib import resources
 from pathlib import Path
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from birefnet_lite.course.picture import INK, QUIET, Picture, card
 
-__all__ = ["RESULTS", "StoredAttribution", "convergence_plot", "stored_attribution"]
+__all__ = ["RESULTS", "StoredAttribution", "convergence_plot", "stored_attribution", "stored_map", "torn_out"]
 
 RESULTS = Path(str(resources.files("birefnet_lite") / "course" / "attributions.npz"))
 
@@ -38,13 +38,48 @@ def stored_attribution(name: str) -> StoredAttribution:
         ValueError: There is no such photo in the file.
         FileNotFoundError: The file is missing.
     """
+    found = _results()
+    if f"{name} map" not in found:
+        raise ValueError(f"There is no attribution for {name!r}; there are 'coffee' and 'astronaut'.")
+    shares = found[f"{name} map"].astype(np.float32)
+    return StoredAttribution(float(found[f"{name} gain"]), found["steps"], found[f"{name} sums"], shares)
+
+
+def stored_map(method: str) -> NDArray[np.float32]:
+    """Load which pixels (H, W) speak for the mask of the photo `"coffee"` by one method of `analysis.attribution`.
+
+    Raises:
+        ValueError: There is no such method in the file.
+        FileNotFoundError: The file is missing.
+    """
+    found = _results()
+    key = "coffee map" if method == "integrated gradients" else f"coffee {method}"
+    if key not in found:
+        raise ValueError(f"There is no map by {method!r}.")
+    return found[key].astype(np.float32)
+
+
+def torn_out(variant: str) -> NDArray[np.float64]:
+    """Load how the S-measure of each of the course's photos changes when parts of the trained `nano` are switched off.
+
+    Args:
+        variant: As in the runs without a part: `"no inward reference"`, `"no outward reference"` or `"one scale"`.
+
+    Raises:
+        ValueError: There is no such variant in the file.
+        FileNotFoundError: The file is missing.
+    """
+    found = _results()
+    if f"torn out: {variant}" not in found:
+        raise ValueError(f"There is no result for {variant!r}.")
+    return found[f"torn out: {variant}"]
+
+
+def _results() -> dict[str, NDArray]:
     if not RESULTS.is_file():
         raise FileNotFoundError("There are no attributions. `python benchmarks/attributions.py` makes them.")
     with np.load(RESULTS, allow_pickle=False) as found:
-        if f"{name} map" not in found:
-            raise ValueError(f"There is no attribution for {name!r}; there are 'coffee' and 'astronaut'.")
-        shares = found[f"{name} map"].astype(np.float32)
-        return StoredAttribution(float(found[f"{name} gain"]), found["steps"], found[f"{name} sums"], shares)
+        return dict(found)
 
 
 def convergence_plot(names: tuple[str, ...] = ("coffee", "astronaut")) -> Picture:
