@@ -88,13 +88,14 @@ def said(network):
 blobs = said(student)
 side_by_side(
     {"scenes, masks, after 15 steps": np.concatenate([in_a_row(m) for m in (scenes.images, scenes.masks, blobs)])},
-    alt="A deer, an arrow, a star and a furry head; their masks; and four large blobs that resemble none of them.",
+    alt="A deer, an arrow, a star and a furry head; their masks; and in place of these three blobs and a faint streak.",
     width=6,
 )
 
 # %% [markdown]
-# Large blobs, and a loss that does not get below 5, where it began at 7.2. One line is missing. Keep looking for it
-# until section 8; in section 9 the same network learns the same four scenes with a step that you have written.
+# Large blobs, hardly an arrow, and a loss that does not get below 5, where it began at 7.2. One line is missing. Keep
+# looking for it until section 8; in section 9 the same network learns the same four scenes with a step that you have
+# written.
 #
 # On the map you are at the dashed boxes at the right: what is there in training only. *Side masks* come from each
 # stage, *gradients* are those of notebook 07.
