@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from birefnet_lite.course import attributions
 from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.attribution import METHODS, agreement, attribute
-from birefnet_lite.course import course_model
+from birefnet_lite.course import attributions, course_model
 from birefnet_lite.course.attributions import convergence_plot, stored_attribution, stored_map, torn_out
 from birefnet_lite.photos import PHOTOS, load_photo
 

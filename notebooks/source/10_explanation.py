@@ -660,9 +660,10 @@ for layer in layers:
 # beside it is the fourth root, which keeps the order and lifts what is small.
 
 # %%
-field_found = receptive_field(model, picture, "encoder.full.x3", 4, 6, size=SIZE)
+LARGE = (192, 288)
+field_found = receptive_field(model, picture, "encoder.full.x3", 6, 9, size=LARGE)
 side_by_side(
-    {"photo": prepare(model, picture, size=SIZE).seen, "effective field": field_found.effective}
+    {"photo": prepare(model, picture, size=LARGE).seen, "effective field": field_found.effective}
     | {"its fourth root": field_found.effective**0.25},
     alt="A cat; a few faint specks on black; and a soft bright patch in the middle that fades to black.",
     width=6.5,
