@@ -64,14 +64,6 @@ def test_a_picture_has_words_and_is_opaque():
         Picture(picture.png, " ")
 
 
-def test_a_long_title_keeps_off_the_next_image():
-    square = np.zeros((20, 20))
-    drawn = pixels(side_by_side({"integrated gradients of the score": square, "b": square}, alt="two", width=3))
-    middle, height = drawn.shape[1] // 2, drawn.shape[0]
-    assert np.ptp(drawn[: height // 5, middle - 8 : middle + 8], axis=(0, 1)).max() == 0
-    assert np.ptp(drawn[: height // 5, : middle - 8], axis=(0, 1)).max() > 0
-
-
 def test_images_are_drawn_with_the_values_they_have():
     grey = np.full((40, 40), 0.5)
     drawn = pixels(

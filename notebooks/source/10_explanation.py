@@ -406,7 +406,7 @@ def worst_square(score, image, side, runs):
 
     rows, columns = range(0, height - side + 1, side), range(0, width - side + 1, side)
     row, column = lowest([(row, column) for row in rows for column in columns])
-    for step in (side // 2, side // 4, side // 8):  # smaller and smaller moves that stay inside
+    for step in (side // 4, side // 8):  # smaller and smaller moves that stay inside
         moves = [(row + i, column + j) for i in (-step, 0, step) for j in (-step, 0, step)]
         row, column = lowest([(i, j) for i, j in moves if 0 <= i <= height - side and 0 <= j <= width - side])
     return row, column
@@ -428,8 +428,8 @@ square_checked
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Move the best square by half its side in all eight directions; from the best of these nine by a quarter, then by an
-# eighth. That is 16 + 27 images. Make a batch of covered copies, show it to the score at once, and take the lowest.
+# Move the best square by a quarter of its side in all eight directions; from the best of these nine by an eighth. That
+# is 16 + 18 images. Make a batch of covered copies, show it to the score at once, and take the lowest.
 #
 # </details>
 
@@ -772,17 +772,15 @@ for network, shape in [(strange, (2, 3, 32, 64)), (model, (1, 3, 96, 64))]:
 # anything. `mean` keeps each channel's mean, `resample` all its values, in other places: the layer still says *what*,
 # no more *where*. Gradient attention multiplies, so `ablate` takes 1 for it, and not 0.
 #
-# Each part of the network off in turn, for the astronaut: how far the mask moves, on average; for the encoder and the
-# lateral blocks in both ways. **Look** for parts whose two numbers differ much, and compare the deep levels with the
-# fine ones, the whole photo with the half-size one.
+# Each map of the encoder and each lateral block off in turn, for the astronaut: how far the mask moves, on average.
+# **Look** for parts whose two numbers differ much, and compare the deep levels with the fine ones, the whole photo with
+# the half-size one.
 #
 # <details><summary>What you should see</summary>
 #
 # - The lateral block of stage 2 and level 3 of the whole photo are the extreme cases: with zeros the mask moves by .59
 #   and .27, with their own values shuffled by .17 and .07. So *zero* shocks the network more than wrong places do.
 # - The whole photo matters more than the half-size one at every level, most at level 3 (.27 against .05).
-# - Inward references move the mask by .007 to .042, the image branch by .011, gradient attentions by 0 to .032. They
-#   are the parts that gave the network its name, and this trained network hardly uses them.
 #
 # </details>
 
@@ -798,8 +796,8 @@ small = prepare(model, photo, size=(96, 96))
 whole_mask = capture(model, small).mask
 print(f"{'off':34}   zero  resample")
 for layer in ablatable(model):
-    shuffled = f"{moved(layer, 'resample'):6.3f}" if "encoder" in layer or "lateral" in layer else ""
-    print(f"{layer:34} {moved(layer, 'zero'):6.3f}    {shuffled}")
+    if "encoder" in layer or "lateral" in layer:
+        print(f"{layer:34} {moved(layer, 'zero'):6.3f}    {moved(layer, 'resample'):6.3f}")
 
 # %% [markdown]
 # ### Torn out, and never trained
@@ -848,8 +846,9 @@ for change in ablation_changes("s_measure", ["no inward reference", "no outward 
 #
 # 1. Seat and engine are lost; wheels and tank stay. The IoU falls from .675 to .489.
 # 2. The reconstruction block of stage 1, the lateral block of stage 3, and level 3 of the whole photo: without any one
-#    of them, .60 to .68 of IoU is lost, so nearly all. Inward references and attentions lose .004 at most. Without
-#    level 4 of the half-size photo this mask is even better, by .034: on this photo, at this size.
+#    of them, .60 to .68 of IoU is lost, so nearly all. Without inward references and attentions .004 is lost at most:
+#    the parts that gave the network its name are hardly used by this trained network. Without level 4 of the half-size
+#    photo this mask is even better, by .034: on this photo, at this size.
 #
 # </details>
 
