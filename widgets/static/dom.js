@@ -37,7 +37,7 @@ const breakWord = (word) => {
 // next line as a whole where it fits there. A size such as 3 × 3 stays in one line.
 export const hyphenate = (text) =>
   text
-    .split(/([A-Za-z]{7,})/)
+    .split(/([A-Za-z]{7,}(?:'s)?)/)
     .map((part, i) => (i % 2 ? h("span", { class: "bv-word" }, breakWord(part)) : bind(part)));
 
 // A size of two numbers stays in one line; one of more breaks after a sign, and its last two stay together.
