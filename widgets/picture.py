@@ -296,7 +296,7 @@ def _column_widths(columns: list[list[str]], letters: Any, space: float) -> list
 def _break(text: str, letters: Any, width: float) -> list[str]:
     """A text in lines that are not wider than `width` pixels, broken between words."""
     line, *words = text.split(" ")
-    lines = []
+    lines: list[str] = []
     for word in words:
         if letters.getlength(f"{line} {word}") <= width:
             line = f"{line} {word}"
