@@ -108,7 +108,6 @@ def to_onnx(
     """A program of one input and one output as ONNX, in memory; the first axis of both is called `batch`."""
     from onnxscript.optimizer import fold_constants_ir, remove_unused_nodes
 
-    operator = deform_conv2d._opoverload
     written = torch.onnx.export(
         program,
         dynamo=True,
@@ -116,7 +115,7 @@ def to_onnx(
         input_names=["image"],
         output_names=["logits"],
         dynamic_shapes=({0: "batch"},),
-        custom_translation_table={operator: _in_grid_sample if decomposed else native_deform_conv},
+        custom_translation_table={deform_conv2d: _in_grid_sample if decomposed else native_deform_conv},
         verbose=False,
         optimize=False,  # trying all its rules on all nodes takes most of the time; runtimes have rules of their own
     )

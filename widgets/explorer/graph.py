@@ -84,7 +84,7 @@ def build_graph(model: BiRefNet, weights: str | os.PathLike[str]) -> tuple["onnx
             opset_version=OPSET,
             input_names=[IMAGE, *map(gate_input, gates)],
             output_names=names,
-            custom_translation_table={deform_conv2d._opoverload: native_deform_conv},
+            custom_translation_table={deform_conv2d: native_deform_conv},
             verbose=False,
             optimize=False,
         )

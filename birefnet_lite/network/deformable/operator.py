@@ -29,14 +29,24 @@ def _implementation(backend: str):
     return cpu
 
 
-# The schemas are written out: PyTorch 2.6 cannot read `list[int]` from a signature.
-@torch.library.custom_op(
-    "birefnet_lite::deform_conv2d",
-    mutates_args=(),
-    schema="(Tensor input, Tensor offset, Tensor? mask, Tensor weight, Tensor? bias, "
+# In parts, since the first call of a `torch.library.custom_op` imports all of torch.compile, which takes a second.
+_FORWARD, _BACKWARD = "birefnet_lite::deform_conv2d", "birefnet_lite::deform_conv2d_backward"
+torch.library.define(
+    _FORWARD,
+    "(Tensor input, Tensor offset, Tensor? mask, Tensor weight, Tensor? bias, "
     "int[] stride, int[] padding, int[] dilation, str backend) -> Tensor",
+    tags=torch.Tag.pt2_compliant_tag,
 )
-def deform_conv2d(
+torch.library.define(
+    _BACKWARD,
+    "(Tensor grad, Tensor input, Tensor offset, Tensor? mask, Tensor weight, "
+    "int[] stride, int[] padding, int[] dilation, str backend, bool[] needs) -> (Tensor, Tensor, Tensor, Tensor)",
+    tags=torch.Tag.pt2_compliant_tag,
+)
+
+
+@torch.library.impl(_FORWARD, "default")
+def _deform_conv2d(
     input: Tensor,
     offset: Tensor,
     mask: Tensor | None,
@@ -47,19 +57,13 @@ def deform_conv2d(
     dilation: list[int],
     backend: str,
 ) -> Tensor:
-    """The operator behind `network.deformable.deform_conv2d`, which checks the arguments: call that one."""
     geometry = _geometry(offset, weight, stride, padding, dilation)
     with torch.autocast(input.device.type, enabled=False):
         return _implementation(backend).forward(input, offset, mask, weight, bias, geometry)
 
 
-@torch.library.custom_op(
-    "birefnet_lite::deform_conv2d_backward",
-    mutates_args=(),
-    schema="(Tensor grad, Tensor input, Tensor offset, Tensor? mask, Tensor weight, "
-    "int[] stride, int[] padding, int[] dilation, str backend, bool[] needs) -> (Tensor, Tensor, Tensor, Tensor)",
-)
-def deform_conv2d_backward(
+@torch.library.impl(_BACKWARD, "default")
+def _deform_conv2d_backward(
     grad: Tensor,
     input: Tensor,
     offset: Tensor,
@@ -79,12 +83,12 @@ def deform_conv2d_backward(
     return x, offset_, mask_, weight_
 
 
-@deform_conv2d.register_fake
+@torch.library.register_fake(_FORWARD)
 def _(input, offset, mask, weight, bias, stride, padding, dilation, backend):
     return input.new_empty(input.shape[0], weight.shape[0], offset.shape[2], offset.shape[3])
 
 
-@deform_conv2d_backward.register_fake
+@torch.library.register_fake(_BACKWARD)
 def _(grad, input, offset, mask, weight, stride, padding, dilation, backend, needs):
     o, c, kh, kw = weight.shape
     channels_last = (o, kh, kw, c)
@@ -107,7 +111,7 @@ def _backward(ctx, grad):
     needs = list(ctx.needs_input_grad)
     grads: tuple[Tensor | None, ...] = (None,) * 4
     if any(needs[:4]):
-        results = deform_conv2d_backward(grad, *ctx.saved_tensors, *ctx.arguments, needs[:4])
+        results = torch.ops.birefnet_lite.deform_conv2d_backward(grad, *ctx.saved_tensors, *ctx.arguments, needs[:4])
         grads = tuple(g if need else None for g, need in zip(results, needs, strict=False))
     grad_bias = grad.sum((0, 2, 3)) if needs[4] else None
     return *grads, grad_bias, None, None, None, None
@@ -120,5 +124,8 @@ def _no_second_derivative(ctx, *grads):
     )
 
 
-deform_conv2d.register_autograd(_backward, setup_context=_save)
-deform_conv2d_backward.register_autograd(_no_second_derivative)
+torch.library.register_autograd(_FORWARD, _backward, setup_context=_save)
+torch.library.register_autograd(_BACKWARD, _no_second_derivative)
+
+deform_conv2d = torch.ops.birefnet_lite.deform_conv2d.default
+"""The operator behind `network.deformable.deform_conv2d`, which checks the arguments: call that one."""
