@@ -11,8 +11,9 @@ __all__ = ["CODE", "STYLE", "join_modules", "read_static"]
 
 MODULES = (
     "colour_maps", "core", "mask", "look", "dom", "colour_bar", "words", "store", "map_panel", "controls", "mask_panel",
-    "brush", "switches", "options", "atlas", "paper", "save", "table", "pointer_and_keys", "roving", "map_layout",
-    "network_map", "league", "film", "matrix", "grid", "focus", "help", "viewer",
+    "brush", "switches", "options", "atlas", "paper", "save", "table", "pointer_and_keys", "roving", "map_signs",
+    "map_grid", "map_ways", "map_regions", "map_lines", "network_map", "league", "film", "matrix", "grid", "focus",
+    "help", "viewer",
 )  # fmt: skip
 #: The style sheets: the page and what is chosen on it, the pictures, the map of the network, what single views have,
 #: and other sizes and media.

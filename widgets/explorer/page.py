@@ -31,11 +31,12 @@ GRADIENTS = Path(str(HERE / "gradients.gz"))
 """The recorded attributions; `widgets.explorer.gradients` makes them."""
 PAGE = (
     "colour_maps", "core", "dom", "resize", "measures", "images", "summaries", "recipes", "reactions", "run",
-    "live_model", "map_layout", "network_map", "state", "network", "link", "result", "gradients", "paired", "panels",
-    "runs", "map_picture", "saving", "photos", "recorded", "questions", "explorer",
+    "live_model", "map_signs", "map_grid", "map_ways", "map_regions", "map_lines", "network_map", "state", "network",
+    "link", "result", "gradients", "paired", "panels", "runs", "map_picture", "saving", "photos", "recorded",
+    "questions", "explorer",
 )  # fmt: skip
 WORKER = ("colour_maps", "core", "resize", "measures", "images", "summaries", "recipes", "reactions", "run", "worker")
-SHARED = ("colour_maps", "core", "dom", "map_layout")
+SHARED = ("colour_maps", "core", "dom", "map_signs", "map_grid", "map_ways", "map_regions", "map_lines")
 """Those of the views' own front end."""
 RUNTIME = {"glue": "ort.wasm.bundle.min.mjs.gz", "wasm": "ort-wasm-simd-threaded.wasm.gz"}
 POLICY = (

@@ -1,7 +1,8 @@
 // The network as a map to walk through: boxes with live thumbnails, arrows between them, colours for what they cost.
 import { h } from "./dom.js";
-import { explainSigns, MapLines } from "./map_layout.js";
+import { MapLines } from "./map_lines.js";
 import { MapPanel, PHOTO } from "./map_panel.js";
+import { explainSigns } from "./map_signs.js";
 import { follow } from "./pointer_and_keys.js";
 import { toggle } from "./switches.js";
 

@@ -2,7 +2,8 @@
 // switched off.
 import { colourMap, colourTable, limitsOf, paint } from "../../static/core.js";
 import { h } from "../../static/dom.js";
-import { explainSigns, MapLines } from "../../static/map_layout.js";
+import { MapLines } from "../../static/map_lines.js";
+import { explainSigns } from "../../static/map_signs.js";
 
 const TABLE = new Uint32Array(65536);
 const STEP_MS = 230;
