@@ -27,75 +27,10 @@ function stepsOf(scene) {
 export class Controls {
   constructor(store) {
     this.store = store;
-    const film = store.scene.linked;
-    const act = (action) => store.guard(() => store.act(action));
-    const select = (name, entries) =>
-      h(
-        "select",
-        { name, on: { change: (event) => act({ type: name, [name]: event.target.value }) } },
-        entries.map(([value, text]) => option(value, text)),
-      );
-
+    this.makeChannelRow();
+    this.makeFields();
     this.name = h("div", { class: "bv-layer-name" });
     this.note = h("div", { class: "bv-layer-note" });
-    this.slider = h("input", {
-      type: "range",
-      min: 0,
-      step: 1,
-      class: "bv-channel-slider",
-      "aria-label": film ? "Step" : "Channel, in the order of the list",
-      on: { input: () => act({ type: "channel", channel: store.order(store.look.layer)[Number(this.slider.value)] }) },
-    });
-    const choose = () => this.number.value !== "" && act({ type: "channel", channel: Number(this.number.value) });
-    this.number = film
-      ? h("select", { name: "channel", on: { change: choose } }, stepsOf(store.scene))
-      : h("input", {
-          type: "number",
-          min: 0,
-          step: 1,
-          class: "bv-number",
-          name: "channel",
-          on: { input: choose, change: () => (this.number.value = store.look.channel) },
-        });
-    this.place = h("span", { class: "bv-muted" });
-    this.play = h(
-      "button",
-      { class: "bv-button", type: "button", hidden: !film, on: { click: () => this.toggle() } },
-      "Play",
-    );
-    this.channelRow = h(
-      "div",
-      { class: "bv-channel-row", dataset: { film: String(Boolean(film)) } },
-      this.play,
-      field(film ? "Shown" : "Channel", this.number),
-      this.slider,
-      this.place,
-    );
-
-    this.colormap = select("colormap", [["auto", "automatic"], ...store.scene.colormaps.map((name) => [name, name])]);
-    this.range = select("range", Object.entries(RANGE_NAMES));
-    const limit = (label) =>
-      h("input", {
-        type: "number",
-        step: "any",
-        class: "bv-number",
-        "aria-label": label,
-        on: { input: () => this.setLimits(), change: () => this.refuseLimits() },
-      });
-    this.low = limit("Lower limit");
-    this.high = limit("Upper limit");
-    this.limits = h("span", { class: "bv-limits" }, this.low, "to", this.high);
-    this.opacity = h("input", {
-      type: "range",
-      min: 0,
-      max: 100,
-      step: 1,
-      name: "opacity",
-      on: { input: () => act({ type: "opacity", opacity: Number(this.opacity.value) / 100 }) },
-    });
-    const against = store.scene.agreement || "mask";
-    this.sort = select("sort", Object.entries({ ...SORT_NAMES, agreement: `agreement with the ${against}` }));
-
     this.bar = h("canvas", { class: "bv-bar", width: 256, height: 1, role: "img" });
     this.ticks = h("div", { class: "bv-ticks" }, h("span"), h("span"), h("span"));
     this.why = h("div", { class: "bv-why" });
@@ -115,6 +50,84 @@ export class Controls {
         field("Over the photo", this.opacity),
       ),
     );
+  }
+
+  // The channel, or the step of a film, by number and by a slider.
+  makeChannelRow() {
+    const { store } = this;
+    const film = store.scene.linked;
+    const choose = (channel) => this.act({ type: "channel", channel });
+    this.slider = h("input", {
+      type: "range",
+      min: 0,
+      step: 1,
+      class: "bv-channel-slider",
+      "aria-label": film ? "Step" : "Channel, in the order of the list",
+      on: { input: () => choose(store.order(store.look.layer)[Number(this.slider.value)]) },
+    });
+    const chooseNumber = () => this.number.value !== "" && choose(Number(this.number.value));
+    this.number = film
+      ? h("select", { name: "channel", on: { change: chooseNumber } }, stepsOf(store.scene))
+      : h("input", {
+          type: "number",
+          min: 0,
+          step: 1,
+          class: "bv-number",
+          name: "channel",
+          on: { input: chooseNumber, change: () => (this.number.value = store.look.channel) },
+        });
+    this.place = h("span", { class: "bv-muted" });
+    this.play = h(
+      "button",
+      { class: "bv-button", type: "button", hidden: !film, on: { click: () => this.toggle() } },
+      "Play",
+    );
+    this.channelRow = h(
+      "div",
+      { class: "bv-channel-row", dataset: { film: String(Boolean(film)) } },
+      this.play,
+      field(film ? "Shown" : "Channel", this.number),
+      this.slider,
+      this.place,
+    );
+  }
+
+  // Colours, their range with its limits, opacity, and the order of the channels.
+  makeFields() {
+    const { scene } = this.store;
+    const select = (name, entries) =>
+      h(
+        "select",
+        { name, on: { change: (event) => this.act({ type: name, [name]: event.target.value }) } },
+        entries.map(([value, text]) => option(value, text)),
+      );
+    const limit = (label) =>
+      h("input", {
+        type: "number",
+        step: "any",
+        class: "bv-number",
+        "aria-label": label,
+        on: { input: () => this.setLimits(), change: () => this.refuseLimits() },
+      });
+    this.colormap = select("colormap", [["auto", "automatic"], ...scene.colormaps.map((name) => [name, name])]);
+    this.range = select("range", Object.entries(RANGE_NAMES));
+    this.low = limit("Lower limit");
+    this.high = limit("Upper limit");
+    this.limits = h("span", { class: "bv-limits" }, this.low, "to", this.high);
+    this.opacity = h("input", {
+      type: "range",
+      min: 0,
+      max: 100,
+      step: 1,
+      name: "opacity",
+      on: { input: () => this.act({ type: "opacity", opacity: Number(this.opacity.value) / 100 }) },
+    });
+    const agreement = `agreement with the ${scene.agreement || "mask"}`;
+    this.sort = select("sort", Object.entries({ ...SORT_NAMES, agreement }));
+  }
+
+  act(action) {
+    this.store.guard(() => this.store.act(action));
   }
 
   setLimits() {

@@ -56,10 +56,17 @@ class View {
 
   build() {
     const { store } = this;
-    const { scene } = store;
-    this.root.dataset.viewer = scene.view;
-    const button = (text, title, task) =>
-      h("button", { class: "bv-button", type: "button", title, on: { click: () => this.try(task) } }, text);
+    this.root.dataset.viewer = store.scene.view;
+    this.makePanels();
+    const [head, body, foot] = [this.makeHead(), this.layOutPanels(), this.makeFoot()];
+    this.root.replaceChildren(head, this.busy, this.alert, this.notice, body, foot);
+    this.showNotices();
+    this.root.dataset.live = String(store.live);
+  }
+
+  // All panels anew; those of which a scene has no use are hidden.
+  makePanels() {
+    const { store } = this;
     this.controls?.stop();
     this.controls = new Controls(store);
     this.atlas = new Atlas(store, this.controls.sort);
@@ -73,26 +80,20 @@ class View {
     this.league = new League(store);
     this.film = new Film(store);
     this.matrix = new Matrix(store);
-    const table =
-      scene.map && !scene.switches
-        ? h("details", { class: "bv-as-table" }, h("summary", {}, "The same as a table"), this.table.root)
-        : this.table.root;
     this.marks = null;
     this.focus = new Focus(this);
     this.focus.root.append(this.choices.state); // in sight with the picture that it is about
     this.grid = new Grid(store);
-    this.projector = h(
-      "button",
-      {
-        class: "bv-button",
-        type: "button",
-        title: "Larger and with more contrast, for a projector",
-        on: { click: () => this.project(this.root.dataset.projector !== "true") },
-      },
-      "Projector",
-    );
-    this.project(this.root.dataset.projector === "true" || (store.model.get("page") && location.hash === "#projector"));
-    this.body = h(
+  }
+
+  // Where the panels stand: what a map or switches show first comes before the rest.
+  layOutPanels() {
+    const { scene } = this.store;
+    const table =
+      scene.map && !scene.switches
+        ? h("details", { class: "bv-as-table" }, h("summary", {}, "The same as a table"), this.table.root)
+        : this.table.root;
+    return h(
       "div",
       { class: "bv-body" },
       this.focus.root,
@@ -115,49 +116,49 @@ class View {
       this.table.short ? null : table,
       scene.switches ? null : this.grid.root,
     );
-    this.root.replaceChildren(
+  }
+
+  // The title with the question, and buttons for the whole view.
+  makeHead() {
+    const { store } = this;
+    const button = (text, title, task) =>
+      h("button", { class: "bv-button", type: "button", title, on: { click: task } }, text);
+    this.title = h(
+      "div",
+      { class: "bv-title", role: "heading", "aria-level": store.model.get("page") ? "1" : "3" },
+      titleOf(store),
+    );
+    const switchOver = () => this.project(this.root.dataset.projector !== "true");
+    this.projector = button("Projector", "Larger and with more contrast, for a projector", switchOver);
+    this.project(this.root.dataset.projector === "true" || (store.model.get("page") && location.hash === "#projector"));
+    return h(
+      "header",
+      { class: "bv-head" },
+      h("div", { class: "bv-titles" }, this.title, h("div", { class: "bv-question" }, store.scene.question)),
       h(
-        "header",
-        { class: "bv-head" },
-        h(
-          "div",
-          { class: "bv-titles" },
-          (this.title = h(
-            "div",
-            { class: "bv-title", role: "heading", "aria-level": store.model.get("page") ? "1" : "3" },
-            titleOf(store),
-          )),
-          h("div", { class: "bv-question" }, scene.question),
-        ),
-        h(
-          "div",
-          { class: "bv-actions" },
-          helpPanels(store),
-          this.projector,
-          button("Save PNG", "Save what is shown as a picture", () => this.savePicture()),
-          button("Save state", "Save a file that opens this view again", () => saveState(store)),
-        ),
-      ),
-      this.busy,
-      this.alert,
-      this.notice,
-      this.body,
-      h(
-        "footer",
-        { class: "bv-foot" },
-        scene.facts.map((fact) => h("span", {}, fact)),
+        "div",
+        { class: "bv-actions" },
+        helpPanels(store),
+        this.projector,
+        button("Save PNG", "Save what is shown as a picture", () => this.try(() => this.savePicture())),
+        button("Save state", "Save a file that opens this view again", () => this.try(() => saveState(store))),
       ),
     );
-    const notices = [
-      scene.notice,
-      store.lost,
-      store.resting
-        ? "Without a kernel nothing is computed here: pin and switches stay where the results belong. Run the notebook to change them."
-        : "",
-    ].filter(Boolean);
+  }
+
+  makeFoot() {
+    const facts = this.store.scene.facts.map((fact) => h("span", {}, fact));
+    return h("footer", { class: "bv-foot" }, facts);
+  }
+
+  // What a reader should know of this view: the scene's own notice, a lost kernel, a page without one.
+  showNotices() {
+    const { store } = this;
+    const resting =
+      "Without a kernel nothing is computed here: pin and switches stay where the results belong. Run the notebook to change them.";
+    const notices = [store.scene.notice, store.lost, store.resting ? resting : ""].filter(Boolean);
     this.notice.replaceChildren(...notices.map((text) => h("div", {}, text)));
     this.notice.hidden = !notices.length;
-    this.root.dataset.live = String(store.live);
   }
 
   get stages() {

@@ -60,73 +60,32 @@ export const REACTIONS = {
   },
 
   reference_tiles(run, { layer, pin }) {
-    const [rows, columns] = [run.photo.height, run.photo.width];
-    const places = [4, 3, 2, 1].map((stage) => {
-      const grid = 2 ** (stage + 1);
-      const [high, wide] = [run.size[0] / grid, run.size[1] / grid];
-      const [row, column] = [cell(pin[1], rows, run.size[0]), cell(pin[0], columns, run.size[1])];
-      const [down, right] = [Math.floor(row / high), Math.floor(column / wide)];
-      const channels = [0, 1, 2].map((colour) => (colour * grid + down) * grid + right);
-      const old = [0, 1, 2].map((colour) => (right * grid + down) * 3 + colour);
-      return { stage, grid, high, wide, down, right, y: row % high, x: column % wide, channels, old };
-    });
-    const place =
-      places.find(({ stage }) => layer.includes(`stage${stage}.`) || layer.includes(`stage ${stage}.`)) ?? places[3];
-    const { stage, grid, wide, high } = place;
-    const [across, along] = [columns / grid, rows / grid];
-    const photo = [`stage ${stage}.resized`, "photo"];
-    const inside = [((place.x + 0.5) / wide) * across, ((place.y + 0.5) / high) * along];
-    const marks = [];
-    for (let i = 1; i < grid; i++) {
-      marks.push({ kind: "line", x: i * across, y: 0, x2: i * across, y2: rows, tone: "grid", layers: photo });
-      marks.push({ kind: "line", x: 0, y: i * along, x2: columns, y2: i * along, tone: "grid", layers: photo });
-    }
-    for (let j = 0; j < grid; j++) {
-      for (let i = 0; i < grid; i++)
-        marks.push({ kind: "point", x: i * across + inside[0], y: j * along + inside[1], tone: "two", layers: photo });
-    }
-    marks.push({
-      kind: "box",
-      x: place.right * across,
-      y: place.down * along,
-      width: across,
-      height: along,
-      tone: "one",
-      layers: photo,
-    });
-    marks.push({
-      kind: "point",
-      x: inside[0] * grid,
-      y: inside[1] * grid,
-      tone: "two",
-      layers: [`stage ${stage}.tiles`, `decoder.stage${stage}.inward_reference`],
-    });
-    const lines = places.map((p) => ({
-      cells: [
-        `Stage ${p.stage}`,
-        `${p.grid} × ${p.grid}`,
-        `${p.down}, ${p.right}`,
-        `${p.x}, ${p.y}`,
-        p.channels.join(", "),
-        p.old.join(", "),
-      ],
-      layer: `stage ${p.stage}.tiles`,
-    }));
-    const heads = [
-      "Stage",
-      "tiles",
-      "tile's row, column",
-      "x, y in the tile",
-      "channels of red, green, blue",
-      "the same before November 2024",
-    ];
+    const places = [4, 3, 2, 1].map((stage) => placeInTiles(run, pin, stage));
+    const shown = places.find(({ stage }) => layer.includes(`stage${stage}.`) || layer.includes(`stage ${stage}.`));
     return {
-      marks,
+      marks: markTiles(run.photo, shown ?? places[3]),
       channels: Object.fromEntries(places.map((p) => [`stage ${p.stage}.tiles`, p.channels[0]])),
       table: {
         caption: "Where the pixel goes. The tile is boxed, dots are what one cell of the stage sees at once.",
-        columns: heads,
-        rows: lines,
+        columns: [
+          "Stage",
+          "tiles",
+          "tile's row, column",
+          "x, y in the tile",
+          "channels of red, green, blue",
+          "the same before November 2024",
+        ],
+        rows: places.map((p) => ({
+          cells: [
+            `Stage ${p.stage}`,
+            `${p.grid} × ${p.grid}`,
+            `${p.down}, ${p.right}`,
+            `${p.x}, ${p.y}`,
+            p.channels.join(", "),
+            p.old.join(", "),
+          ],
+          layer: `stage ${p.stage}.tiles`,
+        })),
       },
     };
   },
@@ -147,3 +106,36 @@ export const REACTIONS = {
     };
   },
 };
+
+// Where the pinned pixel goes as the photo is cut into tiles for a stage: its tile, its place in it, and the channels
+// that it becomes, now and in the old order.
+function placeInTiles({ photo, size }, pin, stage) {
+  const grid = 2 ** (stage + 1);
+  const [high, wide] = [size[0] / grid, size[1] / grid];
+  const [row, column] = [cell(pin[1], photo.height, size[0]), cell(pin[0], photo.width, size[1])];
+  const [down, right] = [Math.floor(row / high), Math.floor(column / wide)];
+  const channels = [0, 1, 2].map((colour) => (colour * grid + down) * grid + right);
+  const old = [0, 1, 2].map((colour) => (right * grid + down) * 3 + colour);
+  return { stage, grid, high, wide, down, right, y: row % high, x: column % wide, channels, old };
+}
+
+// Marks for such a place: the tiles over the photo with its own boxed, a dot at the same place in each, and one dot in
+// the map of the tiles.
+function markTiles({ width: columns, height: rows }, { stage, grid, wide, high, down, right, x, y }) {
+  const [across, along] = [columns / grid, rows / grid];
+  const layers = [`stage ${stage}.resized`, "photo"];
+  const inside = [((x + 0.5) / wide) * across, ((y + 0.5) / high) * along];
+  const marks = [];
+  for (let i = 1; i < grid; i++) {
+    marks.push({ kind: "line", x: i * across, y: 0, x2: i * across, y2: rows, tone: "grid", layers });
+    marks.push({ kind: "line", x: 0, y: i * along, x2: columns, y2: i * along, tone: "grid", layers });
+  }
+  for (let j = 0; j < grid; j++) {
+    for (let i = 0; i < grid; i++)
+      marks.push({ kind: "point", x: i * across + inside[0], y: j * along + inside[1], tone: "two", layers });
+  }
+  marks.push({ kind: "box", x: right * across, y: down * along, width: across, height: along, tone: "one", layers });
+  const tiles = [`stage ${stage}.tiles`, `decoder.stage${stage}.inward_reference`];
+  marks.push({ kind: "point", x: inside[0] * grid, y: inside[1] * grid, tone: "two", layers: tiles });
+  return marks;
+}
