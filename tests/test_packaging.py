@@ -27,6 +27,7 @@ CONDA_NAMES = {
 IMPORT_NAMES = {
     "ipython": "IPython",
     "pillow": "PIL",
+    "pytest-xdist": "xdist",
     "pyyaml": "yaml",
     "scikit-image": "skimage",
     "websocket-client": "websocket",
@@ -36,7 +37,7 @@ IMPORT_NAMES = {
 # of accelerate, exported files, the hooks and .ci/run, pytest, the site's configuration.
 NEED_NO_IMPORT = {
     "codespell", "hatchling", "ipywidgets", "jupyterlab", "mypy", "myst-nb", "nbval", "onnxruntime", "pip",
-    "pre-commit", "pydata-sphinx-theme", "pytest-xdist", "ruff", "tensorboard",
+    "pre-commit", "pydata-sphinx-theme", "ruff", "tensorboard",
 }  # fmt: skip
 
 

@@ -654,7 +654,7 @@ WRONG = [
     ("without_part", "return model(image)", "return model(image).detach()", "gradient"),
     ("worst_square", "argmin()", "argmax()", "costs least"),
     ("worst_square", "return row, column", "return column, row", "not (column, row)"),
-    ("worst_square", "(side // 2, side // 4, side // 8)", "()", "best of the grid"),
+    ("worst_square", "(side // 4, side // 8)", "()", "best of the grid"),
     ("worst_square", "side // 4, side // 8)", "side // 4, side // 8, 1, 1)", "more than 50 images"),
     ("worst_square", "return row, column", "return row", "two numbers"),
     ("worst_square", "return row, column", "return row + 96, column", "inside the image"),

@@ -89,7 +89,14 @@ STEPS = {
 
 @dataclass(frozen=True)
 class Operation:
-    """A computation without weights that brings maps together before a part's module, or in its place."""
+    """A computation without weights that brings maps together before a part's module, or in its place.
+
+    Examples:
+        >>> from birefnet_lite import BiRefNet, BiRefNetConfig
+        >>> parts = list_parts(BiRefNet(BiRefNetConfig.preset("nano")))
+        >>> [operation.name for operation in parts["decoder.stage3.out"].operations]
+        ['multiply', 'enlarge', 'add']
+    """
 
     name: str
     """`multiply`, `add`, `concatenate` (along the channels), or `enlarge` or `shrink` (each input, to another size)."""
