@@ -162,6 +162,7 @@ def test_inference_mode_leaves_nothing_behind(tiny_swin):
     assert torch.autograd.grad(optimized(x).logits.sum(), x)[0].abs().max() > 0
 
 
+@pytest.mark.slow
 def test_compile_in_one_graph(tiny_swin):
     optimized = optimize(small(backbone=tiny_swin, multi_scale_input="none"))
     compiled = torch.compile(optimized, fullgraph=True, backend="eager")
@@ -365,8 +366,8 @@ def test_auto_precision_keeps_the_trained_mask(name, monkeypatch):
     assert apart.max() <= 3
 
 
-# The others are slow: a processor without float16 takes seconds for each.
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "coffee")) for name in PHOTOS])
+@pytest.mark.slow  # a processor without float16 takes seconds for each
+@pytest.mark.parametrize("name", PHOTOS)
 def test_float16_keeps_the_trained_mask(name):
     # bfloat16, with three bits less, does not. How sums are rounded differs between processors: of the cup's saucer,
     # which the network is unsure of, a thousandth of the photo or a hundredth is more than 1/255 off.

@@ -134,13 +134,6 @@ def test_every_view_draws_its_maps(explorer, view):
     assert missing.count() == 0
 
 
-def test_the_link_opens_what_was_looked_at(watched, explorer_file):
-    watched.page.goto(explorer_file.as_uri() + "#view=reference_tiles&part=squeeze")
-    watched.page.wait_for_selector(STATE.format("ready"))
-    assert watched.page.locator('[data-at="part-title"]').inner_text() == "Squeeze module"
-    watched.page.wait_for_selector('[data-at="view"] [data-viewer="reference_tiles"]')
-
-
 def test_all_channels_are_shown_as_colours(explorer):
     give(explorer, "a.png")
     explorer.locator('[data-at="map"] button[title="Encoder · whole image, level 3"]').click()
@@ -210,12 +203,12 @@ def test_a_view_stops_saying_that_it_computes(explorer, view):
     explorer.evaluate("document.querySelectorAll('input[data-gate]:not(:checked)').forEach((box) => box.click())")
 
 
-def test_a_question_runs_what_it_needs_and_switches_earlier_parts_on(browser, explorer_file):
-    context = browser.new_context(viewport={"width": 1240, "height": 1000}, offline=True)
-    page = context.new_page()
-    page.set_default_timeout(WAIT)
-    page.goto(explorer_file.as_uri())
+def test_a_link_opens_its_part_and_questions_run_what_they_need_with_all_parts_on(watched, explorer_file):
+    page = watched.page
+    page.goto(explorer_file.as_uri() + "#view=reference_tiles&part=squeeze")
     page.wait_for_selector(STATE.format("ready"))
+    assert page.locator('[data-at="part-title"]').inner_text() == "Squeeze module"
+    page.wait_for_selector('[data-at="view"] [data-viewer="reference_tiles"]')
     go = page.get_by_role("button", name="Take me there")
     with new_maps(page):
         go.nth(6).click()  # sampling points: the recorded run has none
@@ -227,4 +220,3 @@ def test_a_question_runs_what_it_needs_and_switches_earlier_parts_on(browser, ex
     with new_maps(page):
         go.nth(5).click()
     assert gates.count() == 0
-    context.close()
