@@ -7,7 +7,7 @@ import torchvision
 
 from birefnet_lite import BiRefNetConfig
 from birefnet_lite.config import BACKBONES
-from birefnet_lite.network.backbone import build_backbone
+from birefnet_lite.network.backbone import build_backbone, timm_models
 from birefnet_lite.network.backbone.swin import SwinTransformer, shift_mask, window_partition, window_reverse
 from birefnet_lite.network.backbone.timm_models import swin_weights_from_timm
 
@@ -154,3 +154,14 @@ def test_what_is_no_backbone_is_refused(name, word):
 def test_the_largest_dino_is_refused_where_it_would_fill_the_memory():
     with pytest.raises(ValueError, match="meta"):
         build_backbone(BiRefNetConfig(backbone="dino_v3_7b").backbone)
+
+
+def test_a_seed_gives_the_same_weights_whether_or_not_timm_was_asked_before():
+    timm_models._outputs.cache_clear()
+    first, second = (seeded_weights() for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def seeded_weights():
+    torch.manual_seed(3)
+    return [*build_backbone("pvt_v2_b0").parameters()]

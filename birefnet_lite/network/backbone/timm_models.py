@@ -1,5 +1,6 @@
 """Backbones from timm: PVTv2, DINOv3, and any other model that offers `features_only`."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -87,21 +88,8 @@ def build_timm(name: str, pretrained: bool = False) -> TimmBackbone:
         ValueError: timm does not know the name, or the model has neither kind of maps.
     """
     check_timm_name(name)
-    probe, any_size = _probe(name)
-    strides = list(probe.feature_info.reduction())
-    if all(stride in strides for stride in _STRIDES):
-        # Of several maps with the same stride, the deepest one is used.
-        indices = [len(strides) - 1 - strides[::-1].index(stride) for stride in _STRIDES]
-        chosen = [probe.feature_info.out_indices[i] for i in indices]
-    elif len(set(strides)) == 1 and hasattr(probe, "model") and hasattr(probe.model, "blocks"):
-        depth = len(probe.model.blocks)
-        chosen = [(i + 1) * depth // 4 - 1 for i in range(4)]
-    else:
-        raise ValueError(
-            f"The maps of timm's {name!r} have strides {strides}; a backbone needs maps at strides 4, 8, 16 and 32, "
-            "or a plain vision transformer whose blocks all have one stride."
-        )
-    net = _create(name, features_only=True, pretrained=pretrained, out_indices=tuple(chosen), **any_size)
+    chosen, any_size = _outputs(name)
+    net = _create(name, features_only=True, pretrained=pretrained, out_indices=chosen, **any_size)
     # PVTv2 reduces the keys of its stride-4 stage by 8, and other models halve five times: both need 32 pixels.
     return TimmBackbone(net, min_size=32)
 
@@ -114,6 +102,25 @@ def check_timm_name(name: str) -> None:
         close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
         hint = f" Similar: {', '.join(close)}." if close else ""
         raise ValueError(f"timm has no model {name!r}.{hint} timm.list_models() names them all.")
+
+
+@cache
+def _outputs(name: str) -> tuple[tuple[int, ...], dict[str, bool]]:
+    """Find the four maps that a backbone gives, and the options with which it takes images of any size."""
+    with torch.random.fork_rng(devices=[]):  # a seed gives the same weights whether this has been computed before
+        probe, any_size = _probe(name)
+    strides = list(probe.feature_info.reduction())
+    if all(stride in strides for stride in _STRIDES):
+        # Of several maps with the same stride, the deepest one is used.
+        indices = [len(strides) - 1 - strides[::-1].index(stride) for stride in _STRIDES]
+        return tuple(probe.feature_info.out_indices[i] for i in indices), any_size
+    if len(set(strides)) == 1 and hasattr(probe, "model") and hasattr(probe.model, "blocks"):
+        depth = len(probe.model.blocks)
+        return tuple((i + 1) * depth // 4 - 1 for i in range(4)), any_size
+    raise ValueError(
+        f"The maps of timm's {name!r} have strides {strides}; a backbone needs maps at strides 4, 8, 16 and 32, "
+        "or a plain vision transformer whose blocks all have one stride."
+    )
 
 
 def _probe(name: str) -> tuple[Any, dict[str, bool]]:
