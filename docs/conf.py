@@ -56,6 +56,7 @@ html_static_path = ["static", "../notebooks/tools/slide_template/static/temml.mi
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
+html_search_scorer = "static/search_order.js"
 html_show_search_summary = False  # a page opened from a file may not fetch another
 html_context = {"default_mode": "auto"}
 html_theme_options = {
