@@ -6,11 +6,11 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-import jupytext
 import torch
 
 from birefnet_lite.course import checks
 from birefnet_lite.course.checks.result import Result
+from editions import read_source
 
 SOURCES = sorted((Path(__file__).parent.parent / "notebooks" / "source").glob("*.py"))
 FORMER = Path(__file__).parent / "former_exercises.py"
@@ -46,7 +46,7 @@ def _exercises():
     """Of every exercise, by the name of its check: the source of its cell, the answer's name, and all names there."""
     found = {}
     for source in [FORMER, *SOURCES]:
-        cells = [cell for cell in jupytext.read(source, fmt="py:percent").cells if cell.cell_type == "code"]
+        cells = [cell for cell in read_source(source).cells if cell.cell_type == "code"]
         names = {"__name__": f"solutions_{source.stem}"}
         for cell, after in pairwise([*cells, cells[-1]]):
             _define(cell.source, names)

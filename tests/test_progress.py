@@ -8,12 +8,12 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import jupytext
 import pytest
 
 from birefnet_lite.course import checks, dashboard, progress
 from birefnet_lite.course.progress import NOTEBOOKS, VARIABLE, progress_file, record
 from birefnet_lite.network.encoder import fuse_context
+from editions import read_source
 
 SOURCES = sorted((Path(__file__).parent.parent / "notebooks" / "source").glob("*.py"))
 
@@ -224,7 +224,7 @@ def test_without_a_file_the_dashboard_is_the_same_everywhere(monkeypatch, tmp_pa
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_the_list_of_exercises_is_what_the_notebook_has(source):
-    code = [cell for cell in jupytext.read(source, fmt="py:percent").cells if cell.cell_type == "code"]
+    code = [cell for cell in read_source(source).cells if cell.cell_type == "code"]
     found = []
     for cell, after in pairwise(code):
         if "exercise" in cell.metadata.get("tags", []):

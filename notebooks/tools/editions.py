@@ -15,7 +15,17 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-__all__ = ["CHECKED", "EDITIONS", "MACHINE", "Edition", "SourceError", "has_exercises", "make_edition", "titles"]
+__all__ = [
+    "CHECKED",
+    "EDITIONS",
+    "MACHINE",
+    "Edition",
+    "SourceError",
+    "has_exercises",
+    "make_edition",
+    "read_source",
+    "titles",
+]
 
 Edition = Literal["exercises", "solutions"]
 EDITIONS: tuple[Edition, Edition] = ("exercises", "solutions")
@@ -42,7 +52,7 @@ def titles(folder: Path) -> dict[str, str]:
     """File stem to title of every source in a folder, in the order of the course."""
     found = {}
     for path in sorted(folder.glob("[0-9][0-9]_*.py")):
-        match = _TITLE.search(_read(path).cells[0].source)
+        match = _TITLE.search(read_source(path).cells[0].source)
         if match is None:
             raise SourceError(f"{path.name}: the first cell is Markdown and starts with '# ' and the title.")
         found[path.stem] = match[1].strip()
@@ -51,7 +61,7 @@ def titles(folder: Path) -> dict[str, str]:
 
 def has_exercises(path: Path) -> bool:
     """Whether a source has anything to solve; without, there is one edition only."""
-    return any(_is(cell, _EXERCISE) for cell in _read(path).cells)
+    return any(_is(cell, _EXERCISE) for cell in read_source(path).cells)
 
 
 def make_edition(path: Path, edition: Edition, repository: str | None = None) -> NotebookNode:
@@ -62,7 +72,7 @@ def make_edition(path: Path, edition: Edition, repository: str | None = None) ->
     """
     if repository is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise SourceError(f"The repository is given as OWNER/NAME, not {repository!r}.")
-    source = _read(path)
+    source = read_source(path)
     single = not has_exercises(path)
     cells = [_cell(cell, edition, path.name) for cell in source.cells]
     cells = [cell for cell in cells if cell is not None]
@@ -96,7 +106,8 @@ def make_edition(path: Path, edition: Edition, repository: str | None = None) ->
     return notebook
 
 
-def _read(path: Path) -> NotebookNode:
+def read_source(path: Path) -> NotebookNode:
+    """The cells of a source in the percent format; reading a file again costs a copy only."""
     return deepcopy(_parse(path.read_text(encoding="utf-8")))
 
 

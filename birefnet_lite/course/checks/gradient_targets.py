@@ -278,10 +278,10 @@ def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, T
             (size / (0.99 * share(size, 1.0))).clamp(max=1) * near
         ),
         "The edges are not clipped: no target is above 1.": size / share(size) * near,
-        "The least divisor is larger than 1e-4, so that faint edges stay faint.": (
+        "The least divisor is far larger than 1e-4, so that faint edges stay faint.": (
             (size / share(size).clamp_min(1e-2)).clamp(max=1) * near
         ),
-        "The least divisor is larger than 1e-4, so that faint edges stay faint. ": (
+        "The least divisor is larger than 1e-4, so that faint edges stay faint.": (
             (size / share(size).clamp_min(1e-3)).clamp(max=1) * near
         ),
         "1e-4 is added to the percentile. The divisor is the percentile, or 1e-4 where that is larger.": (
