@@ -654,7 +654,7 @@ print(f"eight other easy scenes: {score(SyntheticScenes((64, 64), seed=4, diffic
 print(f"eight held-out scenes:   {score(held_out_scenes((64, 64)).batch(8, 0)):.2f}")
 
 # %% [markdown]
-# Memorising is not understanding: .88 on the four scenes, .16 on eight others. (The held-out ones score a little more
+# Memorising is not understanding: .88 on the four scenes, .18 on eight others. (The held-out ones score a little more
 # because fewer of their objects are tiny.) What an object is, a network learns from many thousand scenes that never
 # come twice alike, not from four. Always look at such a second number before you
 # believe the first.
