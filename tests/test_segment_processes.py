@@ -24,6 +24,7 @@ def save_photos(folder, count):
         save_photo(folder / f"{i}.png", 40, 60, seed=i)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_photos(checkpoint, tmp_path):
     save_photos(tmp_path / "in", 7)
     (tmp_path / "in/bad.jpg").write_text("no photo")

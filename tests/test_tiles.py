@@ -230,6 +230,7 @@ def test_what_is_no_bound(memory):
         segment_tiled(load("nano", "cpu"), PHOTO, memory)
 
 
+@pytest.mark.slow
 def test_a_bound_that_is_too_low_says_what_is_needed():
     model = load("nano", "cpu")
     with pytest.raises(
