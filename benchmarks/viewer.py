@@ -207,7 +207,7 @@ def scrubbed(page: Page, positions: list[int]) -> str:
 
 
 SENT = """
-parts, blob = view.source.pack(always=view.channels)
+parts, blob = view.source.pack(always={layer: [channel] for layer, channel in view.channels.items()})
 print(len(blob) + len(json.dumps(parts)) + len(json.dumps(view.scene)))
 """
 TWENTY = """
