@@ -1,4 +1,4 @@
-"""What notebook 10 takes too long to compute itself: `python benchmarks/attributions.py`.
+"""Computes the results that notebook 10 loads, since they take too long there: `python benchmarks/attributions.py`.
 
 For two predictions of `nano` it computes what integrated gradients add up to with more and more steps, and keeps the
 map of the most steps; for one of them the maps of the other methods; and how the S-measure changes when parts of the

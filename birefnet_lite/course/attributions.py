@@ -38,11 +38,11 @@ def stored_attribution(name: str) -> StoredAttribution:
         ValueError: There is no such photo in the file.
         FileNotFoundError: The file is missing.
     """
-    found = _results()
-    if f"{name} map" not in found:
-        raise ValueError(f"There is no attribution for {name!r}; there are 'coffee' and 'astronaut'.")
-    shares = found[f"{name} map"].astype(np.float32)
-    return StoredAttribution(float(found[f"{name} gain"]), found["steps"], found[f"{name} sums"], shares)
+    shares, gain, steps, sums = _read(
+        (f"{name} map", f"{name} gain", "steps", f"{name} sums"),
+        f"There is no attribution for {name!r}; there are 'coffee' and 'astronaut'.",
+    )
+    return StoredAttribution(float(gain), steps, sums, shares.astype(np.float32))
 
 
 def stored_map(method: str) -> NDArray[np.float32]:
@@ -52,11 +52,9 @@ def stored_map(method: str) -> NDArray[np.float32]:
         ValueError: There is no such method in the file.
         FileNotFoundError: The file is missing.
     """
-    found = _results()
     key = "coffee map" if method == "integrated gradients" else f"coffee {method}"
-    if key not in found:
-        raise ValueError(f"There is no map by {method!r}.")
-    return found[key].astype(np.float32)
+    (found,) = _read((key,), f"There is no map by {method!r}.")
+    return found.astype(np.float32)
 
 
 def torn_out(variant: str) -> NDArray[np.float64]:
@@ -69,17 +67,18 @@ def torn_out(variant: str) -> NDArray[np.float64]:
         ValueError: There is no such variant in the file.
         FileNotFoundError: The file is missing.
     """
-    found = _results()
-    if f"torn out: {variant}" not in found:
-        raise ValueError(f"There is no result for {variant!r}.")
-    return found[f"torn out: {variant}"]
+    (found,) = _read((f"torn out: {variant}",), f"There is no result for {variant!r}.")
+    return found
 
 
-def _results() -> dict[str, NDArray]:
+def _read(keys: tuple[str, ...], missing: str) -> list[NDArray]:
+    """Read arrays of the file by their keys, the others left alone; without the first, `missing` is the error."""
     if not RESULTS.is_file():
         raise FileNotFoundError("There are no attributions. `python benchmarks/attributions.py` makes them.")
     with np.load(RESULTS, allow_pickle=False) as found:
-        return dict(found)
+        if keys[0] not in found:
+            raise ValueError(missing)
+        return [found[key] for key in keys]
 
 
 def convergence_plot(names: tuple[str, ...] = ("coffee", "astronaut")) -> Picture:

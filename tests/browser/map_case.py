@@ -1,4 +1,4 @@
-"""What the two maps of the network have in common: signs and names that lie over nothing, within the page."""
+"""Checks for both maps of the network: signs and names lie over nothing else, and within the page."""
 
 SIZES = ((1280, 800), (1024, 800), (390, 844))
 OVER = """(map) => {
