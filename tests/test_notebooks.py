@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from jupyter_client.manager import start_new_kernel
 
+from birefnet_lite.course.progress import NOTEBOOKS as EXERCISES
 from build import targets
 from cleaning import LIMIT, problems
 from editions import CHECKED, has_exercises, make_edition
@@ -137,6 +138,14 @@ def test_it_asks_three_questions_and_folds_the_answers(source, edition, path):
         assert heading in text
     assert len(re.findall(r"<details><summary>Answer</summary>", text)) == 3
     assert text.count("<details>") == text.count("</details>")
+
+
+def test_the_stored_dashboard_lists_the_exercises_of_today():
+    cells = code_cells(read(NOTEBOOKS / "00_start_here.ipynb"))
+    (output,) = next(cell.outputs for cell in cells if cell.source.endswith("dashboard()"))
+    table = [line for line in output.data["text/plain"].splitlines() if re.match(r"\d\d · ", line)]
+    listed = [tuple(line.split("  \N{WHITE CIRCLE} ")[1:]) for line in table]
+    assert listed == [exercises for _, exercises in EXERCISES.values()]
 
 
 def test_the_readme_names_every_notebook():

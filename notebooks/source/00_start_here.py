@@ -141,7 +141,7 @@ table
 # - From level to level the maps halve in height and width, and the encoder's channels grow. Less *where*, more
 #   *what*.
 # - *Encoder: both, and context* has twice the channels of the backbone: the maps of the whole and of the half-size
-#   photo lie on top of each other. Level 4 has more still; those are the finer levels, shrunk to it.
+#   photo are concatenated along the channels. Level 4 has more still; those are the finer levels, shrunk to it.
 # - The backbone holds most of the parameters. Everything else in the table is what this course is about.
 
 # %% [markdown]
@@ -263,8 +263,8 @@ ladder
 static(ladder, width=760)
 
 # %% [markdown]
-# **Look for this.** Which step finds the object, and which one sharpens its edge? The column of differences shows what
-# each step changed, and the scores beside it whether the change was for the better.
+# **Look for this.** Which step finds the object, and which one sharpens its edge? The row *What the stage changed*
+# shows the differences, and the table of scores whether a change was for the better.
 #
 # <details><summary>What you should see</summary>
 #
@@ -302,8 +302,9 @@ static(edges, width=760)
 #
 # <details><summary>What you should see</summary>
 #
-# In the corrected one: bright lines on black, on the cup, the saucer and the spoon. The original is grey nearly
-# everywhere, with faint lines on the table as well as on the cup.
+# In the corrected one: bright lines on dark, on the cup, the saucer and the spoon, and on the strip of table at the
+# upper left that this network takes for a part of the object. The original is one green, 0.5, nearly everywhere, with
+# faint lines on the table as well as on the cup.
 #
 # </details>
 
@@ -328,9 +329,9 @@ side_by_side(
 # %% [markdown]
 # ## 9 · How far you are
 #
-# Each notebook has two or more exercises, and each exercise a check that says what may be wrong. What you have solved
-# is noted in a file on this machine; nothing is sent anywhere. Come back to this cell, and run it again, to see what is
-# next. (Notebooks in the folder `solutions` do not count.)
+# Each of the other notebooks has two or more exercises, and each exercise a check that says what may be wrong. What you
+# have solved is noted in a file on this machine; nothing is sent anywhere. Come back to this cell, and run it again, to
+# see what is next. (Notebooks in the folder `solutions` do not count.)
 
 # %%
 from birefnet_lite.course import dashboard
@@ -371,7 +372,7 @@ dashboard()
 #
 # <details><summary>Answer</summary>
 #
-# **b.** One backbone runs on two sizes of the photo. The maps of the small one are enlarged and laid on top of the
+# **b.** One backbone runs on two sizes of the photo. The maps of the small one are enlarged and concatenated behind the
 # others. Not c: the weights are the same, which is why the table counts them once. Not a: the squeeze module comes
 # later, and makes things narrower.
 #

@@ -51,9 +51,10 @@ compare_masks(photo, by_hand, {"a chain": chain}, "A cat; beside it a round blob
 
 # %% [markdown]
 # Something large is in the middle: that is all, at an IoU of .863. A network is more than its parts. This notebook is
-# about the arrows of this map, and not yet about what is in the boxes. Beside each arrow stands the shape of its map,
-# channels × height × width, measured on `nano` for a photo of 256 × 384. A dotted frame is one **stage**: its end
-# multiplies by an attention map, enlarges, and *adds* the next finer map of the encoder. So stage 4 adds x3.
+# about the arrows of this map, and not yet about what is in the boxes. Beside the arrows stand the shapes of the maps,
+# channels × height × width, measured on `nano` for a photo of 256 × 384. A dotted frame is one **stage**. Stages 4, 3
+# and 2 end alike: multiply by an attention map, enlarge, and *add* the next finer map of the encoder. So stage 4 adds
+# x3.
 
 # %%
 from birefnet_lite.course import network_map
@@ -304,7 +305,8 @@ for size in [(1, 3, 64, 64), (2, 3, 64, 96), (1, 3, 160, 128)]:
 # ## 8 · The photo again
 #
 # The picture of section 1, now with your wiring: first with dummies in it, then with the real parts. The dummies
-# average the channels, and the last one adds the photo at full size, so their "mask" is a grey photo.
+# average the channels, and the last one adds the photo at full size, so their "mask" is a grey photo, most of it under
+# orange and blue.
 
 # %%
 with torch.inference_mode():

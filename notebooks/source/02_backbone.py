@@ -65,9 +65,9 @@ one_look = mask_of(full, [0 * x for x in half], prepared.tensor)
 compare_masks(photo, by_hand, {"one look": one_look}, "A cat; beside it a mask that misses the lower left corner.")
 
 # %% [markdown]
-# The cat's chest is missing at the lower left. One cell of level 4 has seen 4 times as much of the photo, relative to
-# the object, when the photo is half as high and wide. On the map, you are at the left: two columns of maps, made by one
-# backbone, and the line that brings the context down.
+# The cat's chest is missing at the lower left. In a photo half as high and wide, the same cells cover four times as
+# much of the object: the second look sees more of the whole. On the map, you are at the left: two columns of maps, made
+# by one backbone, and the line that brings the context down.
 
 # %%
 from birefnet_lite.course import network_map
@@ -242,7 +242,7 @@ for name, backbone in backbones.items():
 # ## 5 · Two sizes
 #
 # BiRefNet runs the same backbone twice: on the photo, for detail, and on the photo at half size, for the whole. Here is
-# what both looks give, level by level: the mean size of the numbers in each cell, white where it is largest.
+# what both looks give, level by level: the mean absolute value in each cell, white where it is largest.
 
 # %%
 from birefnet_lite.course.masks import mean_size, rows_of_pictures
@@ -439,12 +439,13 @@ for name in ("chelsea", "astronaut", "coffee"):
 # %% [markdown]
 # <details><summary>What you should see</summary>
 #
-# The photos do not agree. *One look* costs .09 on the cat and nothing on the astronaut, and the coffee falls from .77
-# to .42. *Same twice* costs .02 on the cat and .09 on the coffee, and the astronaut gets .02 better. *Swapped* costs
-# .04 on the cat, .02 on the astronaut and nothing on the coffee: no error and no shape tells of it, and on one photo
-# not even the score; only an equality of numbers does. *No context* changes cat and astronaut by .02 at most, and the
-# coffee, this network's failure case, gets .11 *better*. Three photos are no measurement of what a part is worth; they
-# do show that a part which helps on one photo can hurt on the next.
+# The photos do not agree: *one look* costs most on the cat and the coffee, *swapped* on the astronaut. *One look* costs
+# .09 on the cat and nothing on the astronaut, and the coffee falls from .77 to .42. *Same twice* costs .02 on the cat
+# and .09 on the coffee, and the astronaut gets .02 better. *Swapped* costs .04 on the cat, .02 on the astronaut and
+# nothing on the coffee: no error and no shape tells of it, and on one photo not even the score; only an equality of
+# numbers does. *No context* changes cat and astronaut by .02 at most, and the coffee, this network's failure case, gets
+# .11 *better*. Three photos are no measurement of what a part is worth; they do show that a part which helps on one
+# photo can hurt on the next.
 #
 # </details>
 
@@ -460,7 +461,7 @@ for name in ("chelsea", "astronaut", "coffee"):
 # <details><summary>What you should see</summary>
 #
 # 1. The same place, at the same resolution, but not the same maps: level 2 of the whole photo has been through more
-#    layers. Both are concatenated at different levels.
+#    layers. Each is concatenated at its own level.
 # 2. At level 4 of the half-size photo, one cell is 64 × 64 pixels of the photo. No outline is left, only where
 #    something is.
 #
@@ -532,8 +533,8 @@ static(view)
 # <details><summary>Answer</summary>
 #
 # **c.** Each channel meets a weight that was trained for another one. Nothing tells: the shapes fit, so loading works
-# (b). Notebook 06 tells of published weights that are misread in just this way. So every notebook ends in an
-# equality.
+# (b). Notebook 06 tells of published weights that are misread in just this way. That is why the notebooks compare
+# numbers, in a section *Equality*, and not shapes alone.
 #
 # </details>
 

@@ -692,9 +692,9 @@ for name in ("chelsea", "astronaut", "coffee"):
 # <details><summary>What you should see</summary>
 #
 # Nothing changes on the cat, .98 both times; the astronaut gets .01 better; the coffee, the failure case of notebook
-# 00, falls from .77 to .50. One answer for all photos cannot be right. Where the network is sure of the object, plain
-# kernels do as well; where it is not, the offsets hold it up. But these weights were trained *with* moving taps: what
-# moving is worth, only training without it could tell.
+# 00, falls from .77 to .50. One answer for all photos cannot be right. On these three, plain kernels do as well where
+# the mask is good, and only the failure case depends on the offsets. But these weights were trained *with* moving taps:
+# what moving is worth, only training without it could tell.
 #
 # </details>
 
@@ -712,7 +712,7 @@ for name in ("chelsea", "astronaut", "coffee"):
 #
 # <details><summary>What you should see</summary>
 #
-# 1. At the pinned cell, the nose, 15 of 49; on the blanket, at the lower right, 20.
+# 1. At the pinned cell, the nose, 15 of 49; on the blanket, at the right end of the same row of cells, 20.
 # 2. At the nose they move by 11.4 cells on average, 46 pixels; in the squeeze module by 6.7 cells, which are 216
 #    pixels. So on the fine map most taps are inside.
 #
@@ -738,7 +738,7 @@ static(view)
 # ## What to remember
 #
 # - The **receptive field** is what a cell can see. Larger kernels, dilation, stacking and moving taps widen it.
-# - Dilated kernels with fixed rates lose their taps on small maps; this network's moved taps leave them, too.
+# - Dilated kernels with fixed rates lose their taps on small maps; in this network, moved taps leave small maps, too.
 # - **Bilinear reading** makes places between cells possible, and gives them a gradient: so offsets can be learned.
 # - **Deformable convolution**: each tap is moved and multiplied by a modulation, cell by cell; a new one is a
 #   plain convolution.

@@ -13,9 +13,8 @@
 # %% [markdown]
 # # 04 · Lateral blocks
 #
-# The deep maps know *what*, the fine maps know *where*. On its way up, each stage of the decoder is given the
-# encoder's map of the next finer level. A **lateral block** carries it across: one convolution of 1 × 1, the smallest
-# part of the network.
+# The deep maps know *what*, the fine maps know *where*. On its way up, each stage of the decoder is given the encoder's
+# map of the next finer level. A **lateral block** carries it across: one convolution of 1 × 1, and nothing else.
 #
 # **After this notebook you can**
 # - write a 1 × 1 convolution and bilinear resizing as what they are: two matrices,
@@ -265,8 +264,8 @@ compare_masks(photo, by_hand, back, "A cat; its mask in large cells; and the sam
 #
 # ### Exercise 3 · Do better
 #
-# *Difficulty ★★☆ · 10 minutes.* The way is open, and the score counts: over three photos, the mean IoU of your enlarged
-# masks must reach .93. Aligned corners reach .899 and blocks .897. You may use the photo, or not.
+# *Difficulty ★★☆ · 10 minutes, open.* Any method will do, and the score counts: over three photos, the mean IoU of your
+# enlarged masks must reach .93. Aligned corners reach .899 and blocks .897. You may use the photo, or not.
 
 # %% tags=["exercise"]
 def enlarge_mask(cells, photo):
@@ -428,7 +427,7 @@ part_table(model, SIZE, upto="04")
 
 # %% [markdown]
 # On the photo: what comes from below and what comes from the side meet at the end of stage 3. Each picture shows the
-# mean size of the numbers in each cell, white where it is largest.
+# mean absolute value in each cell, white where it is largest.
 
 # %%
 from birefnet_lite.course import side_by_side
@@ -571,7 +570,7 @@ static(view)
 # <details><summary>Answer</summary>
 #
 # **c.** One works along the channels, the other along height and width. The bias is the same at every cell, and
-# enlarging leaves a constant map as it is (b). With aligned corners, no border is special (a).
+# enlarging leaves a constant map as it is (b). The rows of the resizing add up to 1 at the borders, too (a).
 #
 # </details>
 

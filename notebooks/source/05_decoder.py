@@ -615,7 +615,8 @@ static(view)
 # <details><summary>Answer</summary>
 #
 # **c.** The batch norms' weights and statistics are missing in the file, as the state dicts of section 3 showed. With
-# `strict=False`, b) would happen: fresh batch norms, and no word about it. That is why the package refuses.
+# `strict=False` it would load without a word. In use, fresh batch norms change almost nothing; in training they
+# normalise with each batch, and the network is another one. That is why the package refuses.
 #
 # </details>
 

@@ -338,11 +338,12 @@ for name in ("astronaut", "chelsea", "motorcycle", "coffee"):
     print(f"{name:11}" + "".join(f"{iou(shown(cut), name):12.3f}" for cut in cuts.values()))
 
 # %% [markdown]
-# **Almost nothing!** The astronaut gains .013 with the squares and .003 with nothing; the cat moves by .003 at most;
-# the motorcycle loses .035 with each cell's own place, .005 with nothing; the coffee, on which this network fails
-# anyhow, at most .011. So **this small network hardly uses its tiles**: it was trained with them, but finds its
-# outlines elsewhere, in the encoder's fine maps. Larger networks may use them more; only a measurement tells. What
-# happens to networks that are *trained* without tiles is another question; section 7 shows its answer.
+# **Almost nothing!** And which one costs most differs from photo to photo. The astronaut gains .013 with the squares
+# and .003 with nothing; the cat moves by .003 at most; the motorcycle loses .035 with each cell's own place, .005 with
+# nothing; the coffee, on which this network fails anyhow, at most .011. So **this small network hardly uses its
+# tiles**: it was trained with them, but finds its outlines elsewhere, in the encoder's fine maps. Larger networks may
+# use them more; only a measurement tells. What happens to networks that are *trained* without tiles is another
+# question; section 7 shows its answer.
 #
 # The checkpoints that were published before that November are in the old order, and were not converted: others have
 # verified it for `BiRefNet_lite`; for the rest, the dates say so. The package's `load` knows each published name and
@@ -657,12 +658,12 @@ from birefnet_lite.course.ablations import ablation_plot
 ablation_plot(variants=["no inward reference", "no outward reference", "attention without its loss"])
 
 # %% [markdown]
-# **Never trained with tiles** costs .011 ± .005, a dot twice as far from 0 as its line reaches: a hint. The other two
-# lines cross 0, and say nothing. Three seeds show how much the seed alone changes a score, and are no test.
+# **Never trained with tiles** costs .011 ± .005, two standard deviations from 0: a hint. The other two lines cross 0,
+# and say nothing. Three seeds show how much the seed alone changes a score, and are no test.
 #
-# So tearing tiles out costs nothing, never having had them costs a little. Both can be true: a part may help a network
-# to learn, early, and hardly be used in the end. These runs end where a real one has hardly begun; notebooks 08 and 10
-# come back to it.
+# So tearing tiles out costs almost nothing, never having had them costs a little. Both can be true: a part may help a
+# network to learn, early, and hardly be used in the end. These runs end where a real one has hardly begun; notebooks 08
+# and 10 come back to it.
 #
 # ### The photo again
 #
