@@ -155,9 +155,13 @@ def test_wrong_outward_references_are_refused_with_the_likely_mistake(forward, s
         (checks.my_outward, lambda wide, narrow: nn.Conv2d(wide, narrow, 3), "no weights called conv.weight"),
         (checks.my_block, variant(BasicBlock, lambda self, x: F.relu(BasicBlock.forward(self, x))), "ReLU at the end"),
         (checks.my_stage, lambda stage, x, image, lateral: (x, None), "three things"),
-        (checks.my_stage, lambda stage, x, image, lateral: stage(x, image, lateral)._replace(features=x), "shape"),
+        (
+            checks.my_stage,
+            lambda stage, *given: type(stage).forward(stage, *given)._replace(features=given[0]),
+            "shape",
+        ),
         (checks.my_decoder, lambda d, image, features: (*d(image, features)[:2], d(image, features)[2] * 2), "differ"),
-        (checks.my_decoder, lambda d, image, features: d(image, features)._replace(logits=None), "not a tensor"),
+        (checks.my_decoder, lambda d, image, features: d(image, features)._replace(logits=None), "should be logits"),
     ],
 )
 def test_other_wrong_answers_are_refused_with_a_sentence(check, answer, said):

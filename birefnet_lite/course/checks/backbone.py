@@ -65,6 +65,11 @@ def window_partition(answer: Callable[[Tensor, int], Any]) -> None:
             swin.window_partition(x, shape[1] // window) if shape[2] % (shape[1] // window) == 0 else wanted
         )
         got = answer(x, window)
+        if isinstance(got, Tensor) and got.ndim == 4 and got.shape[1] != windows and got.shape[2:] == wanted.shape[2:]:
+            raise Wrong(
+                f"{where}, the number of windows is {got.shape[1]}; it should be {windows}. They stand side by side, "
+                "without gaps and without sharing pixels."
+            )
         compare(got, wanted, where, 0, mistakes)
         compare_gradient(got, wanted, x, where, 1e-6)
 
@@ -77,6 +82,8 @@ def fuse_scales(answer: Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], Any])
         got = answer(full, half)
         if not isinstance(got, tuple | list) or len(got) != 4:
             raise Wrong("The result should be four maps, one for each level, as a tuple or a list.")
+        if [x.shape[-2:] for x in reversed(full)] == [x.shape[-2:] for x in got if isinstance(x, Tensor)]:
+            raise Wrong("The levels run from the coarsest to the finest. Give level 1 first.")
         for level, (large, small) in enumerate(zip(full, half, strict=True)):
             where = f"At level {level + 1}"
             size = large.shape[-2:]
@@ -103,6 +110,9 @@ def fuse_scales(answer: Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], Any])
                 known[f"The maps are concatenated along axis {axis}. Channels are axis 1."] = torch.cat(
                     [large, up], dim=axis
                 )
+            known["The channels of both maps alternate. First all of the full-size map, then all of the other."] = (
+                torch.stack([large, up], dim=2).flatten(1, 2)
+            )
             known["The large map is shrunk to the small one. Enlarge the small one."] = torch.cat(
                 [resize(large, small.shape[-2:]), small], dim=1
             )
@@ -150,6 +160,16 @@ def fuse_context(answer: Callable[[tuple[Tensor, ...]], Any]) -> None:
         known = {said: torch.cat(maps, dim=1) for said, maps in mistakes.items()}
         known["All maps are brought to the size of x1. Shrink them to the size of x4."] = torch.cat(
             [resize(x, features[0].shape[-2:]) for x in features], dim=1
+        )
+        x1, x2, x3, _ = features
+        known["The maps are shrunk level by level. Resample each of them to the size of x4 in one step."] = torch.cat(
+            [
+                resize(resize(resize(x1, x2.shape[-2:]), x3.shape[-2:]), size),
+                resize(resize(x2, x3.shape[-2:]), size),
+                shrunk[2],
+                deepest,
+            ],
+            dim=1,
         )
         known["This is the context alone, without x4 behind it."] = torch.cat(shrunk, dim=1)
         got = answer(features)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.course.checks.weights import randomise
@@ -11,10 +11,17 @@ from birefnet_lite.course.checks.weights import randomise
 __all__ = ["fitting", "prepared", "three"]
 
 
-def three(got: Any, where: str, names: str) -> tuple[Any, Any, Any]:
+def three(got: Any, where: str, names: str, tensor: int) -> tuple[Any, Any, Any]:
+    """The three things that the learner returns; `tensor` says which of them is a tensor in every case."""
     if not isinstance(got, tuple | list) or len(got) != 3:
         given = f"{len(got)} things" if isinstance(got, tuple | list) else type(got).__name__
         raise Wrong(f"{where}, return three things: {names}. You return {given}.")
+    if not isinstance(got[tensor], Tensor):
+        place, name = ("first", "second", "third")[tensor], names.split(", ")[tensor]
+        raise Wrong(
+            f"{where}, the {place} of the three is {type(got[tensor]).__name__}. It should be {name}; the order is "
+            f"{names}."
+        )
     return tuple(got)
 
 

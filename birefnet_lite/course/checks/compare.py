@@ -102,6 +102,8 @@ def _kind(got: Any) -> str:
         return "ndarray and not a tensor: a NumPy array. Stay in PyTorch, or turn it back with torch.from_numpy."
     if isinstance(got, tuple | list):
         return f"{type(got).__name__} and not a tensor: {len(got)} things where one is wanted."
+    if isinstance(got, float | int) and got == 0:
+        return f"{type(got).__name__} and not a tensor: the number 0. Does the loop run, and is its sum kept?"
     if isinstance(got, float | int):
         return f"{type(got).__name__} and not a tensor: a Python number, which has no gradient. Leave out `item`."
     if isinstance(got, nn.Module):

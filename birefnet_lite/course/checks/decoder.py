@@ -96,8 +96,10 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
         wanted = decoder(image, features)
         with _laterals_of_last(decoder) as given:
             got = fitting(partial(answer, decoder, image, features), where, _DECODER_SHAPES)
-        sides, gradients, logits = three(got, where, "side_logits, gradient_logits, logits")
+        sides, gradients, logits = three(got, where, "side_logits, gradient_logits, logits", tensor=2)
         compare(logits, wanted.logits, f"{where}, for the logits", 1e-5, _decoder_mistakes(decoder, image, features))
+        if training and sides is gradients:
+            raise Wrong(f"{where}, side_logits and gradient_logits are the same list: `a = b = []` makes only one.")
         _refuse_swapped(sides, gradients, wanted, where)
         for name, ours, theirs in (
             ("side_logits", sides, wanted.side_logits),

@@ -103,6 +103,17 @@ def _sampling_mistakes(x: Tensor, rows: Tensor, columns: Tensor) -> dict[str, Te
     first_rows, first_columns = (places[:1].expand(len(x), -1, -1) for places in (rows, columns))
     return {
         "Rows and columns are the wrong way round. A place is x[..., row, column].": _sample(x, columns, rows),
+        "Rows and columns are the wrong way round: a place of `grid_sample` is (column, row).": _sample(
+            x, columns * (height - 1) / max(width - 1, 1), rows * (width - 1) / max(height - 1, 1)
+        ),
+        "The middle of the first cell is (0, 0). You take half a cell off.": _sample(x, rows - 0.5, columns - 0.5),
+        "The middle of the first cell is (0, 0). You add half a cell.": _sample(x, rows + 0.5, columns + 0.5),
+        "The fraction is the place minus its `floor`, also for places below 0. `frac` and `fmod` cut towards 0.": (
+            _mix(x, top, left, rows - cut_top, columns - cut_left)
+        ),
+        "In the upper row, the cell on the right is read a row too low: it is at (row, column + 1).": (
+            wanted + ((1 - down) * right)[:, None] * (_cells(x, top + 1, left + 1) - _cells(x, top, left + 1))
+        ),
         "Outside the map you read the cells at its border. Out there everything counts as zero.": (
             _sample(x, rows, columns, padding="border")
         ),
@@ -213,6 +224,8 @@ def _deformable_mistakes(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor
 
     down, right = torch.arange(k * k) // k - k // 2, torch.arange(k * k) % k - k // 2
     ordinary = torch.stack([down, right], dim=1)[..., None, None]  # (k * k, 2, 1, 1)
+    upper = torch.zeros_like(weight)
+    upper[..., 0, :] = weight[..., 0, :]
     last = torch.zeros_like(weight)
     last[..., -1, -1] = weight[..., -1, -1]
     return {
@@ -244,6 +257,10 @@ def _deformable_mistakes(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor
         ),
         "You keep the last tap only. Add up what all taps give.": run(weight=last),
         "The offsets are taken twice.": run(2 * pairs),
+        "The middle of the kernel is k // 2, a whole number. With k / 2 all taps stand half a cell too far up and to "
+        "the left.": run(pairs - 0.5),
+        "The mask's taps run backwards. Tap t has channel t.": run(mask=mask.flip(1)),
+        "You add up the first k taps. A kernel has k * k.": run(weight=upper),
         "Both rows and columns move by the offset to the right. Down is channel 2 t, right is 2 t + 1.": (
             run(pairs[:, :, 1:].expand_as(pairs))
         ),

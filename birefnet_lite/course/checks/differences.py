@@ -42,7 +42,7 @@ _CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "Your result is the right one without its sign.": torch.abs,
     "Your result is the tanh of the right one.": torch.tanh,
     "A sigmoid is missing: these are logits.": lambda x: x.clamp(1e-12, 1 - 1e-12).logit(),
-    "Your result is 1 less the right one.": lambda x: 1 - x,
+    "Your result is 1 minus the right one.": lambda x: 1 - x,
     "Your result is the square of the right one.": torch.square,
     "Your result is the exponential of the right one.": torch.exp,
     "Your result is the right one, cut to 0 to 1.": lambda x: x.clamp(0, 1),
@@ -78,7 +78,7 @@ def _rounded(got: Tensor, wanted: Tensor, scale: float) -> str | None:
     error = float((got - wanted).abs().max()) / scale
     if error < 2e-3 and bool((got.half().double() == got).all()):
         return "Your numbers have three digits: half precision is at work somewhere."
-    if error < 1e-2:
+    if error < 1e-3:
         return "Your numbers are close: a rounding, an epsilon or a constant may be the reason."
     return None
 
@@ -138,8 +138,13 @@ def difference_of_shapes(got: Tensor, wanted: Tensor, tolerance: float) -> str |
             return "The number of images is wrong: does every image of the batch come through?"
         if ours[0] * ours[1] == theirs[0] * theirs[1] and ours[2:] == theirs[2:]:
             return "Batch and channels are mixed up: something is stacked on the batch that belongs to the channels."
+        if ours[:2] == theirs[:2]:
+            return "Only one cell comes out. The result has a number for each cell of the map."
     if wanted.ndim == 0:
         return "The result should be one number: take the mean or the sum over all axes."
+    for axis in range(wanted.ndim if got.ndim == wanted.ndim - 1 else 0):
+        if got.shape == wanted.shape[:axis] + wanted.shape[axis + 1 :]:
+            return f"Axis {axis} is missing: is it summed over, or is one entry of it taken?"
     return None
 
 

@@ -28,7 +28,8 @@ def lateral_conv(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> None:
         where = f"For x of {shape} and a weight of {tuple(weight.shape)}"
         wanted = _conv(x, weight, bias)
         try:
-            got = answer(x, weight, bias)
+            with _Convolution() as convolution:
+                got = answer(x, weight, bias)
         except NotImplementedError:  # a RuntimeError, too
             raise
         except RuntimeError as error:
@@ -41,6 +42,18 @@ def lateral_conv(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> None:
         compare(got, wanted, where, 1e-5, _conv_mistakes(x, weight, bias))
         for name, source in {"x": x, "weight": weight, "bias": bias}.items():
             compare_gradient(got, wanted, source, f"{where}, with respect to {name}", 1e-3)
+        if convolution.found:
+            raise Wrong("The numbers are right, but a convolution gives them. Write it as a product of matrices.")
+
+
+class _Convolution(TorchDispatchMode):
+    """Notes whether a convolution runs, by whatever function."""
+
+    found = False
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.found |= "convolution" in str(function)
+        return function(*args, **(kwargs or {}))
 
 
 def _conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -54,6 +67,7 @@ def _conv_mistakes(x: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Tensor]
     torn = x.reshape(batch, height * width, channels) @ weight.T + bias  # (B, H * W, O)
     mistakes = {
         "The bias is missing.": bare,
+        "You take the mean over the channels. A product of matrices is a sum.": bare / channels + bias[:, None, None],
         "The bias is taken off. Add it.": bare - bias[:, None, None],
         "The bias is added twice.": bare + 2 * bias[:, None, None],
         "The bias is multiplied. Add it.": bare * bias[:, None, None],
@@ -131,6 +145,10 @@ def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> dict[str, Tensor]:
     if new == 1:  # ahead of the others: it is also what align_corners=False gives
         middle = _tents(torch.tensor([(old - 1) / 2]), old)
         mistakes["A single new cell lies at place 0: as in PyTorch, it is the first old cell."] = middle
+    elif new < old:
+        mistakes[
+            "Shrinking takes means of old cells. Here, too, a new cell mixes the two old ones around its place."
+        ] = F.adaptive_avg_pool1d(torch.eye(old)[:, None], new)[:, 0].T
     return mistakes | {
         "The matrix is the wrong way round: a row for each new cell, a column for each old one.": wanted.T,
         "These are the weights of align_corners=False. With aligned corners, the first new cell is the first old one "
@@ -145,6 +163,9 @@ def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> dict[str, Tensor]:
         "Old cells that are further away than 1 get negative weights. Make them 0.": 1 - (place[:, None] - cells).abs(),
         "The distance needs its absolute value: old cells on either side of the place are near it.": (
             (1 - (place[:, None] - cells)).clamp(min=0)
+        ),
+        "`old` and `new` are exchanged: the matrix has a row for each of `new` cells, a column for each of `old`.": (
+            _matrix(new, old, align=True)
         ),
         "The step between new cells is upside down: it is (old - 1) / (new - 1).": (
             _tents(steps * ((new - 1) / max(old - 1, 1)), old)
@@ -245,6 +266,11 @@ def _apart_mistakes(full: Tensor, half: Tensor, weight: Tensor, bias: Tensor) ->
         ),
         "The small map is enlarged by nearest neighbours. Use bilinear resampling.": mine + up(small),
         "The map of the half-size photo is missing.": mine,
+        "Both halves of the weight meet `full`. The last C columns belong to `half`.": mine + _conv(full, behind, None),
+        "You take the mean of the two. Add them.": (mine + resize(small, large)) / 2,
+        "The large map is shrunk to the small one. Enlarge what the small one gives.": resize(
+            _conv(resize(full, half.shape[-2:]), ahead, bias) + small, large
+        ),
         "The two results are concatenated. Half of a sum is in each: add them.": (
             torch.cat([mine, resize(small, large)], dim=1)
         ),

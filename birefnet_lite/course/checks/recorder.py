@@ -21,6 +21,7 @@ _HINTS: dict[str, str] = {
     "softmax": "A softmax makes values add up to 1; a sigmoid treats each by itself.",
     "tanh": "`tanh` gives values from -1 to 1; a sigmoid from 0 to 1.",
     "unfold": "`F.unfold` puts channels in front of the pixels of a window: (B, C * k * k, L).",
+    "relu6": "A ReLU6 ends at 6; a ReLU has no upper end.",
     "gelu": "A GELU is not a ReLU.",
     "silu": "A SiLU is not a ReLU.",
     "leaky_relu": "A leaky ReLU is not a ReLU.",

@@ -54,6 +54,9 @@ def _tile_mistakes(image: Tensor, grid: int, wanted: Tensor) -> dict[str, Tensor
             ordered(2, 4, 1)
         ),
         _UNSHUFFLED: F.pixel_unshuffle(image, grid),
+        _UNSHUFFLED + " And the colours change fastest; they should change slowest.": (
+            F.pixel_unshuffle(image, grid).unflatten(1, (colours, -1)).transpose(1, 2).flatten(1, 2)
+        ),
         "Each of your channels is one run of pixels that follow each other in memory. Split rows and columns, and "
         "bring them side by side with permute, before the last reshape.": image.reshape(wanted.shape),
         "Pixels and tiles have changed places: the channels should hold the tiles, the map the pixels of a tile.": (
@@ -98,7 +101,22 @@ def inward_reference(answer: Callable[..., Any]) -> None:
         compare(got, wanted, where, 1e-5, _inward_mistakes(reference, image))
         compare_gradient(got, wanted, image, where, 1e-3)
         compare_parameter_gradients(got, wanted, mine, reference, where, 1e-3)
+        _keeps_its_grid(answer, mine, image, got, where)
         compare_in_training(mine, reference, image, where)
+
+
+def _keeps_its_grid(answer: Callable[..., Any], mine: nn.Module, image: Tensor, got: Tensor, where: str) -> None:
+    """A second module, of another grid, changes nothing about the first."""
+    answer(3, 1, 1)
+    try:
+        kept = torch.equal(mine(image), got)
+    except RuntimeError:
+        kept = False
+    if not kept:
+        raise Wrong(
+            f"{where}: when another one is made, this one gives something else. Keep the grid as an attribute of self, "
+            "not in a global variable or in the class."
+        )
 
 
 def _inward_names(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor], grid: int) -> str | None:
@@ -143,10 +161,15 @@ def outward_reference(answer: Callable[..., Any]) -> None:
         if isinstance(mine, nn.Module) and (said := _outward_names(mine.state_dict(), reference.state_dict())):
             raise Wrong(f"{where}: {said}")
         take_weights(mine, reference)
-        x = torch.randn(size[0], channels, *size[1:], requires_grad=True)
+        scale = 1 if batch_norm else 6  # large numbers, too: a ReLU has no upper end
+        x = (scale * torch.randn(size[0], channels, *size[1:])).requires_grad_()
         wanted, got = reference(x), mine.eval()(x)
         if not isinstance(got, tuple | list) or len(got) != 2:
             raise Wrong(f"{where}, return two maps: the attention, and the gradient logits.")
+        if any(one is None for one in got):
+            raise Wrong(
+                f"{where}, one of the two maps is None. Return both in every mode: the stage drops what it may."
+            )
         attention_mistakes, gradient_mistakes = _outward_mistakes(reference, x)
         _same_rim(got[0], wanted[0])
         compare(got[0], wanted[0], f"{where}, for the attention", 1e-5, attention_mistakes)
@@ -184,6 +207,7 @@ def _outward_mistakes(reference: Any, x: Tensor) -> tuple[dict[str, Tensor], dic
         "The batch norm is never called.": F.relu(raw),
         "The convolution's result goes to the heads as it is: batch norm and ReLU are never called.": raw,
     }
+    inner["A ReLU has no upper end: yours cuts large numbers."] = features.clamp(max=6)
     if len(x) > 1:
         batch = copy.deepcopy(reference).train()
         inner["The batch norm uses the statistics of this batch, also in evaluation mode."] = F.relu(batch.norm(raw))

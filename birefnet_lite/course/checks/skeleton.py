@@ -42,6 +42,8 @@ def encoder_shapes(answer: Callable[[tuple[int, ...], int, int], Any]) -> None:
         if len(got) != 4:
             raise Wrong(f"{where}, there should be four shapes, not {len(got)}.")
         level = next(i for i in range(4) if got[i] != wanted[i])
+        if [shape[0] for shape in got] == [shape[0] for shape in answer((11, 13, 17, 19), height, width)]:
+            raise Wrong(f"{where}: your channels are the same for every backbone. Compute them from `channels`.")
         raise Wrong(f"{where}, x{level + 1} should be {wanted[level]}, not {got[level]}.")
 
 
@@ -108,8 +110,8 @@ def wire(answer: Callable[[Parts, Tensor], Any]) -> None:
 class _Wiring:
     """Parts that note how they are called, so that a wrong order can be named."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, image: Tensor) -> None:
+        self._parts, self._image = parts, image
         self._maps: tuple[Tensor, ...] = ()
         self._squeezed: Tensor | None = None
         self._called: list[int] = []
@@ -124,6 +126,8 @@ class _Wiring:
         return Parts(self._encoder, self._squeeze, stages, self._head)  # type: ignore[arg-type]
 
     def _encoder(self, image: Tensor) -> tuple[Tensor, ...]:
+        if image is not self._image:
+            self._fault("The encoder should get the image as it is.")
         self._maps, self._squeezed, self._called, self._latest = self._parts.encoder(image), None, [], None
         return self._maps
 
@@ -136,6 +140,8 @@ class _Wiring:
     def _stage(self, number: int, stage: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def call(x: Tensor, image: Tensor, lateral: Tensor | None) -> Tensor:
             self._look(number, x, lateral)
+            if image is not self._image:
+                self._fault(f"Stage {number} should get the image as it is, as its second argument.")
             self._latest = stage(x, image, lateral)
             return self._latest
 
@@ -169,6 +175,8 @@ class _Wiring:
             self._fault(f"The head runs before every stage has: stage {missing} is missing. Is stage 1 left out?")
         elif x is not self._latest:
             self._fault("The head should get what stage 1 gives.")
+        if image is not self._image:
+            self._fault("The head should get the image as it is, as its second argument.")
         return self._parts.head(x, image)
 
     def _fault(self, sentence: str) -> None:
@@ -178,7 +186,7 @@ class _Wiring:
 
 def _run(answer: Callable[[Parts, Tensor], Any], parts: Parts, image: Tensor, where: str) -> tuple[Any, list[str]]:
     """The learner's result, and what is wrong with the order of calls."""
-    wiring = _Wiring(parts)
+    wiring = _Wiring(parts, image)
     try:
         return answer(wiring.watched(), image), wiring.faults
     except NotImplementedError:

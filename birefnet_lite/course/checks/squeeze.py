@@ -17,6 +17,7 @@ from birefnet_lite.network.blocks import BasicBlock
 
 __all__ = ["deformable_aspp", "squeeze_module"]
 
+_CUT = "A ReLU has no upper end: yours cuts large numbers."
 _STATISTICS = (
     "A batch norm uses the statistics of this batch, also in evaluation mode. Use the modules, which know the "
     "mode, and leave the mode as it is."
@@ -40,6 +41,11 @@ def deformable_aspp(answer: Callable[[int, int], Any]) -> None:
         compare(got, wanted, where, 1e-5, _pyramid_mistakes(theirs, x))
         compare_gradient(got, wanted, x, where, 1e-3)
         compare_parameter_gradients(got, wanted, mine, theirs, where, 1e-3)
+    x = torch.randn(1, 6, 5, 7)
+    with torch.no_grad():
+        theirs.norm.bias += 10
+    take_weights(mine, theirs)
+    compare(_views(mine, x), theirs(x), "With a large bias in `norm`", 1e-5, {_CUT: theirs(x).clamp(max=6)})
     _in_training(mine, theirs)
 
 
@@ -95,6 +101,10 @@ def _pyramid_mistakes(theirs: DeformableASPP, x: Tensor) -> dict[str, Tensor]:
     everyone = branch.norm(branch.conv(x.mean(dim=(0, 2, 3), keepdim=True))).relu()
     largest = branch.norm(branch.conv(x.amax(dim=(2, 3), keepdim=True))).relu()
 
+    total = branch.norm(branch.conv(x.sum(dim=(2, 3), keepdim=True))).relu()
+    grey = branch.norm(branch.conv(x.mean(dim=(1, 2, 3), keepdim=True).expand(-1, x.shape[1], 1, 1))).relu()
+    alternating = torch.stack([*views, pooled.expand_as(views[0])], dim=2).flatten(1, 2)
+
     def mixed(*maps: Tensor) -> Tensor:
         return theirs.project(torch.cat([m.expand_as(views[0]) for m in maps], dim=1))
 
@@ -111,6 +121,17 @@ def _pyramid_mistakes(theirs: DeformableASPP, x: Tensor) -> dict[str, Tensor]:
         "through self.pooled.": theirs.norm(mixed(*views, late)).relu(),
         "The pooled branch takes the largest value. It should take the mean.": (
             theirs.norm(mixed(*views, largest)).relu()
+        ),
+        "The pooled branch takes the sum of the map. It should take the mean.": theirs.norm(
+            mixed(*views, total)
+        ).relu(),
+        "The mean of the pooled view runs over the channels too. Each channel has a mean of its own.": (
+            theirs.norm(mixed(*views, grey)).relu()
+        ),
+        "All four views come from the first branch.": theirs.norm(mixed(*[views[0]] * 4, pooled)).relu(),
+        "The pooled view is missing: the first view stands in its place.": theirs.norm(mixed(*views, views[0])).relu(),
+        "The channels of the views alternate. Concatenate the views one behind the other.": (
+            theirs.norm(theirs.project(alternating)).relu()
         ),
         "The mean of the pooled view runs over the batch too. Each image has a mean of its own.": (
             theirs.norm(mixed(*views, everyone)).relu()
@@ -158,6 +179,10 @@ def squeeze_module(answer: Callable[..., Any]) -> None:
         compare(got, wanted, where, 1e-5, _squeeze_mistakes(theirs, x))
         compare_gradient(got, wanted, x, where, 1e-3)
         compare_parameter_gradients(got, wanted, mine, theirs, where, 1e-3)
+    x = 30 * torch.randn(1, 7, 5, 8)
+    narrow = theirs.norm_in(theirs.conv_in(x)).clamp(0, 6)
+    cut = theirs.norm_out(theirs.conv_out(theirs.aspp(narrow)))
+    compare(_run(mine, x), theirs(x), "For large numbers in x", 1e-3, {_CUT: cut})
     compare_in_training(mine, theirs, torch.randn(3, 7, 5, 4), "For x of (3, 7, 5, 4)")
 
 
@@ -182,6 +207,7 @@ def _squeeze_mistakes(theirs: BasicBlock, x: Tensor) -> dict[str, Tensor]:
         ),
         _STATISTICS: _by_batch(norm_out, conv_out(aspp(_by_batch(norm_in, conv_in(x)).relu()))),
         "self.aspp is not used.": norm_out(conv_out(narrow)),
+        "self.aspp is called twice.": norm_out(conv_out(aspp(seen))),
         "What goes into the ASPP is added to what comes out of it. This block adds nothing.": (
             norm_out(conv_out(narrow + seen))
         ),

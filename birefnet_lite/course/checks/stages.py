@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from birefnet_lite.course import skeleton
 from birefnet_lite.course.checks.calls import fitting, prepared, three
@@ -36,17 +36,17 @@ def _name(last: bool, training: bool) -> str:
 @check("Right: the image's map stands behind x, and the block sees both.", usual=("sigmoid",))
 def reconstruct(answer: Callable[[DecoderStage, Tensor, Tensor], Any]) -> None:
     """`reconstruct(stage, x, image)`: x with the image's map behind it, through the stage's block."""
-    for last, batch in ((False, 2), (True, 1)):
-        stage = _stage(last, False)
+    for last, training, batch in ((False, False, 2), (True, False, 1), (False, True, 2)):
+        stage = _stage(last, training)
         x = torch.randn(batch, 5, 3, 4, requires_grad=True)
         image = torch.randn(batch, 3, 24, 32, requires_grad=True)
-        where = _name(last, False)
+        where = _name(last, training)
         wanted = skeleton.reconstruct_in_stage(stage, x, image)
         advice = "stage.inward(image) has x's height and width; concatenate it to x along the channels, axis 1."
         got = fitting(partial(answer, stage, x, image), where, advice)
         compare(got, wanted, where, 1e-5, _look_mistakes(stage, x, image, wanted))
         for source in (x, image):
-            compare_gradient(got, wanted, source, where, 1e-3)
+            compare_gradient(got, wanted, source, where, 1e-5)
         compare_parameter_gradients(got, wanted, stage, stage, where, 1e-3)
 
 
@@ -83,7 +83,7 @@ def weigh(answer: Callable[[DecoderStage, Tensor], Any]) -> None:
         where = _name(last, training)
         wanted = skeleton.weigh_in_stage(stage, r)
         got = fitting(partial(answer, stage, r), where, "stage.outward(r) gives two maps of one channel.")
-        weighed, *maps = three(got, where, "the weighed map, side_logits, gradient_logits")
+        weighed, *maps = three(got, where, "the weighed map, side_logits, gradient_logits", tensor=0)
         compare(weighed, wanted[0], where, 1e-5, {} if last else _weigh_mistakes(stage, r))
         known = ({}, {}) if last else _map_mistakes(stage, r)
         _compare_maps(maps, wanted[1:], known, where, r)
@@ -117,9 +117,13 @@ def _weigh_mistakes(stage: Any, r: Tensor) -> dict[str, Tensor]:
         ),
         "The attention has been through a sigmoid already.": r * attention.sigmoid(),
         "The attention is added. Multiply by it.": r + attention,
-        "The features are multiplied by 1 less the attention.": r * (1 - attention),
+        "The features are multiplied by 1 minus the attention.": r * (1 - attention),
         "The weighed features are added to those before. The attention replaces them.": r + r * attention,
         "The attention is applied twice.": r * attention * attention,
+        "The attention has one number for each cell. You take their mean.": (
+            r * attention.mean(dim=(1, 2, 3), keepdim=True)
+        ),
+        "The attention has one number for each cell. You take the mean of them all.": r * attention.mean(),
         "This is the attention alone. Multiply r by it.": attention,
     }
 
@@ -154,16 +158,24 @@ def run_stage(answer: Callable[[DecoderStage, Tensor, Tensor, Tensor | None], An
         lateral = None if last else torch.randn(batch, 7, 5, 8, requires_grad=True)
         where = _name(last, training)
         wanted = stage(x, image, lateral)
+        _forbid_forward(stage)
         got = fitting(partial(answer, stage, x, image, lateral), where, _STAGE_SHAPES)
-        features, *maps = three(got, where, "features, side_logits, gradient_logits")
-        if not isinstance(features, Tensor):
-            raise Wrong(f"{where}, the first of the three is {type(features).__name__}. It should be the features.")
+        features, *maps = three(got, where, "the features, side_logits, gradient_logits", tensor=0)
         mistakes, side_mistakes, gradient_mistakes = _stage_mistakes(stage, x, image, lateral)
         compare(features, wanted.features, where, 1e-5, mistakes)
         _compare_maps(maps, wanted[1:], (side_mistakes, gradient_mistakes), where, x)
         for source in (x, image) if lateral is None else (x, image, lateral):
-            compare_gradient(features, wanted.features, source, where, 1e-3)
+            compare_gradient(features, wanted.features, source, where, 1e-5)
         compare_parameter_gradients(features, wanted.features, stage, stage, where, 1e-3)
+
+
+def _forbid_forward(stage: nn.Module) -> None:
+    """In the notebook, the stage's forward pass is the learner's answer, which would call itself."""
+
+    def forward(*arguments: Any, **named: Any) -> None:
+        raise Wrong("You call the stage itself. That is what you write here: call its parts, one after the other.")
+
+    stage.forward = forward
 
 
 _STAGE_SHAPES = (
@@ -193,7 +205,7 @@ def _stage_mistakes(
         )
     attention, gradient = stage.outward(block)
     size, beside = lateral.shape[-2:], stage.lateral(lateral)
-    weighed = block * attention
+    weighed, large = block * attention, resize(block, size)
     features = {
         "The lateral map is added before the enlargement, and loses its detail. Enlarge first, then add.": (
             resize(weighed + resize(beside, x.shape[-2:]), size)
@@ -215,10 +227,16 @@ def _stage_mistakes(
         "The attention is applied after the enlargement. Multiply the block's result by it first, then enlarge.": (
             resize(block, size) * resize(attention, size) + beside
         ),
+        "The outward reference reads the enlarged map. Weigh first, then enlarge.": (
+            large * stage.outward(large)[0] + beside
+        ),
+        "The outward reference reads the sum with the lateral map. Weigh the block's result, before it is enlarged.": (
+            (large + beside) * stage.outward(large + beside)[0]
+        ),
         "The attention multiplies everything: the sum with the lateral map, enlarged.": (
             resize(block * attention, size) + beside * resize(attention, size)
         ),
-        "The features are multiplied by 1 less the attention.": resize(block * (1 - attention), size) + beside,
+        "The features are multiplied by 1 minus the attention.": resize(block * (1 - attention), size) + beside,
         "The lateral map should go through stage.lateral, and then be added.": (
             resize(block * attention, size) + lateral if lateral.shape == beside.shape else beside
         ),
