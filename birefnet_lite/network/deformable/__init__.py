@@ -52,7 +52,8 @@ class DeformableConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         offset = self.offset_conv(x)  # (B, 2 * k * k, H, W): dy and dx of tap 0, dy and dx of tap 1, ...
         mask = 2 * torch.sigmoid(self.modulation_conv(x))  # (B, k * k, H, W)
-        return deform_conv2d(x, offset, self.conv.weight, self.conv.bias, padding=self.padding, mask=mask)
+        y = deform_conv2d(x, offset, self.conv.weight, self.conv.bias, padding=self.padding, mask=mask)
+        return y.contiguous()  # with channels last, the batch norm that follows takes longer to train
 
 
 def deform_conv2d(

@@ -20,7 +20,6 @@ Letters in the shapes: B images, P = H' * W' output pixels, T = kh * kw taps, G 
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from birefnet_lite.network.deformable.sampling import (
@@ -36,9 +35,6 @@ __all__ = ["backward", "forward"]
 
 # Numbers in one block of columns: 4 MiB of float32, about the second-level caches of two cores.
 BLOCK_NUMBERS = 1 << 20
-
-# From this length of a column on, a product with whole columns is faster in bfloat16, although it is then transposed.
-WIDE = 512
 
 SUM = 0  # the mode of embedding_bag: a weighted sum of rows
 
@@ -121,7 +117,8 @@ def forward(
     """Compute the convolution, with the shapes of `deform_conv2d` but without groups of the kernel.
 
     Positions are computed in float32 for half precision, and the matrix product runs in the dtype of x. On a CPU,
-    bfloat16 is also gathered as bfloat16, with sums in float32: rows of half the size are read in half the time.
+    bfloat16 is also gathered as bfloat16, with sums in float32: rows of half the size are read in half the time. The
+    result has channels last, as the product of columns and weights comes out.
     """
     b, (h, w) = len(x), geometry.out_size
     low = x.dtype == torch.bfloat16 and x.device.type == "cpu"
@@ -129,15 +126,11 @@ def forward(
     matrix = kernel_to_matrix(weight).contiguous()
     sampler = Sampler(x, offset, mask, geometry)
     o, width = matrix.shape
-    y = torch.empty(b, o, h, w, dtype=x.dtype, device=x.device)
-    flat = y.flatten(2)  # (B, O, P); the result itself is no view, so that it may be changed in place
+    y = torch.empty(b, o, h, w, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    rows = y.permute(0, 2, 3, 1).flatten(1, 2)  # (B, P, O); the result itself is no view: it may be changed in place
     for images, pixels in _blocks(b, h * w, width // 2 if low else width):
-        out = flat[images, :, pixels]
-        columns = _gather(table, sampler(images, pixels)).to(x.dtype).view(len(out), -1, width)  # (B, P, T * C)
-        if low and width >= WIDE:
-            out.copy_(F.linear(columns, matrix).transpose(1, 2))
-        else:
-            torch.bmm(matrix.expand(len(out), -1, -1), columns.transpose(1, 2), out=out)
+        columns = _gather(table, sampler(images, pixels)).to(x.dtype).view(-1, width)  # (B * P, T * C)
+        torch.mm(columns, matrix.t(), out=rows[images, pixels].view(-1, o))
     if bias is not None:
         y += bias.view(-1, 1, 1)
     return y

@@ -85,7 +85,9 @@ def _deform_conv2d_backward(
 
 @torch.library.register_fake(_FORWARD)
 def _(input, offset, mask, weight, bias, stride, padding, dilation, backend):
-    return input.new_empty(input.shape[0], weight.shape[0], offset.shape[2], offset.shape[3])
+    size = (input.shape[0], weight.shape[0], offset.shape[2], offset.shape[3])
+    layout = torch.contiguous_format if backend == "triton" else torch.channels_last
+    return torch.empty(size, dtype=input.dtype, device=input.device, memory_format=layout)
 
 
 @torch.library.register_fake(_BACKWARD)
