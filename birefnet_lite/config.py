@@ -1,9 +1,10 @@
 """`BiRefNetConfig`, the validated and frozen description of a network, and the presets."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
-__all__ = ["BACKBONES", "BiRefNetConfig"]
+__all__ = ["BACKBONES", "BiRefNetConfig", "check_type", "join_choices"]
 
 # Widths of each backbone's four maps, finest (stride 4) first. All maps of a DINOv3 have one width and one stride.
 BACKBONES: dict[str, tuple[int, int, int, int]] = {
@@ -25,15 +26,6 @@ BACKBONES: dict[str, tuple[int, int, int, int]] = {
     "dino_v3_h_plus": (1280,) * 4,
     "dino_v3_7b": (4096,) * 4,
     "convnet_n": (32, 64, 128, 192),
-}
-
-_CHOICES = {
-    "multi_scale_input": ("none", "add", "cat"),
-    "squeeze_block": ("none", "basic", "residual", "aspp", "deformable_aspp"),
-    "reconstruction_block": ("basic", "residual"),
-    "aspp": ("none", "plain", "deformable"),
-    "inter_width": ("fixed", "adaptive"),
-    "gradient_target": ("original", "masked"),
 }
 
 # The original's name for each choice. `from_official` translates the rest of its flags.
@@ -73,19 +65,19 @@ class BiRefNetConfig:
 
     backbone: str = "swin_v1_t"
     """One of `BACKBONES`, or `timm:NAME` for any timm model that offers `features_only`."""
-    multi_scale_input: str = "cat"
+    multi_scale_input: Literal["none", "add", "cat"] = "cat"
     """How features of the half-size image are joined to those of the image: `"cat"`, `"add"`, or `"none"`."""
     context_scales: int = 3
     """How many of the finer maps are concatenated to the deepest one (context feature fusion), 0 to 3."""
-    squeeze_block: str = "basic"
+    squeeze_block: Literal["none", "basic", "residual", "aspp", "deformable_aspp"] = "basic"
     """`"none"`, `"basic"`, `"residual"`, `"aspp"` or `"deformable_aspp"`."""
     squeeze_depth: int = 1
     """How many squeeze blocks there are in a row."""
-    reconstruction_block: str = "basic"
+    reconstruction_block: Literal["basic", "residual"] = "basic"
     """The block of each decoder stage: `"basic"` or `"residual"`."""
-    aspp: str = "deformable"
+    aspp: Literal["none", "plain", "deformable"] = "deformable"
     """The ASPP in the middle of each block: `"none"`, `"plain"` or `"deformable"`."""
-    inter_width: str = "fixed"
+    inter_width: Literal["fixed", "adaptive"] = "fixed"
     """Width inside a block: `"fixed"` is `inter_channels`, `"adaptive"` is a quarter of the block's input."""
     inward_reference: bool = True
     """Whether each decoder stage takes the image as an input."""
@@ -93,7 +85,7 @@ class BiRefNetConfig:
     """Whether the image is cut into tiles, which keeps all pixels, or resized to the stage."""
     outward_reference: bool = True
     """Whether gradient attention weights the features of stages 4 to 2. Needs `multi_stage_supervision`."""
-    gradient_target: str = "original"
+    gradient_target: Literal["original", "masked"] = "original"
     """Target of the gradient heads: `"original"` as in the code, or `"masked"` as in the paper."""
     multi_stage_supervision: bool = True
     """Whether stages 4 to 2 have a side output."""
@@ -119,25 +111,20 @@ class BiRefNetConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if field.name != "train_size" and field.name not in _CHOICES:
-                _check_type(field.name, field.type, getattr(self, field.name))
-        _check_size(self.train_size)
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise ValueError(f"{name} is {value!r}; it can be {_join_choices(choices)}.")
+            object.__setattr__(self, field.name, check_type(field.name, field.type, getattr(self, field.name)))
+        if any(side < 32 or side % 32 for side in self.train_size):
+            raise ValueError(f"train_size is {self.train_size}; it must be (height, width), two multiples of 32.")
         if self.backbone not in BACKBONES and not (self.backbone.startswith("timm:") and len(self.backbone) > 5):
             raise ValueError(
-                f"backbone is {self.backbone!r}; it can be {_join_choices(BACKBONES)}, "
+                f"backbone is {self.backbone!r}; it can be {join_choices(BACKBONES)}, "
                 "or 'timm:NAME' for any other timm model (timm.list_models() names them)."
             )
         if not 0 <= self.context_scales <= 3:
             raise ValueError(f"context_scales is {self.context_scales}; it can be 0 to 3: there are three finer maps.")
-        for name in ("squeeze_depth", "inter_channels", "aspp_channels", "image_channels", "gradient_channels"):
+        widths = ("inter_channels", "aspp_channels", "image_channels", "gradient_channels")
+        for name in ("squeeze_depth", *widths, "num_classes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        if self.num_classes < 1:
-            raise ValueError(f"num_classes is {self.num_classes}; it must be at least 1.")
         if self.outward_reference and not self.multi_stage_supervision:
             raise ValueError(
                 "outward_reference=True needs multi_stage_supervision=True: the gradient target of a stage is cut out "
@@ -158,7 +145,7 @@ class BiRefNetConfig:
     def preset(cls, name: str) -> "BiRefNetConfig":
         """Return `"nano"` (small, for learning), `"lite"` (published) or `"large"` (swin_v1_l, the paper's)."""
         if name not in PRESETS:
-            raise ValueError(f"There is no preset {name!r}; there are {_join_choices(PRESETS)}.")
+            raise ValueError(f"There is no preset {name!r}; there are {join_choices(PRESETS)}.")
         return PRESETS[name]
 
     @classmethod
@@ -166,7 +153,7 @@ class BiRefNetConfig:
         cls,
         *,
         bb: str = "swin_v1_l",
-        squeeze_block: str = "BasicDecBlk_x1",
+        squeeze_block: Literal["none", "basic", "residual", "aspp", "deformable_aspp"] = "BasicDecBlk_x1",
         dec_att: str = "ASPPDeformable",
         dec_blk: str = "BasicDecBlk",
         lat_blk: str = "BasicLatBlk",
@@ -220,9 +207,7 @@ class BiRefNetConfig:
             raise TypeError(f"A configuration is a dict of fields, not {type(values).__name__}.")
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
-            raise ValueError(f"A configuration has no field {_join_choices(unknown)}.")
-        if isinstance(values.get("train_size"), list):  # JSON has no tuples
-            values = {**values, "train_size": tuple(values["train_size"])}
+            raise ValueError(f"A configuration has no field {join_choices(unknown)}.")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -234,30 +219,51 @@ class BiRefNetConfig:
         return replace(self, **changes)
 
 
-def _join_choices(names: Any) -> str:
+def join_choices(names: Iterable[object]) -> str:
     """Join names like `'a', 'b' or 'c'`."""
     quoted = [repr(name) for name in names]
     return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
 
 
-def _check_type(name: str, wanted: Any, value: Any) -> None:
-    # In Python a bool is an int, but `context_scales=True` is a mistake.
-    fits = isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
-    if not fits:
-        wanted_name = getattr(wanted, "__name__", str(wanted))
-        raise TypeError(f"{name} must be of type {wanted_name}, not {type(value).__name__} ({value!r}).")
+def check_type(name: str, wanted: Any, value: Any) -> Any:
+    """Return the value of a dataclass field in the field's type: a list as a tuple, an int as a float.
 
+    Args:
+        name: The field, for the message.
+        wanted: Its type: a class, a union of classes, a `Literal`, a `tuple` of two numbers, or a `Mapping`.
+        value: Any value, for example from a JSON or TOML file.
 
-def _check_size(size: Any) -> None:
-    pair = isinstance(size, tuple) and len(size) == 2 and all(type(side) is int for side in size)
-    if not pair or any(side < 32 or side % 32 for side in size):
-        raise ValueError(f"train_size is {size!r}; it must be (height, width), two multiples of 32.")
+    Raises:
+        TypeError: The type is another one. A bool is no int here: `context_scales=True` is a mistake.
+        ValueError: The value is none of the `Literal`.
+    """
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if origin is Literal:
+        if value not in inner:
+            raise ValueError(f"{name} is {value!r}; it can be {join_choices(inner)}.")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple) or len(value) != len(inner):
+            raise TypeError(f"{name} is {value!r}; it must be two numbers.")
+        return tuple(check_type(name, kind, part) for kind, part in zip(inner, value, strict=True))
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{name} must be a table, not {type(value).__name__} ({value!r}).")
+        return {
+            key: part if inner[1] is Any else check_type(f"{name}.{key}", inner[1], part) for key, part in value.items()
+        }
+    if wanted is float and type(value) is int:
+        return float(value)
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        kind = getattr(wanted, "__name__", str(wanted))
+        raise TypeError(f"{name} must be of type {kind}, not {type(value).__name__} ({value!r}).")
+    return value
 
 
 def _from_choice(field: str, flag: str, value: str) -> str:
     choices = _OFFICIAL_CHOICES[field]
     if value not in choices:
-        raise ValueError(f"{flag} is {value!r}; it can be {_join_choices(choices)}.")
+        raise ValueError(f"{flag} is {value!r}; it can be {join_choices(choices)}.")
     return choices[value]
 
 
@@ -268,7 +274,7 @@ def _split_squeeze_block(flag: str) -> tuple[str, int]:
     name, _, depth = str(flag).rpartition("_x")
     if name not in _OFFICIAL_CHOICES["squeeze_block"] or not depth.isdecimal() or int(depth) < 1:
         names = [f"{name}_x1" for name in _OFFICIAL_CHOICES["squeeze_block"] if name]
-        choices = _join_choices(names)
+        choices = join_choices(names)
         raise ValueError(f"squeeze_block is {flag!r}; it can be '', {choices}, with any depth after the x.")
     return _OFFICIAL_CHOICES["squeeze_block"][name], int(depth)
 

@@ -75,7 +75,7 @@ def test_backbones_are_known(backbone):
         ({"inter_channels": 2.5}, "int"),
         ({"batch_norm": 1}, "bool"),
         ({"train_size": (100, 100)}, "multiples of 32"),
-        ({"train_size": 1024}, "height, width"),
+        ({"train_size": 1024}, "two numbers"),
         ({"multi_stage_supervision": False}, "outward_reference"),
     ],
 )

@@ -5,6 +5,7 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from birefnet_lite import BiRefNetConfig
 from birefnet_lite.checkpoints.published import PUBLISHED
 from birefnet_lite.cli.doctor import CHECKS
 from birefnet_lite.cli.parser import build_parser
-from birefnet_lite.config import _CHOICES, _OFFICIAL_CHOICES
+from birefnet_lite.config import _OFFICIAL_CHOICES
 from birefnet_lite.training.pixel_losses import PIXEL_LOSSES
 from birefnet_lite.training.settings import TrainSettings
 
@@ -72,9 +73,9 @@ def test_the_table_of_flags_has_each_flag_of_the_original_once_with_its_field():
     for flag, values, field, own in found:
         for name in re.findall(r"`(\w+)`", field):
             assert name in BiRefNetConfig.__dataclass_fields__, flag
-            if name in _CHOICES and name in _OFFICIAL_CHOICES and name != "squeeze_block":
+            if name in _OFFICIAL_CHOICES and name != "squeeze_block":
                 assert re.findall(r"`'(\w*)'`", values) == list(_OFFICIAL_CHOICES[name])
-                assert re.findall(r'`"(\w+)"`', own) == list(_CHOICES[name])
+                assert re.findall(r'`"(\w+)"`', own) == list(get_args(BiRefNetConfig.__dataclass_fields__[name].type))
 
 
 def test_the_settings_and_losses_that_stand_for_the_original_exist():

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
-from birefnet_lite.config import PRESETS, BiRefNetConfig
+from birefnet_lite.config import PRESETS, BiRefNetConfig, check_type
 from birefnet_lite.metrics import METRICS
 from birefnet_lite.training.pixel_losses import PIXEL_LOSSES
 from birefnet_lite.training.recipes import RECIPES
@@ -125,7 +125,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            object.__setattr__(self, entry.name, _check_type(entry.name, entry.type, getattr(self, entry.name)))
+            object.__setattr__(self, entry.name, check_type(entry.name, entry.type, getattr(self, entry.name)))
         self._check_numbers()
         if not self.output:
             raise ValueError("output is empty; name the folder that checkpoints and logs go to.")
@@ -229,28 +229,3 @@ def read_settings(path: str | Path, **changes: Any) -> TrainSettings:
         return TrainSettings(**values | changes)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{path}: {error}") from error
-
-
-def _check_type(name: str, wanted: Any, value: Any) -> Any:
-    """Return a value in the type of its field; `TypeError` or `ValueError` otherwise, also for a bool as an int."""
-    origin = get_origin(wanted)
-    if origin is Literal:
-        if value not in get_args(wanted):
-            raise ValueError(f"{name} is {value!r}; it can be {' or '.join(map(repr, get_args(wanted)))}.")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple) or len(value) != 2:
-            raise TypeError(f"{name} is {value!r}; it must be two numbers.")
-        return tuple(_check_type(name, float, part) for part in value)
-    if origin is Mapping:
-        if not isinstance(value, Mapping):
-            raise TypeError(f"{name} must be a table, not {type(value).__name__} ({value!r}).")
-        inner = get_args(wanted)[1]
-        return (
-            dict(value) if inner is Any else {key: _check_type(f"{name}.{key}", inner, v) for key, v in value.items()}
-        )
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise TypeError(f"{name} must be of type {wanted.__name__}, not {type(value).__name__} ({value!r}).")
-    return value
