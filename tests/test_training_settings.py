@@ -53,7 +53,7 @@ def test_both_settings_that_the_readme_names_ship():
         ("ema_decay = nan", ValueError, "from 0 to 1"),
         ("size = 100", ValueError, "multiple of 32"),
         ("size = 128\nsmall_steps = 5", ValueError, "small_size is 0"),
-        ('precision = "fp8"', ValueError, "'no' or 'bf16' or 'auto'"),
+        ('precision = "fp8"', ValueError, "'no', 'bf16' or 'auto'"),
         ('data = "folder"', ValueError, "must name"),
         ('model = "huge"', ValueError, "presets are"),
         ('best_by = "beauty"', ValueError, "metrics are"),

@@ -1,5 +1,6 @@
 """The widget without a browser: what is synced, what it answers, what it keeps, what it writes."""
 
+import asyncio
 import base64
 import gc
 import io
@@ -18,7 +19,7 @@ from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.summaries import colours_of, fit_basis
 from birefnet_lite.config import BiRefNetConfig
 from birefnet_lite.network.birefnet import BiRefNet
-from widgets import view_registry, view_setup
+from widgets import layer_summaries, view_registry
 from widgets.drawing_sheet import Sheet, font
 from widgets.look import Look
 from widgets.packing import count_channels
@@ -38,7 +39,11 @@ def scene_of(**layers):
 
 def viewer_of(**layers):
     """A viewer that notes what it sends instead of sending it."""
-    viewer = Viewer(scene_of(**layers))
+    return note_messages(Viewer(scene_of(**layers)))
+
+
+def note_messages(viewer):
+    """The viewer, which notes what it sends in `sent` instead of sending it."""
     viewer.sent = []
     viewer.send = lambda content, buffers=None: viewer.sent.append((content, buffers))
     return viewer
@@ -103,8 +108,35 @@ def test_all_channels_are_seen_at_once(model, photo):
     assert (again.base, again.labels) == ("squeeze", viewer.source.layers["squeeze · colours"].labels)
 
 
+def test_pictures_of_all_channels_are_computed_after_the_view_is_shown(model, photo):
+    """In a kernel, where an event loop runs; the page may ask for one before its turn."""
+    at_once = widgets.feature_pyramid(model, photo).source  # without a loop
+
+    async def show():
+        viewer = note_messages(widgets.feature_pyramid(model, photo))
+        name = "squeeze · colours"
+        assert not viewer.source.layers[name].planes
+        assert "statistics" in [part["kind"] for part in viewer.parts if part.get("layer") == name]
+        viewer.handle({"type": "planes", "layer": name, "channels": [0, 1], "compute": False})
+        message = viewer.sent[-1][0]
+        assert [part["kind"] for part in message["parts"]] == ["statistics", "plane", "plane"]
+        assert not message["refused"]
+        assert message["layers"] == [at_once.layers[name].describe()]
+        assert "explain" in message["layers"][0]["labels"][0]
+        while viewer.source.postponed:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return viewer
+
+    source = asyncio.run(show()).source
+    for name, layer in at_once.layers.items():
+        assert source.layers[name].labels == layer.labels
+        for channel, plane in layer.planes.items():
+            np.testing.assert_array_equal(source.layers[name].planes[channel].codes, plane.codes)
+
+
 def test_pictures_of_fine_maps_show_means_of_cells(model, photo, monkeypatch):
-    monkeypatch.setattr(view_setup, "SUMMARY_SIDE", 8)
+    monkeypatch.setattr(layer_summaries, "SIDE", 8)
     layers = widgets.feature_pyramid(model, photo, size=(64, 96)).source.layers
     values = capture(model, photo, (64, 96))["encoder.half.x1"].numpy()  # (C, 8, 12)
     basis = fit_basis([capture(model, photo, (64, 96))[f"encoder.{scale}.x1"].numpy() for scale in ("full", "half")], 6)

@@ -111,6 +111,8 @@ class Scene:
     """Other photos of the same shape, by name, for layers that say so."""
     layers: dict[str, Layer] = field(default_factory=dict)
     recompute: Callable[[str], NDArray[np.floating]] | None = None
+    postponed: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """Layers without maps until `fill`, with the function that puts them in."""
 
     def __post_init__(self) -> None:
         self.size = self.size if all(self.size) else self.photo.shape[:2]
@@ -177,6 +179,19 @@ class Scene:
         self.layers[name] = layer
         return layer
 
+    def postpone(self, layers: list[Layer], compute: Callable[[], None]) -> None:
+        """Put layers in of which only the description is known; `compute` puts them in again with their maps."""
+        for layer in layers:
+            self.layers[layer.name] = layer
+            self.postponed[layer.name] = compute
+
+    def fill(self, name: str) -> None:
+        """Compute a layer that was postponed, and those that are computed with it."""
+        compute = self.postponed.get(name)
+        if compute is not None:
+            compute()
+            self.postponed = {other: task for other, task in self.postponed.items() if task is not compute}
+
     def share(self, other: "Scene") -> None:
         """Use the other scene's memory for what is the same in both, to the last bit."""
         if np.array_equal(self.photo, other.photo):
@@ -207,6 +222,7 @@ class Scene:
 
     def fetch(self, name: str, channels: Iterable[int]) -> dict[int, Plane]:
         """Maps of one layer by channel, with at most one new computation."""
+        self.fill(name)
         layer = self.layers[name]
         channels = list(channels)
         if bad := [c for c in channels if not 0 <= c < layer.shape[0]]:
@@ -253,15 +269,18 @@ class Scene:
         """The parts of the view and one buffer with all of them: photo, statistics, and planes up to `budget`.
 
         The first channel of each layer goes in whatever the budget, and so do the channels in `always` (by layer) that
-        can be had.
+        can be had. Layers that were postponed go in without maps.
         """
         packer = Packer()
         packer.add({"kind": "photo", "type": "image/jpeg"}, encode_photo(self.photo))
         for name, photo in self.photos.items():
             packer.add({"kind": "photo", "type": "image/jpeg", "name": name}, encode_photo(photo))
-        counts = count_channels({layer.name: layer.shape for layer in self.layers.values()}, budget)
+        shapes = {name: layer.shape for name, layer in self.layers.items() if name not in self.postponed}
+        counts = count_channels(shapes, budget)
         for layer in self.layers.values():
             packer.add({"kind": "statistics", "layer": layer.name}, layer.statistics.tobytes())
+            if layer.name in self.postponed:
+                continue
             chosen = list(layer.planes)[: counts[layer.name]]
             for wanted in (always or {}).get(layer.name, []):
                 there = wanted in layer.planes or self.recompute is not None

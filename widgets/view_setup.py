@@ -11,10 +11,10 @@ from torch import Tensor, from_numpy, nn
 
 from birefnet_lite.analysis import Activations, capture
 from birefnet_lite.analysis.parts import ATTENTION, LOGITS, SIDE, title_of
-from birefnet_lite.analysis.summaries import Basis, fit_basis, norm_of, segments_of
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import device_and_dtype
 from widgets.brush import paint_strokes
+from widgets.layer_summaries import postpone_summaries
 from widgets.number_format import TIMES
 from widgets.packing import MIB, count_channels
 from widgets.planes import cell
@@ -30,8 +30,6 @@ Mark = dict[str, Any]
 #: Bytes of planes that one view keeps in the kernel, and the side of its largest backdrop.
 KEPT = 40 * MIB
 BACKDROP = 1024
-#: The longest side of pictures of all channels; of finer maps they show means of cells, for time and memory.
-SUMMARY_SIDE = 512
 
 
 def run(model: nn.Module, image: Any, size: Size = None, layers: Iterable[str] | None = None) -> Activations:
@@ -127,38 +125,6 @@ def kind_of(name: str, maps: Tensor | NDArray[np.floating]) -> str:
     return "positive" if float(maps.min()) >= 0 else "signed"
 
 
-#: Colours of segments, told apart by colour-blind eyes too (Okabe and Ito).
-SEGMENTS = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66), (213, 94, 0))
-
-
-def add_summaries(scene: Scene, name: str, maps: NDArray[np.float32], basis: Basis) -> None:
-    """Pictures of all channels of a layer at once: PCA as colours, segments by k-means, and the norm."""
-    if len(maps) < 4:
-        return
-    title = title_of(name)
-    factor = -(-max(maps.shape[1:]) // SUMMARY_SIDE)
-    means = "" if factor == 1 else f"; of the means over {factor} {TIMES} {factor} cells"
-    shares = ", ".join(f"{share:.0%}" for share in basis.explained[:3])
-    projected = average_cells(basis.project(maps), factor)
-    pictures = {f"PCA: red, green and blue explain {shares}": basis.colours(projected)}
-    palette = np.array(SEGMENTS, np.uint8)
-    for count in range(2, min(len(SEGMENTS), projected[0].size) + 1):
-        pictures[f"{count} segments of alike cells (k-means)"] = palette[segments_of(projected, count)]
-    note = f"the channel chooses: PCA as colours, then 2 to 6 segments{means}"
-    scene.add_pictures(f"{name} · colours", name, pictures, f"{title} · all channels as colours", note)
-    norms = average_cells(norm_of(maps), factor)
-    norm = scene.add(f"{name} · norm", norms, "positive", f"{title} · norm over channels", means.removeprefix("; of "))
-    norm.base, norm.labels = name, ["norm over all channels"]
-
-
-def average_cells(maps: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    """Means over blocks of `factor` cells a side: maps (C, h, w) to (C, h / factor, w / factor), rounded up."""
-    if factor == 1:
-        return maps
-    pooled = F.avg_pool2d(from_numpy(maps)[None], factor, ceil_mode=True, count_include_pad=False)
-    return pooled[0].numpy()
-
-
 def add_layers(
     scene: Scene,
     activations: Activations,
@@ -169,17 +135,11 @@ def add_layers(
 ) -> None:
     """Put captured layers into a scene, sharing `kept` (or `KEPT`) bytes. Takes them out of `activations`.
 
-    With `summaries`, pictures of all their channels too; the two sizes of the image share one basis of colours.
+    With `summaries`, pictures of all their channels too, which are computed after the view is shown.
     """
-    bases: dict[str, Basis] = {}
-    for name in names if summaries else ():
-        twin = name.replace("encoder.full.", "encoder.half.")
-        if len(activations[name]) >= 4 and name not in bases:
-            both = dict.fromkeys((name, twin) if twin in activations else (name,))
-            basis = fit_basis([activations[each].numpy() for each in both], 6)
-            bases |= dict.fromkeys(both, basis)
     shapes = {name: activations[name].shape for name in names}
     shares = count_channels({name: (shape[0], shape[1], shape[2]) for name, shape in shapes.items()}, kept or KEPT)
+    taken = {}
     for name in names:
         down, across = activations.stride(name)
         maps = activations.pop(name).numpy()
@@ -187,8 +147,9 @@ def add_layers(
         note = f"stride {down:g}" if down == across else f"stride {down:g} down, {across:g} across"
         as_mask = "logits" if name == LOGITS or name.endswith(f".{SIDE}") else ""
         scene.add(name, maps, kind_of(name, maps), title_of(name), note, fitted, shares[name], as_mask=as_mask)
-        if name in bases:
-            add_summaries(scene, name, maps, bases[name])
+        if summaries:
+            taken[name] = maps
+    postpone_summaries(scene, taken)
 
 
 def fit_within(shape: tuple[int, int], longest: int) -> tuple[int, int]:

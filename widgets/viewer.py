@@ -78,6 +78,7 @@ class Viewer(SyncedState):
         self.on_msg(self._receive)
         # From here on: while the traits are first set there is nothing yet to react to.
         self.reaction, self.repaint = reaction, repaint
+        self._fill_later()
 
     @traitlets.observe("pin", "layer", "ablated", "controls", "region")
     def _react(self, change: dict[str, Any]) -> None:
@@ -142,10 +143,15 @@ class Viewer(SyncedState):
 
     def _send_planes(self, name: str, channels: list[int], compute: bool) -> None:
         layer = self.source.layers[name]
-        kept = [c for c in channels if compute or c in layer.planes]
-        packer = Packer()
-        problem = ""
+        kept, described = channels, []
+        packer, problem = Packer(), ""
         try:
+            self.source.fill(name)
+            layer = self.source.layers[name]
+            kept = [c for c in channels if compute or c in layer.planes]
+            if layer.base:  # of layers that were postponed, the page has no numbers yet
+                described = [layer.describe()]
+                packer.add({"kind": "statistics", "layer": name}, layer.statistics.tobytes())
             if all(c in layer.planes for c in kept):
                 found = self.source.fetch(name, kept)
             else:
@@ -157,7 +163,20 @@ class Viewer(SyncedState):
         except Exception as error:
             kept, problem = [], f"{type(error).__name__}: {error}"
         refused = [[name, c] for c in channels if c not in kept]
-        self.send({"type": "parts", "parts": packer.parts, "refused": refused, "problem": problem}, [packer.buffer()])
+        message = {"type": "parts", "parts": packer.parts, "layers": described, "refused": refused, "problem": problem}
+        self.send(message, [packer.buffer()])
+
+    def _fill_later(self) -> None:
+        """Compute the layers that were postponed, between the messages of the page."""
+        if self.source.postponed:
+            self.refine(self._fill())
+
+    def _fill(self) -> Generator[str, None, None]:
+        yield ""  # the view is shown first
+        while self.source.postponed:
+            self.source.fill(next(iter(self.source.postponed)))
+            yield ""
+        self._trait_values["scene"] = self.source.describe()  # not synced: that would build the page anew
 
     def replace(self, names: list[str]) -> None:
         """Show new numbers: these layers of the scene were put in again, in the same shapes."""
@@ -189,6 +208,7 @@ class Viewer(SyncedState):
         message = {"type": "parts", "parts": parts, "renewed": True}
         names = [layer["name"] for layer in described["layers"]]
         self.send({**message, "replaced": names, "layers": described["layers"]}, [blob])
+        self._fill_later()
 
     def choose_channels(self, channels: dict[str, int]) -> None:
         """Choose channels of several layers at once."""
@@ -239,6 +259,8 @@ class Viewer(SyncedState):
         bytes of maps.
         """
         self._whole()
+        for _ in self._fill():
+            pass
         parts, blob = self.source.pack(budget, always=_shown(self.source, self.look))
         return {
             "version": 1,
@@ -269,6 +291,7 @@ class Viewer(SyncedState):
         if self.comm is not None and not self.retired:
             self.live, self.error = False, RETIRED
         self.source.layers.clear()
+        self.source.postponed.clear()
         self.source.photo = np.zeros((1, 1, 3), np.uint8)
         self.source.recompute = self.reaction = None
         self.retired = True
