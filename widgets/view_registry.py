@@ -23,6 +23,7 @@ def register(viewer: "Viewer") -> "Viewer":
     views = _alive.setdefault(viewer.source.view, [])
     views[:] = [view for view in views if view.comm is not None]
     for other in views:
+        other.complete()  # frees the numbers that are kept until then
         viewer.source.share(other.source)
         if viewer.blob == other.blob:
             viewer.share_blob(other)

@@ -41,7 +41,8 @@ def run(model: nn.Module, image: Any, size: Size = None, layers: Iterable[str] |
             bar.update()
 
         activations = capture(model, image, size, layers, tell)
-    bad = (name for name, x in activations.items() if not bool(x.isfinite().all()))
+    # A finite sum, which takes a fortieth of the time, says that all values are.
+    bad = (name for name, x in activations.items() if not x.sum().isfinite() and not x.isfinite().all())
     activations.first_bad = next(bad, "")
     return activations
 

@@ -78,7 +78,7 @@ class Viewer(SyncedState):
         self.on_msg(self._receive)
         # From here on: while the traits are first set there is nothing yet to react to.
         self.reaction, self.repaint = reaction, repaint
-        self._fill_later()
+        self._complete_later()
 
     @traitlets.observe("pin", "layer", "ablated", "controls", "region")
     def _react(self, change: dict[str, Any]) -> None:
@@ -146,7 +146,7 @@ class Viewer(SyncedState):
         kept, described = channels, []
         packer, problem = Packer(), ""
         try:
-            self.source.fill(name)
+            self._fill_layer(name)
             layer = self.source.layers[name]
             kept = [c for c in channels if compute or c in layer.planes]
             if layer.base:  # of layers that were postponed, the page has no numbers yet
@@ -166,17 +166,26 @@ class Viewer(SyncedState):
         message = {"type": "parts", "parts": packer.parts, "layers": described, "refused": refused, "problem": problem}
         self.send(message, [packer.buffer()])
 
-    def _fill_later(self) -> None:
-        """Compute the layers that were postponed, between the messages of the page."""
+    def _complete_later(self) -> None:
         if self.source.postponed:
             self.refine(self._fill())
+
+    def complete(self) -> None:
+        """Compute now what was postponed until the view is shown."""
+        for _ in self._fill():
+            pass
 
     def _fill(self) -> Generator[str, None, None]:
         yield ""  # the view is shown first
         while self.source.postponed:
-            self.source.fill(next(iter(self.source.postponed)))
+            self._fill_layer(next(iter(self.source.postponed)))
             yield ""
-        self._trait_values["scene"] = self.source.describe()  # not synced: that would build the page anew
+
+    def _fill_layer(self, name: str) -> None:
+        """Compute a layer if it was postponed."""
+        if name in self.source.postponed:
+            self.source.fill(name)
+            self._trait_values["scene"] = self.source.describe()  # not synced: that would build the page anew
 
     def replace(self, names: list[str]) -> None:
         """Show new numbers: these layers of the scene were put in again, in the same shapes."""
@@ -208,7 +217,7 @@ class Viewer(SyncedState):
         message = {"type": "parts", "parts": parts, "renewed": True}
         names = [layer["name"] for layer in described["layers"]]
         self.send({**message, "replaced": names, "layers": described["layers"]}, [blob])
-        self._fill_later()
+        self._complete_later()
 
     def choose_channels(self, channels: dict[str, int]) -> None:
         """Choose channels of several layers at once."""
@@ -259,8 +268,7 @@ class Viewer(SyncedState):
         bytes of maps.
         """
         self._whole()
-        for _ in self._fill():
-            pass
+        self.complete()
         parts, blob = self.source.pack(budget, always=_shown(self.source, self.look))
         return {
             "version": 1,
