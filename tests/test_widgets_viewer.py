@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -92,6 +93,7 @@ def test_what_is_sent_are_the_numbers_of_the_network(model, photo):
 
 def test_all_channels_are_seen_at_once(model, photo):
     viewer = widgets.feature_pyramid(model, photo)
+    viewer.complete()
     maps = capture(model, photo)
     both = [maps[f"encoder.{scale}.x2"].numpy() for scale in ("full", "half")]
     basis = fit_basis(both, 6)
@@ -110,7 +112,9 @@ def test_all_channels_are_seen_at_once(model, photo):
 
 def test_pictures_of_all_channels_are_computed_after_the_view_is_shown(model, photo):
     """In a kernel, where an event loop runs; the page may ask for one before its turn."""
-    at_once = widgets.feature_pyramid(model, photo).source  # without a loop
+    viewer = widgets.feature_pyramid(model, photo)
+    viewer.complete()
+    at_once = viewer.source
 
     async def show():
         viewer = note_messages(widgets.feature_pyramid(model, photo))
@@ -128,7 +132,8 @@ def test_pictures_of_all_channels_are_computed_after_the_view_is_shown(model, ph
         await asyncio.sleep(0)
         return viewer
 
-    source = asyncio.run(show()).source
+    with ThreadPoolExecutor() as pool:  # in this thread, a browser test may have left a loop
+        source = pool.submit(asyncio.run, show()).result().source
     for name, layer in at_once.layers.items():
         assert source.layers[name].labels == layer.labels
         for channel, plane in layer.planes.items():
@@ -137,7 +142,9 @@ def test_pictures_of_all_channels_are_computed_after_the_view_is_shown(model, ph
 
 def test_pictures_of_fine_maps_show_means_of_cells(model, photo, monkeypatch):
     monkeypatch.setattr(layer_summaries, "SIDE", 8)
-    layers = widgets.feature_pyramid(model, photo, size=(64, 96)).source.layers
+    viewer = widgets.feature_pyramid(model, photo, size=(64, 96))
+    viewer.complete()
+    layers = viewer.source.layers
     values = capture(model, photo, (64, 96))["encoder.half.x1"].numpy()  # (C, 8, 12)
     basis = fit_basis([capture(model, photo, (64, 96))[f"encoder.{scale}.x1"].numpy() for scale in ("full", "half")], 6)
     means = values.reshape(len(values), 4, 2, 6, 2).mean(axis=(2, 4))

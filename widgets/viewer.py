@@ -29,8 +29,8 @@ Reaction = Callable[["Viewer", str], None]
 #: Called for a message of one type from the page, with the viewer and the message.
 Answer = Callable[["Viewer", dict[str, Any]], None]
 
-#: Bytes of maps in an exported view: as text they take a third more, so that a page stays below 8 MiB.
-PAGE = 5 * MIB
+#: Bytes of maps in an exported view: as text they take a third more, so that a page with a table stays below 8 MiB.
+PAGE = 4.25 * MIB
 
 #: The message of a view whose maps the kernel no longer keeps.
 RETIRED = "A newer view took this one's place, so the kernel no longer keeps its maps. Run its cell again."
@@ -261,6 +261,8 @@ class Viewer(SyncedState):
         from widgets.picture import draw
 
         self._whole()
+        for name in self.source.group_of(self.layer):
+            self._fill_layer(name)
         return draw(self.source, self.look, width, self.table, self.marks, self.league)
 
     def state(self, budget: float = PAGE) -> dict[str, Any]:
