@@ -48,6 +48,14 @@ def test_two_views_and_a_slider_in_a_notebook(lab, lab_page):
     ask(page, "view.layer = 'logits'")
     page.wait_for_selector('canvas[data-panel="focus"][data-layer="logits"][data-state="drawn"]')
 
+    # Pictures of all channels are computed after the view is shown.
+    ask(page, "view.layer = 'squeeze'")
+    view.get_by_role("button", name="Colours", exact=True).click()
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="squeeze · colours"][data-state="drawn"]')
+    view.locator('[role=option][aria-label*="explain"], [role=option][title*="explain"]').first.wait_for()
+    ask(page, "view.layer = 'logits'")
+    page.wait_for_selector('canvas[data-panel="focus"][data-layer="logits"][data-state="drawn"]')
+
     # The probe says what the network's own numbers say.
     page.mouse.move(2, 2)  # over a picture, the pointer would be the cursor
     ask(page, "view.pin = [50.0, 20.0]")

@@ -85,10 +85,10 @@ export class Atlas {
     this.offer(layer);
     this.root.hidden = layer.channels === 1 && !layer.base;
     if (this.root.hidden) return;
-    const state = `${layer.name} ${look.sort} ${this.count}`;
-    if (state !== this.state) {
+    const state = () => `${layer.name} ${look.sort} ${layer.labels?.[0]} ${this.count}`;
+    if (state() !== this.state) {
       if (!this.state?.startsWith(`${layer.name} `)) this.count = PAGE;
-      this.state = `${layer.name} ${look.sort} ${this.count}`;
+      this.state = state();
       this.build(layer);
     }
     const { length } = store.order(layer.name);
