@@ -69,7 +69,7 @@ def test_the_map_with_shapes_writes_what_was_measured(monkeypatch):
 
     monkeypatch.setattr(Canvas, "text", write)
     picture = network_map("01", maps)
-    assert "Each arrow has the shape of its map." in picture.alt
+    assert "The arrows between the parts have the shapes of their maps." in picture.alt
     for name in ("encoder.full.x1", "encoder.half.x4", "encoder.x3", "squeeze", "decoder.stage4.out", "logits"):
         assert TIMES.join(map(str, maps[name].shape)) in written
     assert picture.png != network_map("01").png

@@ -830,7 +830,7 @@ WRONG = [
         "enlarge(project(enlarge(full, half.shape[-2:]), ahead, bias) + small, full.shape[-2:])",
         "large map is shrunk",
     ),
-    ("reconstruct", "    return", "    stage.eval()\n    return", "changes the mode"),
+    ("reconstruct", "    return", "    stage.eval()\n    return", "Leave out `train` and `eval`"),
     ("reconstruct", "stage.inward(image)", "stage.inward(image.detach())", "In your code: `detach`"),
     (
         "weigh",

@@ -62,7 +62,7 @@ def network_map(here: str | None = None, maps: Mapping[str, Any] | None = None) 
     axes.text(_WIDTH / 2, 9.4, title, color=CARD, fontsize=11.5, ha="center", va="center", bbox=pill)
     axes.set(xlim=(0, _WIDTH), ylim=(0, _HEIGHT), aspect="equal")
     axes.set_axis_off()
-    shown = " Each arrow has the shape of its map." if maps is not None else ""
+    shown = " The arrows between the parts have the shapes of their maps." if maps is not None else ""
     return Picture.of(figure, _describe(shown + (f" You are here: {said}." if said else "")))
 
 

@@ -312,7 +312,7 @@ for size in [(1, 3, 64, 64), (2, 3, 64, 96), (1, 3, 160, 128)]:
 with torch.inference_mode():
     masks = [my_wire(p, prepared.tensor).sigmoid()[0, 0].numpy() for p in (dummies, parts)]
 titles = ("a chain", "your wiring, dummies", "your wiring, real parts")
-compare_masks(photo, by_hand, dict(zip(titles, (chain, *masks))), "A cat; a blob; a grey photo; a mask of the cat.")
+compare_masks(photo, by_hand, dict(zip(titles, (chain, *masks))), "A cat; a blob; grey scraps; a mask of the cat.")
 
 # %% [markdown]
 # The same trained parts: IoU .863 as a chain, .937 in your wiring. And the right wiring with dummies reaches .348: it

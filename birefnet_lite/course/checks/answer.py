@@ -135,6 +135,8 @@ class Answer:
     def _compare_arguments(self, named: dict[str, Any], before: dict[str, "Copy"]) -> None:
         for name, copy in before.items():
             if changed := copy.change(named[name], name):
+                if changed.startswith("the mode"):
+                    raise Wrong(f"Your function changes {changed}, which it was given. Leave out `train` and `eval`.")
                 raise Wrong(
                     f"Your function changes {changed}, which it was given. Make a new one instead: an assignment such "
                     "as `+=` or `x[...] =`, `.data`, and names that end in _, such as `mul_`, work in place."

@@ -23,7 +23,7 @@ _FRACTIONS = (
 )
 _MASK = (
     "A tap's mask is (B, H, W), and what is read is (B, C, H, W): give the mask an axis of channels, with [:, None]. "
-    "The rows of all cells are (H, 1), the columns (W,)."
+    "The rows of all cells are (H, 1), the columns (W,). A tap's weight is (O, C), with C for the channels of x."
 )
 
 
