@@ -14,8 +14,8 @@
 # # 07 · Gradient targets
 #
 # In notebook 06 the outward reference multiplies a map by an attention, and beside that attention sits a head that
-# predicts *gradients*. In training, this head is told what it should have said. Here you make what it is told, in two
-# versions: as the original does it, and as the paper describes it. The two teach very different things.
+# predicts *gradients*. In training, this head is compared with a target. Here you compute that target in two versions:
+# as the original does it, and as the paper describes it. The two teach very different things.
 #
 # **After this notebook you can**
 # - compute the Laplacian of an image, at its border too,
@@ -56,8 +56,8 @@ side_by_side(
 
 # %% [markdown]
 # Grey, nearly everywhere, and what lines there are belong to the flag and the rocket as much as to the person. If this
-# is what a teacher says, what can be learned? That question has an exact answer (section 4), and a better teacher
-# (section 5); then this picture comes again.
+# is the target, what can be learned from it? Section 4 computes this exactly. Section 5 has a better target, and shows
+# this picture again beside it.
 #
 # On the map you are at the right: the dashed boxes *gradients*. Dashed means that they are there in training only. The
 # attention beside them stays.
@@ -315,8 +315,8 @@ strips(
 )
 
 # %% [markdown]
-# The strongest edge, −.93, meets a logit of .05, and its label is .49: *I do not know*. One cell to the right the sign
-# of the label has turned, with the sign of the logit. How strong is the label per unit of edge, on the contour that the
+# The strongest edge is −.93, in two cells. The second of them meets a logit of .05, and its label is .49: *I do not
+# know*. One cell further right the label is over one half, since the logit has changed its sign. How strong is the label per unit of edge, on the contour that the
 # logits draw, and on the outline made by hand, compared with the inside?
 
 # %%
@@ -526,8 +526,8 @@ own = own_target(image, perfect) if target_checked.passed else labels["corrected
 print(f"the photo tells: {floor(own.mean()) - floor(own):.3f}")
 
 # %% [markdown]
-# More is not better by itself. All edges of the photo, with no mask at all, give .150, and teach the flag. The number
-# says how much *can* be learned; whether it is worth learning is for you to say.
+# The way of hint 2 tells a little less, .155. But the number says only how much *can* be learned, not whether it is
+# worth learning: all edges of the photo, with no mask at all, give .150, nearly as much, and teach the flag.
 
 # %% [markdown]
 # ### With the real side outputs
@@ -545,7 +545,8 @@ side_by_side(
 
 # %% [markdown]
 # Each stage is taught the edges of the object *that it sees itself*, and is not asked about what it does not see: stage
-# 4 misses a piece of the helmet and the arm beside it, and learns nothing of their edges; stage 2 sees them.
+# 4 misses the outline of her hair and a piece of the helmet, and learns nothing of their edges; stage 2 sees both, but
+# misses a part of the sleeve above the helmet, which stage 4 sees.
 #
 # ### The picture again
 #
@@ -733,7 +734,8 @@ view = gradient_targets(model, photo, mask=mask, size=SIZE)
 view
 
 # %% [markdown]
-# The same view as a still picture. The table beside the view has the numbers of section 4, stage by stage.
+# The same view as a still picture. Its table has the measures of section 4, but for
+# the side outputs of the network, stage by stage.
 
 # %%
 from widgets import static
@@ -755,18 +757,18 @@ static(view, width=720)
 # %% [markdown]
 # ## Three questions
 #
-# **1. You train with the original's target. The gradient loss falls from 2.08 to 2.05 and stays there. What does this
+# **1. You train with the original's target. The gradient loss falls from 2.08 to 1.98 and stays there. What does this
 # say about the heads?**
 #
 # - a) They learn nothing: something is broken.
 # - b) The learning rate is too low.
-# - c) Little: for three levels, 2.08 is the start, and the floor may be just below 2.05.
+# - c) Little: for three levels, 2.08 is the start, and the floor may be just below 1.98.
 #
 # <details><summary>Answer</summary>
 #
 # **c.** Answering 0.5 on three levels costs 3 × 0.693 = 2.08. The entropy of the labels is a floor that no head can
-# pass, and section 4 shows that it is close to the start. Compute the floor before you look for a bug (a) or turn a
-# knob (b).
+# pass: .66 for each stage in the table of section 9, so 1.97 for the three. Compute the floor before you look for a bug
+# (a) or change the learning rate (b).
 #
 # </details>
 

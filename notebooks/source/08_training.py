@@ -654,9 +654,8 @@ print(f"eight other easy scenes: {score(SyntheticScenes((64, 64), seed=4, diffic
 print(f"eight held-out scenes:   {score(held_out_scenes((64, 64)).batch(8, 0)):.2f}")
 
 # %% [markdown]
-# Memorising is not understanding: .88 on the four scenes, .18 on eight others. (The held-out ones score a little more
-# because fewer of their objects are tiny.) What an object is, a network learns from many thousand scenes that never
-# come twice alike, not from four. Always look at such a second number before you
+# Memorising is not understanding: .88 on the four scenes, less than .25 on others. What an object is, a network learns
+# from many thousand scenes that never come twice alike, not from four. Always look at such a second number before you
 # believe the first.
 #
 # ## 10 · Equality
@@ -808,8 +807,8 @@ Markdown(ablation_table())
 # - *No inward reference* costs .011 ± .005, twice its spread. Yet the **trained** network loses next to nothing when it
 #   is shown nothing in their place (.005 of IoU at most, notebook 06). Both can be true: a part can help to learn,
 #   early and on small data, and hardly be used in the end.
-# - *No context* lies wholly above 0, by .001. That is no reason to leave it out: the full network's own score
-#   varies by .009 from seed to seed, nine times as much.
+# - *No context* lies wholly above 0, by .001. That is no reason to leave it out: by weighted F, in the same table, it
+#   lies wholly below 0, at −.003 ± .002.
 # - The other lines cross 0: these runs do not tell.
 #
 # So *torn out* and *never trained* are two questions, and they have different answers. Notebook 10 asks the first one.
@@ -826,8 +825,8 @@ Markdown(ablation_table())
 #
 # 1. Between 5 and 10, by .72; after that by less each time. (The row of step 0 is empty: no loss was computed before
 #    the first step.)
-# 2. The middle, as a blob at step 10; the arms grow out of it from step 15 on. At the end a rim of one to two cells is
-#    soft all around. Stage 4 has four cells, and cannot say more than which of them hold more of the star.
+# 2. The middle, as a blob at step 10; the arms grow out of it from step 15 on. At the end a rim of one to two pixels
+#    is soft all around. Stage 4 has 2 × 2 cells: it can only say which of them hold more of the star.
 #
 # </details>
 

@@ -211,9 +211,9 @@ for slip in slips(photo):
 # <details><summary>What you should see</summary>
 #
 # Bytes that are not divided by 255 ruin every mask: nearly all pixels become object. Values from 0 to 1 cost the
-# astronaut .17, her helmet, and the cat .01. Exchanged colours cost the cat .01 and the others nothing. Skipped pixels
-# even help the astronaut by .03; but they break the thin parts of the motorcycle, .708 to .502. No slip raises an
-# error, and one photo alone may not show it.
+# astronaut .17, her helmet, the motorcycle .06, and the cat .01. Exchanged colours hardly show: they cost the cat .01
+# and even help the others. Skipped pixels help the astronaut by .03; but they break the thin parts of the motorcycle,
+# .708 to .502. No slip raises an error, and one photo alone may not show it.
 #
 # </details>
 
@@ -650,14 +650,15 @@ for name, value in damaged.items():
 
 # %% [markdown]
 # **The first three lines:** MAE (.017 to .018) and IoU (.942 or .943) are almost the same for a shift that nobody sees,
-# for lost levers and struts, and for gaps that are filled. Boundary IoU ranks the lost parts (.911) even *above* the
-# shift (.894): thin parts have little area, and a shift touches every border. Only HCE tells them apart: 68 clicks for
-# the shift, 177 for the lost parts, 251 for the filled gaps, the worst of the six. *Never sure* is perfect for every
-# score that cuts at one threshold, and bad for those that do not. The *spot* costs one click.
+# for lost levers and struts (by IoU the worst of the six, barely), and for gaps that are filled. Boundary IoU minds the
+# filled gaps (.700), but ranks the lost parts (.911) even *above* the shift (.894): thin parts have little area, and a
+# shift touches every border. Only HCE puts the shift clearly first: 68 clicks for it, 177 for the lost parts, 251 for
+# the filled gaps, the worst of the six. *Never sure* is perfect for every score that cuts at a threshold, and bad for
+# those that do not. The *spot* costs one click.
 #
 # ### Exercise 4 · Fool a score
 #
-# *Difficulty ★★☆ · 10 minutes, open.* HCE is the only score above that sees thin parts. What does *it* overlook? Damage
+# *Difficulty ★★☆ · 10 minutes, open.* HCE is the only score above that clearly minds lost thin parts. What does *it* overlook? Damage
 # a mask so that HCE asks for **5 clicks at most**, and yet IoU falls to **.7 or less**. The way is open; the check
 # tries your function on three masks, mirrored or not.
 
@@ -737,8 +738,9 @@ for name in PHOTOS:
     print(f"{name:11} MAE {metrics.mae(*pair):.3f}  IoU {metrics.iou(*pair):.3f}  S {values['s_measure']:.3f}")
 
 # %% [markdown]
-# The cat is nearly right. The motorcycle suffers at its thin parts. The coffee, the failure case, has the largest MAE:
-# its mask takes in a piece of table.
+# By MAE and IoU the cat is nearly right; by S she comes after the coffee, so the scores do not rank the photos alike.
+# The motorcycle suffers at its thin parts. The coffee, the failure case, has the largest MAE: its mask takes in a piece
+# of table.
 
 # %% [markdown]
 # ### A trap: stretching

@@ -29,7 +29,7 @@
 #
 # The network finds the astronaut's head. What in the photo makes it so sure? To ask, one needs *one number*. A
 # classifier has such a number, the logit of a class. A mask has thousands of logits, so we choose: the **score** is the
-# mean logit in a *region*, here her predicted head. Above 0 the network says *object*.
+# mean logit in a *region*, here her predicted head with the collar. Above 0 the network says *object*.
 
 # %%
 import numpy as np
@@ -484,7 +484,7 @@ side_by_side(
 
 # %% [markdown]
 # In the solved edition the square lies three pixels lower and six to the left; it costs 1.73 instead of 1.30, and the
-# IoU falls to .408 instead of .503. It covers the bridge of her nose, between the eyes. What an attribution finds
+# IoU falls to .408 instead of .503. It covers the ridge of her nose, below the eyes. What an attribution finds
 # depends on where its grid happens to lie.
 
 # %% [markdown]
@@ -678,8 +678,8 @@ side_by_side(
 #
 # <details><summary>What you should see</summary>
 #
-# Half as wide: a radius of 24.8 pixels in a box of 111. And no: it is lumpy. Where the photo has edges, units are on
-# and gradients pass; in plain areas many ReLUs are off.
+# Less than half as wide: with a radius of 24.8 pixels it is 50 pixels wide, in a box of 111. And no: it is lumpy. Where
+# the photo has edges, units are on and gradients pass; in plain areas many ReLUs are off.
 #
 # </details>
 
@@ -780,6 +780,8 @@ for network, shape in [(strange, (2, 3, 32, 64)), (model, (1, 3, 96, 64))]:
 #
 # - The lateral block of stage 2 and level 3 of the whole photo are the extreme cases: with zeros the mask moves by .59
 #   and .27, with their own values shuffled by .17 and .07. So *zero* shocks the network more than wrong places do.
+# - The deepest level matters least, .05 and .015 with zeros; the other levels of the whole photo move the mask by .24 or
+#   more.
 # - The whole photo matters more than the half-size one at every level, most at level 3 (.27 against .05).
 #
 # </details>
@@ -826,7 +828,7 @@ for change in ablation_changes("s_measure", ["no inward reference", "no outward 
 #
 # - **Inward reference:** torn out, nothing happens on average (−.002 ± .009). Never trained, .011 ± .005 is lost,
 #   twice the spread over the seeds. It seems to help a small network to learn, and is hardly used in the end.
-# - **Outward reference:** both changes are within their spread or close to it. No answer.
+# - **Outward reference:** both changes are within their spread. No answer.
 # - **The half-size photo** goes the other way round. Torn out it costs .123, on some photos far more than on others
 #   (± .106): this network has learned to rely on it. Never trained, it is not missed (−.002 ± .009).
 #

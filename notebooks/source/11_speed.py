@@ -69,7 +69,8 @@ for name, channels in {"enlarged": widths[0], "side by side": sum(widths), "logi
 # %% [markdown]
 # ## 2 · What may change places
 #
-# Three operations of the network are **linear**: what they give for a sum is the sum of what they give for each part.
+# Three operations of the network are **linear**, apart from a constant (a bias, a shift): without it, what they give
+# for a sum is the sum of what they give for each part.
 #
 # | operation | mixes | as a formula |
 # |---|---|---|
@@ -633,12 +634,12 @@ print(f"with your tail {slow / leaner:.2f} times as fast, optimized {slow / quic
 # | nano, 256 × 256 | 0.277 s | 0.107 s | 2.6 | 56 MiB | 20 MiB | 2.8 |
 # | lite, 256 × 256 | 1.11 s | 0.43 s | 2.6 | 156 MiB | 75 MiB | 2.1 |
 # | lite, 512 × 512 | 4.65 s | 1.18 s | 3.9 | 605 MiB | 196 MiB | 3.1 |
-# | lite, 1024 × 1024 | 20.9 s | 5.59 s | 3.8 | 1,844 MiB | 651 MiB | 2.8 |
+# | lite, 1024 × 1024 | 20.9 s | 5.59 s | 3.7 | 1,844 MiB | 651 MiB | 2.8 |
 #
 # ![Seconds and peak memory over pixels, plain and optimized: lines on log axes.](../benchmarks/results/speed-cpu.png)
 #
 # **A ratio belongs to a machine.** On two cores of an AMD EPYC, `lite` at 1024 × 1024 takes 13.1 s plain and 5.15 s
-# optimized: 2.5 times as fast, not 3.8. The optimized network takes about as long on both; what the rewrites save is
+# optimized: 2.5 times as fast, not 3.7. The optimized network takes about as long on both; what the rewrites save is
 # 15 s on the Xeon and 8 s on the EPYC. The peaks there are 1,635 and 501 MiB. The second is 150 MiB less than in the
 # table: since that was measured, each stage's input is let go as soon as it has been read.
 #
@@ -661,8 +662,8 @@ for name, times in {"plain": plain_times, "optimized": fast_times}.items():
 # %% [markdown]
 # ## 11 · No longer the same numbers
 #
-# The next step changes the numbers a little. A bfloat16 has 8 significant bits, a float16 11, a float32 24. Both halves
-# halve the memory to be moved, and processors made for them multiply them several times as fast. But:
+# The next step changes the numbers a little. A bfloat16 has 8 significant bits, a float16 11, a float32 24. The two
+# shorter ones halve the memory to be moved, and processors made for them multiply them several times as fast. But:
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 print("256 + 1 in bfloat16:", (torch.tensor(256.0).bfloat16() + 1).item())
@@ -798,7 +799,8 @@ Picture.of(
 # 1. In the first stage of the backbone, in the eighth of its layers: `encoder.backbone.stages.0.7.body.4`. But most
 #    parts, 295 of 465, stay within 1 %.
 # 2. It gathers: on the helmet's visor, along the arm, beside the helmet; the wall and the suit are nearly white. Every
-#    weight is rounded everywhere, but the error is large where the map itself is, and where its sign changes.
+#    weight is rounded everywhere, but not all errors cancel alike. Nor do they follow the size of the map: around the
+#    hair, where it is large, the difference is small.
 #
 # </details>
 
