@@ -13,6 +13,7 @@ from wrong_answers import WRONG
 
 from birefnet_lite.course import checks
 from birefnet_lite.course.checks import time_limit
+from birefnet_lite.network import refinement
 
 SAME = {"my_block", "my_stage", "my_decoder"}  # they run the checks of notebook 05
 CHECKS = {name: check for name, check in exercise_checks().items() if name not in SAME}
@@ -63,6 +64,16 @@ def test_no_note_is_made_of_what_a_right_answer_calls(name):
     )
     assert result.passed is False, result.message
     assert "In your code" not in result.message
+
+
+def test_a_note_is_made_of_the_learners_own_calls_only():
+    def step(model, criterion, optimizer, images, masks, labels, clip_norm):  # the criterion calls sigmoids
+        return solutions()["train_step"](model, criterion, optimizer, images, masks, 0 * labels, clip_norm)
+
+    is_refused("train_step", step, "differ")
+    assert "In your code" not in verdict("train_step", step).message
+    mirrored = verdict("gradient_target", lambda *arguments: refinement.gradient_target(*arguments).flip(-1)).message
+    assert mirrored.endswith("In your code: `flip` turns an axis round.")
 
 
 @EVERY

@@ -316,8 +316,8 @@ strips(
 
 # %% [markdown]
 # The strongest edge is −.93, in two cells. The second of them meets a logit of .05, and its label is .49: *I do not
-# know*. One cell further right the label is over one half, since the logit has changed its sign. How strong is the label per unit of edge, on the contour that the
-# logits draw, and on the outline made by hand, compared with the inside?
+# know*. One cell further right it is over one half, since the logit has changed its sign. How strong is the label
+# per unit of edge, on the contour that the logits draw, and on the outline made by hand, compared with the inside?
 
 # %%
 from scipy import ndimage
@@ -526,8 +526,8 @@ own = own_target(image, perfect) if target_checked.passed else labels["corrected
 print(f"the photo tells: {floor(own.mean()) - floor(own):.3f}")
 
 # %% [markdown]
-# The way of hint 2 tells a little less, .155. But the number says only how much *can* be learned, not whether it is
-# worth learning: all edges of the photo, with no mask at all, give .150, nearly as much, and teach the flag.
+# The solution, by hint 2, tells a little less, .157. But the number says only how much *can* be learned, not whether it
+# is worth learning: all edges of the photo, with no mask at all, give .150, nearly as much, and teach the flag.
 
 # %% [markdown]
 # ### With the real side outputs

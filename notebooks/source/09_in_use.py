@@ -658,9 +658,9 @@ for name, value in damaged.items():
 #
 # ### Exercise 4 · Fool a score
 #
-# *Difficulty ★★☆ · 10 minutes, open.* HCE is the only score above that clearly minds lost thin parts. What does *it* overlook? Damage
-# a mask so that HCE asks for **5 clicks at most**, and yet IoU falls to **.7 or less**. The way is open; the check
-# tries your function on three masks, mirrored or not.
+# *Difficulty ★★☆ · 10 minutes, open.* HCE is the only score above that clearly minds lost thin parts. What does *it*
+# overlook? Damage a mask so that HCE asks for **5 clicks at most**, and yet IoU falls to **.7 or less**. The way is
+# open; the check tries your function on three masks, mirrored or not.
 
 # %% tags=["exercise"]
 def fool_hce(mask):

@@ -780,8 +780,8 @@ for network, shape in [(strange, (2, 3, 32, 64)), (model, (1, 3, 96, 64))]:
 #
 # - The lateral block of stage 2 and level 3 of the whole photo are the extreme cases: with zeros the mask moves by .59
 #   and .27, with their own values shuffled by .17 and .07. So *zero* shocks the network more than wrong places do.
-# - The deepest level matters least, .05 and .015 with zeros; the other levels of the whole photo move the mask by .24 or
-#   more.
+# - The deepest level matters least, .05 and .015 with zeros; the other levels of the whole photo move the mask by .24
+#   or more.
 # - The whole photo matters more than the half-size one at every level, most at level 3 (.27 against .05).
 #
 # </details>

@@ -19,6 +19,10 @@ from birefnet_lite.course.checks.result import Unclear, Wrong
 __all__ = ["Answer", "Stub"]
 
 _STUB = "your code here"
+_AXES = (
+    "\nShapes are matched from the last axis on, and only an axis of length 1 fits any length: one number for each "
+    "channel of (B, C, H, W) needs the shape (C, 1, 1). Or has one of the two another size than it should?"
+)
 
 
 class Stub(Exception):
@@ -118,7 +122,8 @@ class Answer:
                 f"as `mul_`, work in place. Make a new tensor.{_line(error)}"
             ) from error
         if not hasattr(error, "case"):
-            error.case = f"{_line(error)}{self._case(named)}"  # type: ignore[attr-defined]
+            axes = _AXES if "must match the size" in said or "broadcast together" in said else ""
+            error.case = f"{_line(error)}{self._case(named)}{axes}"  # type: ignore[attr-defined]
 
     def _case(self, named: dict[str, Any]) -> str:
         """The shapes of the failing call, and what tells it from those that worked."""
@@ -204,7 +209,7 @@ class _Module:
 def _described(value: Any) -> str:
     if isinstance(value, Tensor | np.ndarray):
         return f"of {tuple(value.shape)}"
-    if isinstance(value, int | float | str | bool):
+    if isinstance(value, int | float | str | bool) or (isinstance(value, tuple | list) and not value):
         return f"= {value!r}"
     if isinstance(value, tuple | list) and value and all(isinstance(x, Tensor) for x in value):
         return "of " + ", ".join(str(tuple(x.shape)) for x in value)

@@ -38,7 +38,7 @@ def _network() -> Calls:
     """A network of a few parts; the backbone and what is in it run twice."""
     runs = {"encoder": 1, "encoder.backbone": 2, "encoder.backbone.conv": 2, "encoder.backbone.norm": 2}
     runs |= {"decoder": 1, "decoder.stage1": 1, "decoder.stage1.block": 1, "decoder.stage1.block.norm": 1}
-    runs |= {"decoder.stage1.block_out": 1, "decoder.head": 1}
+    runs |= {"decoder.stage1.block_out": 1, "decoder.head": 1, "decoder.head.conv": 1, "head": 1}
     return {path: [Call(_draw(), _draw()) for _ in range(count)] for path, count in runs.items()}
 
 
@@ -114,6 +114,24 @@ _CASES: tuple[tuple[str, Callable[[Calls], None], list[str]], ...] = (
         _all(_give(*_STAGE, "decoder.stage1.block", "decoder.stage1.block_out"), _follow("decoder.head")),
         ["decoder.stage1.block", "decoder.stage1.block_out"],
     ),
+    (
+        "Where two parts are wrong, one deep inside the encoder and one near the top of the decoder",
+        _all(
+            _give("encoder", "decoder", "decoder.head"),
+            _give("encoder.backbone", "encoder.backbone.norm", run=1),
+        ),
+        ["decoder.head", "encoder.backbone.norm"],
+    ),
+    (
+        "Where a stage and a norm two levels inside it are wrong, and the block between is given something wrong",
+        _all(_give(*_STAGE, "decoder.stage1.block.norm"), _follow("decoder.stage1.block", "decoder.head")),
+        ["decoder.stage1.block.norm"],
+    ),
+    (
+        "Where `head`, a part of the network, and `decoder.head.conv` are wrong",
+        _all(_give("head", "decoder", "decoder.head", "decoder.head.conv")),
+        ["head", "decoder.head.conv"],
+    ),
     ("Where numbers differ by a millionth, from rounding", _give("decoder", "decoder.head", by=1e-6), []),
     ("Where both networks are the same", _all(), []),
 )
@@ -132,6 +150,29 @@ def _different(mine: Calls, reference: Calls) -> list[str]:
     return [p for p in reference if any(not agree(a.gave, b.gave) for a, b in zip(mine[p], reference[p], strict=True))]
 
 
+def _of_different_runs(mine: Calls, reference: Calls) -> list[str]:
+    fed = [p for p in reference if any(agree(a.given, b.given) for a, b in zip(mine[p], reference[p], strict=True))]
+    return [p for p in _different(mine, reference) if p in fed]
+
+
+def _misled(mine: Calls, reference: Calls) -> list[str]:
+    pairs = {p: list(zip(mine[p], reference[p], strict=True)) for p in reference}
+    return [p for p, runs in pairs.items() if any(not agree(a.given, b.given) for a, b in runs)]
+
+
+def _deepest(paths: list[str]) -> list[str]:
+    most = max((p.count(".") for p in paths), default=0)
+    return [p for p in paths if p.count(".") == most]
+
+
+def _childless(paths: list[str]) -> list[str]:
+    return [p for p in paths if not any(other.rpartition(".")[0] == p for other in paths)]
+
+
+def _unnamed(paths: list[str]) -> list[str]:
+    return [p for p in paths if not any(f"{p}." in other for other in paths)]
+
+
 def _innermost(paths: list[str], end: str = ".") -> list[str]:
     return [p for p in paths if not any(other != p and other.startswith(p + end) for other in paths)]
 
@@ -141,6 +182,21 @@ def _outermost(paths: list[str]) -> list[str]:
 
 
 _MISTAKES: dict[str, Callable[[Calls, Calls], list[str]]] = {
+    "`decoder.head.conv` is not inside `head`: a path lies inside another one if it *starts* with it and a dot.": (
+        lambda mine, reference: _unnamed(_suspects(mine, reference))
+    ),
+    "Only those with the longest path are left. Each suspect stays that has no other one inside it.": (
+        lambda mine, reference: _deepest(_suspects(mine, reference))
+    ),
+    "A part is inside another one also where others lie between: look at the whole beginning of the path.": (
+        lambda mine, reference: _childless(_suspects(mine, reference))
+    ),
+    "`given` and `gave` are asked of different runs. Ask both of the same run.": (
+        lambda mine, reference: _innermost(_of_different_runs(mine, reference))
+    ),
+    "These are parts that are given something else. Keep those that are given the same: `agree(a.given, b.given)`.": (
+        lambda mine, reference: _innermost(_misled(mine, reference))
+    ),
     "Only the first run of each part is looked at, or all runs have to be wrong. Some run twice; one is enough.": (
         lambda mine, reference: _innermost(_suspects(mine, reference, slice(1)))
     ),

@@ -108,9 +108,13 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
             _compare_sides(ours, theirs, f"{where}, for {name}")
         if any(lateral is not None for lateral in given):
             raise Wrong(f"{where}, the last stage, stage 1, is given a lateral map. It has none: give it None.")
+        if training and len(given) > 1:
+            raise Wrong(f"{where}, stage 1 runs {len(given)} times in one call. Call each stage once.")
         for source in (image, *features):
             compare_gradient(logits, wanted.logits, source, where, 1e-3)
         compare_parameter_gradients(logits, wanted.logits, decoder, decoder, where, 1e-3)
+        for ours, theirs in zip((*sides, *gradients), (*wanted.side_logits, *wanted.gradient_logits), strict=True):
+            compare_gradient(ours, theirs, features[3], f"{where}, for the side outputs", 1e-3)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Exercises of notebook 10: integrated gradients, the receptive field of a chain, a part that is switched off."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ class _Score(nn.Module):
         return 10 * nn.functional.softplus(2 * self.conv(images)).square().mean(dim=(1, 2, 3))
 
 
-@check("Right: your numbers add up to what the score gains on the way.")
+@check("Right: your numbers add up to what the score gains on the way.", usual=("detach",))
 def integrated_gradients(answer: Callable[[nn.Module, Tensor, Tensor, int], Any]) -> None:
     """`integrated_gradients(score, image, baseline, steps)`: (1, 3, H, W) to the same, by the midpoint rule."""
     score = _Score()
@@ -97,6 +96,11 @@ def _mistakes_of_path(
         "There is a point too few, and the mean still divides by n.": (
             at(middle[:-1]) * (steps - 1) / steps if steps > 1 else mean
         ),
+        "Only the last point counts: add up the gradients of all steps.": at(middle[-1:]) / steps,
+        "Only the last point counts: take the mean over all steps.": at(middle[-1:]),
+        "The points lie a whole step too far: count the steps from 0.": at(_alphas(steps, 1.5)),
+        "All points lie at the baseline: the fraction is cut off, by `//` or `int`. Divide with `/`.": at([0.0]),
+        "The way is squared. Multiply by image - baseline once.": way * wanted,
         "The mean is taken by the trapezoid rule. Take the middle of each step.": way
         * (_mean_gradient(score, baseline, image, ends) if steps < 2 else _trapezoid(score, baseline, image, steps)),
         "The gradients are summed and not divided, and the way is missing.": steps * mean,
@@ -201,6 +205,16 @@ def _mistakes_of_field(layers: Layers) -> dict[str, tuple[int, ...]]:
         "the strides are added, from 0. They multiply, from 1.": (size, sum(step for _, step, _ in layers)),
         "the strides are added. They multiply. ": (size, 1 + sum(step for _, step, _ in layers)),
         "the stride is that of the last layer. Multiply all of them.": (size, layers[-1][1] if layers else stride),
+        "stride and dilation have changed places: a layer is (kernel, stride, dilation).": (
+            _walk_back([(kernel, dilation, step) for kernel, step, dilation in layers])
+        ),
+        "the strides before a layer multiply: the distance is that of all of them, and not of the last one alone.": (
+            _latest(layers)
+        ),
+        "only the first layer is walked through. Is the `return` inside the loop?": _walk_back(layers[:1]),
+        "a kernel reaches 2 * (k // 2) cells further in your rule, which is right for odd ones. It is k - 1.": (
+            walk(lambda r, j, k, s, d: r + 2 * (k // 2) * d * j)
+        ),
         "the first layer is left out.": _walk_back(layers[1:]),
         "the last layer is left out.": _walk_back(layers[:-1]),
         "the dilation multiplies the stride, too. It spreads the cells of one kernel only.": (_dilated(layers)),
@@ -224,6 +238,14 @@ def _added(layers: Layers) -> tuple[int, int]:
     return size, stride
 
 
+def _latest(layers: Layers) -> tuple[int, int]:
+    """The wrong rule in which the last stride takes the place of the product."""
+    size, stride = 1, 1
+    for kernel, step, dilation in layers:
+        size, stride = size + (kernel - 1) * dilation * stride, step
+    return size, stride
+
+
 def _dilated(layers: Layers) -> tuple[int, int]:
     """The wrong rule in which the dilation multiplies the stride."""
     size, stride = 1, 1
@@ -237,15 +259,31 @@ class _Chain(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.part, self.last = (nn.Conv2d(c, 4, 3, padding=1) for c in (3, 4, 4))
-        self.fails = False
+        self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.part = nn.Conv2d(4, 1, 3, padding=1)  # one map, added to all four
+        self.fails: Exception | None = None
+        self.runs = 0
+        self.from_part: Any = None
 
     def forward(self, image: Tensor) -> Tensor:
+        self.runs += 1
         x = self.first(image).tanh()
-        x = x + self.part(x)
+        added = self.part(x)
+        self.from_part = added.detach() if isinstance(added, Tensor) else added
         if self.fails:
-            raise RuntimeError("stop")
-        return self.last(x)
+            raise self.fails
+        return self.last(x + added)
+
+
+class _Twice(nn.Module):
+    """A part that runs twice in one call, as the backbone does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.Conv2d(3, 3, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image + self.part(image) + self.part(2 * image)
 
 
 @check(
@@ -264,7 +302,9 @@ def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
         before = model(image)
         modes = {name: part.training for name, part in model.named_modules()}
         versions = [weight._version for weight in model.parameters()]
+        model.runs = 0
         got = answer(model, model.part, image)
+        runs, replaced = model.runs, model.from_part
         if versions != [weight._version for weight in model.parameters()]:
             raise Wrong("Weights of the part are changed, if only for a while. Leave them alone, use a hook.")
         x = model.first(image).tanh()
@@ -300,13 +340,44 @@ def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
         if any(not weight.requires_grad for weight in model.parameters()):
             raise Wrong("The number is right, but weights of the model are frozen afterwards. Leave them alone.")
         compare_parameter_gradients(got, model.last(x), model, model, where, 1e-4)
+        _refuse_misfit(replaced, bias, runs)
         _as_it_was(model, image, before, guest.id, "The number is right, but")
-        model.fails = True
-        with suppress(RuntimeError):
+        model.fails = RuntimeError("stop")
+        try:
             answer(model, model.part, image)
             raise Wrong("The network raised an error and your function kept it quiet. Let it through.")
-        model.fails = False
+        except Exception as error:
+            if error is not model.fails:
+                raise (
+                    error
+                    if isinstance(error, Wrong)
+                    else Wrong(
+                        "The network raised an error and your function raises another one. Let it through as it is."
+                    )
+                ) from error
+        model.fails = None
         _as_it_was(model, image, before, guest.id, "When the network raises an error,")
+    twice, image = _Twice(), torch.randn(1, 3, 4, 4)
+    if not torch.equal(answer(twice, twice.part, image), image):
+        raise Wrong(
+            "A part that runs twice in one call, as the backbone does, is on again in one of its runs. Keep it off "
+            "until the whole model is through: remove the hook behind the model, not inside the hook."
+        )
+
+
+def _refuse_misfit(replaced: Any, like: Tensor, runs: int) -> None:
+    if not isinstance(replaced, Tensor):
+        raise Wrong(
+            f"The number is right, but the part gives {type(replaced).__name__} and not a tensor, which only an "
+            "addition can take. Give zeros in the shape of the output: torch.zeros_like(output)."
+        )
+    if replaced.shape != like.shape:
+        raise Wrong(
+            f"The number is right, but the part gives zeros of {tuple(replaced.shape)}, where its output has the shape "
+            f"{tuple(like.shape)}. Is it the shape of its input?"
+        )
+    if runs > 1:
+        raise Wrong(f"The number is right, but the model runs {runs} times. Run it once.")
 
 
 def _as_it_was(model: Any, image: Tensor, before: Tensor, guest: int, when: str) -> None:

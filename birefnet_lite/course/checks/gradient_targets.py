@@ -63,6 +63,12 @@ def _filter(answer: Callable[[Tensor], Any], image: Tensor) -> Any:
         raise
 
 
+def _off_centre() -> Tensor:
+    kernel = torch.full((5, 5), 1 / 48)
+    kernel[3, 3] = -0.5
+    return kernel
+
+
 def _laplacian_mistakes(image: Tensor, wanted: Tensor) -> dict[str, Tensor]:
     channels = image.shape[1]
 
@@ -110,6 +116,9 @@ def _laplacian_mistakes(image: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         ),
         "The sign is lost: leave out the absolute value here.": wanted.abs(),
         "The result is squared. Leave it as it is.": wanted.square(),
+        "The weight of -1/2 is not in the kernel's centre. Indices start at 0: the centre of 5 x 5 is [2, 2].": (
+            filtered(_off_centre(), "reflect")
+        ),
         "The mean of the neighbours is missing: this is the centre alone, with its weight of -1/2.": -image / 2,
         "The kernel is divided by 24, where the sum of its absolute values is 48.": 2 * wanted,
         mixed: wanted.sum(dim=1, keepdim=True).expand_as(wanted),
@@ -206,20 +215,12 @@ def _original_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str,
     }
 
 
-_SIZES = (
-    ((2, 3, 64, 96), (2, 3)),
-    ((1, 3, 384, 256), (12, 8)),
-    ((1, 3, 96, 33), (12, 5)),
-    ((1, 3, 200, 40), (5, 4)),
-)
-
-
 @check("Right: edges from 0 to 1, near the object only, and nothing that moves.", usual=("pad", "detach", "quantile"))
 def masked_gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
     """`masked_gradient_target(image, side_logits)`: edges near the object that a stage predicts, in 0 to 1."""
     for shape, size in (
         ((2, 3, 64, 96), (2, 3)),
-        ((1, 3, 384, 256), (12, 8)),
+        ((1, 3, 432, 256), (12, 8)),  # a radius of 3.4, so rounding up shows; at 200 it is 1.6, and rounding down shows
         ((1, 3, 96, 33), (12, 5)),
         ((1, 3, 200, 40), (5, 4)),
     ):
@@ -260,6 +261,7 @@ def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, T
         return F.max_pool2d(mask.to(size), 2 * by + 1, stride=1, padding=by)
 
     edges, near = (size / share(size)).clamp(max=1), dilated(raw > 0)
+    rows, columns = (size.quantile(0.99, dim=axis, keepdim=True).clamp_min(1e-4) for axis in (3, 2))
     other = F.interpolate(side, (height, width), mode="bilinear", align_corners=False)
     inside = size * near
     mistakes = {
@@ -305,6 +307,12 @@ def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, T
         "The percentile is the 90th. Take the 99th.": (size / share(size, 0.9)).clamp(max=1) * near,
         "The percentile is the 95th. Take the 99th.": (size / share(size, 0.95)).clamp(max=1) * near,
         "The percentile is the 99.9th. Take the 99th.": (size / share(size, 0.999)).clamp(max=1) * near,
+        "Each row has a percentile of its own. Flatten the image first: one percentile for each image.": (
+            (size / rows).clamp(max=1) * near
+        ),
+        "Each column has a percentile of its own. Flatten the image first: one percentile for each image.": (
+            (size / columns).clamp(max=1) * near
+        ),
         "The percentile is the first. Take the 99th: a fraction of 0.99.": (
             (size / share(size, 0.01).clamp_min(1e-4)).clamp(max=1) * near
         ),

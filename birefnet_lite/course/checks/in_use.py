@@ -79,6 +79,15 @@ def _mistakes_of_input(pixels: NDArray[np.uint8], height: int, width: int, wante
             (values - values.mean(dim=(2, 3), keepdim=True)) / values.std(dim=(2, 3), keepdim=True)
         ),
         "The photo is turned upside down.": wanted.flip(2),
+        "MEAN and STD have changed places: (x - MEAN) / STD.": (values / 255 - std) / mean,
+        "The mean is added. Take it off: (x - MEAN) / STD.": (values / 255 + mean) / std,
+        "The bytes are divided in whole numbers: all but white becomes 0. Divide with `/`.": normalise(values // 255),
+        "A piece of the photo is cut out. Resize the whole photo.": _normalised(
+            np.array(Image.fromarray(pixels).crop((0, 0, width, height)))
+        ),
+        "The photo is turned into grey values.": _normalised(
+            _resized(np.array(Image.fromarray(pixels).convert("L").convert("RGB")), height, width)
+        ),
         "The photo is mirrored.": wanted.flip(3),
         "The values are multiplied by the standard deviation. Divide by it.": (values / 255 - mean) * std,
         "You use 0.5 as mean and deviation. BiRefNet's backbones were trained with ImageNet's, MEAN and STD.": (
@@ -147,7 +156,9 @@ def composite(answer: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]) -> 
                 if _near(got, value):
                     raise Wrong(sentence)
         cut_off = "The fraction is cut off: turning floats into uint8 rounds down. Round first, with np.rint."
-        known = {cut_off: floor} | {said: _bytes(value) for said, value in mistakes.items()}
+        up = "The fraction is rounded up. Round to the nearest whole number, with np.rint."
+        known = {cut_off: floor, up: torch.from_numpy(np.ceil(exact))}
+        known |= {said: _bytes(value) for said, value in mistakes.items()}
         compare(got, wanted, where, 0, known)
 
 
@@ -181,11 +192,22 @@ def _mistakes_of_mixing(cut: NDArray[np.uint8], background: NDArray[np.uint8]) -
     exact = _mixed(colours, part, background)
     with np.errstate(over="ignore"):
         overflow = (colours * a + background * (255 - a)) // 255
+        behind = part * colours + (255 - a) * background / 255
+        before = colours * a / 255 + (1 - part) * background
     return {
         "Alpha is the wrong way round: where it is 255, the cut-out hides the background.": (
             _mixed(colours, 1 - part, background)
         ),
         "The products overflow: bytes wrap around at 256. Turn the arrays into floats first.": overflow,
+        "The products of the background overflow: bytes wrap around at 256. Turn the arrays into floats first.": behind,
+        "The products of the cut-out overflow: bytes wrap around at 256. Turn the arrays into floats first.": before,
+        "Alpha is used as a byte, 0 to 255. Divide it by 255: the two parts add up to 1.": (
+            _mixed(colours, a.astype(np.float64), background)
+        ),
+        "The first channel is taken for alpha. Alpha is the last one.": (
+            _mixed(cut[..., 1:], cut[..., :1] / 255, background)
+        ),
+        "The background's part is squared: it is 1 - alpha.": part * colours + (1 - part) ** 2 * background,
         "The background is not seen: mix it in by 1 - alpha.": colours,
         "Alpha is divided by 256. Divide by 255: an alpha of 255 hides the background.": (
             _mixed(colours, a / 256, background)
@@ -291,6 +313,21 @@ def _mistakes_of_score(prediction: Tensor, mask: Tensor, threshold: float, b: fl
         ),
         "The factor in front is beta_squared. It is 1 + beta_squared.": b * product / (b * precision + recall),
         "The factor 1 + beta_squared is missing.": product / (b * precision + recall),
+        "The hits are sums of the prediction. Choose pixels first, and count those that are chosen and in the mask.": (
+            _from_hits((prediction * mask).double().sum(), chosen, mask, b)
+        ),
+        "The hits count right background pixels, too. A hit is chosen and in the mask: `&`, and not `==`.": (
+            _from_hits((chosen == mask).double().sum(), chosen, mask, b)
+        ),
+        "The hits are the pixels in which the two differ. A hit is chosen and in the mask: `&`, and not `^`.": (
+            _from_hits((chosen ^ mask).double().sum(), chosen, mask, b)
+        ),
+        "The denominator lacks its parentheses: beta_squared * precision + recall is one number.": (
+            (1 + b) * product / b * precision + recall
+        ),
+        "The prediction is compared with 255 times the threshold. Both are in 0 to 1.": (
+            torch.zeros((), dtype=torch.float64)
+        ),
         "This is the precision alone.": precision,
         "This is the recall alone.": recall,
         "This is the intersection over union.": hits / (chosen | mask).sum(),
@@ -319,6 +356,11 @@ def _mistakes_of_score(prediction: Tensor, mask: Tensor, threshold: float, b: fl
             (1 + b) * precision * (hits / mask.numel()) / (b * precision + hits / mask.numel())
         ),
     }
+
+
+def _from_hits(hits: Tensor, chosen: Tensor, mask: Tensor, b: float) -> Tensor:
+    precision, recall = hits / chosen.sum(), hits / mask.sum()
+    return (1 + b) * precision * recall / (b * precision + recall)
 
 
 def _colours(*shape: int) -> NDArray[np.uint8]:

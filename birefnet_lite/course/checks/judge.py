@@ -78,7 +78,8 @@ def check(
                 if seed != _SEEDS[0]:
                     message += (
                         "\nThe same function was right before, with other numbers of the same shape. Does it keep "
-                        "something from an earlier call, in a list outside, in a default argument, or by a cache?"
+                        "something from an earlier call, in a list outside, in a default argument, or by a cache? Or "
+                        "does it hold for some numbers only?"
                     )
                 elif isinstance(wrong, Unclear):
                     message += _notes(learners, run)

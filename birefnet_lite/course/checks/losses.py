@@ -150,7 +150,7 @@ def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
     union = both - inside
     each = per_image(inside, union)
     area = p[0].numel()
-    wrong_inside, hard = sums(logits * mask), (p > 0.5).to(p)
+    wrong_inside, hard, solid = sums(logits * mask), (p > 0.5).to(p), (mask > 0.5).to(p)
     plain = per_image(inside, union, 0.0)
     pixels = p + mask - p * mask
     return {
@@ -201,6 +201,15 @@ def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
             1 - (2 * inside + 1) / (both + 1)
         ).mean(),
         "There is one loss for each image. Take their mean.": each,
+        "The union is the larger of the two values. It is the sum of both, less the intersection.": (
+            per_image(inside, sums(torch.maximum(p, mask))).mean()
+        ),
+        "The mask is cut at one half. It is soft: multiply by its values.": (
+            per_image(sums(p * solid), sums(p + mask) - sums(p * solid)).mean()
+        ),
+        "The mask is rounded. It is soft: use its values.": (
+            per_image(sums(p * solid), sums(p + solid) - sums(p * solid)).mean()
+        ),
         "The loss is taken pixel by pixel. Sum intersection and union over each image before you divide.": (
             (1 - (p * mask + 1) / (pixels + 1)).mean()
         ),

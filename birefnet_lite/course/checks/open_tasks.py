@@ -75,6 +75,7 @@ def own_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
         side_logits = torch.full((batch, 1, height, width), -5.0)
         side_logits[..., 16:-16, left:right] = 5
         side_logits = (side_logits + 0.1 * torch.randn_like(side_logits)).requires_grad_()
+        side_logits.data[1:, ..., right - 12 :] -= 10  # the objects of a batch differ
         image = 0.2 * torch.randn(batch, 3, height, width)
         image[..., 16:-16, left:right] += 2  # the object's edges, exactly on the contour
         got = answer(image, side_logits)
@@ -91,6 +92,9 @@ def own_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
                 f"{where}, just outside the contour the label is {outer.mean():.2f}, inside {inner.mean():.2f}: the "
                 "outer half of the edge is cut off. The side output ends there. Reach further than it does."
             )
+        alone = answer(image[:1], side_logits[:1])
+        if not torch.allclose(alone, got[:1], atol=1e-2):
+            raise Wrong(f"{where}, an image has another label in a batch than alone: each has a label of its own.")
         flat = answer(torch.full_like(image, 0.5 + torch.rand(1).item()), side_logits)
         if flat.max() > 0.05:
             raise Wrong(f"{where}, an image of one colour gets a label of up to {flat.max():.2f}. It has no edges.")
@@ -142,6 +146,11 @@ def _refuse_costs(cost: dict[str, float], where: str) -> None:
     if not all(np.isfinite(value) for value in cost.values()):
         raise Wrong(f"{where}, a cost is not finite: is there a division by 0, a log or a root of 0?")
     if cost["right"] > 0.05 * cost["inverse"]:
+        if cost["right"] > cost["inverse"]:
+            raise Wrong(
+                f"{where}, a sure and right answer costs {cost['right']:.3f}, an inverted one {cost['inverse']:.3f}: "
+                "it is a similarity, or its sign is wrong. A loss is small where the two agree: 1 less a similarity."
+            )
         raise Wrong(
             f"{where}, a sure and right answer costs {cost['right']:.3f}, an inverted one {cost['inverse']:.3f}. The "
             "right one should cost next to nothing. Do probabilities come from the logits by a sigmoid, once?"

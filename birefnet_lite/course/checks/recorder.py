@@ -1,6 +1,8 @@
 """A recorder of the PyTorch functions that an answer calls, to say more about an answer that is wrong."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -30,9 +32,11 @@ _HINTS: dict[str, str] = {
     "median": "The median is not the mean.",
 }
 
+_PACKAGE, _LIBRARIES = str(Path(__file__).parents[2]), str(Path(torch.__file__).parents[1])
+
 
 class Recorder(TorchFunctionMode):
-    """Notes unusual calls while it is active.
+    """Notes unusual calls while it is active; those that functions of this package make are not the learner's.
 
     Args:
         usual: Names of functions that a right answer calls too, and that need no note.
@@ -63,7 +67,7 @@ class Recorder(TorchFunctionMode):
         raw_name = getattr(func, "__name__", "")
         if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             name = raw_name = "data"
-        if name not in self._usual:
+        if name not in self._usual and _is_own():
             self._note_call(func, name, raw_name, args, kwargs)
         if not torch.is_grad_enabled() and "no_grad" not in self._usual and raw_name != "__get__":
             self._notes["Something is computed under `no_grad`."] = None
@@ -106,6 +110,19 @@ class Recorder(TorchFunctionMode):
             self._notes["`F.interpolate` is called with antialias=True."] = None
         if given.get("scale_factor") is not None:
             self._notes["`F.interpolate` is called with a factor; give it the size that the result should have."] = None
+
+
+def _is_own() -> bool:
+    """Whether the call comes from outside of this package, perhaps through another library."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None:
+        path = frame.f_code.co_filename
+        if path.startswith(_PACKAGE):
+            return False
+        if not path.startswith(_LIBRARIES):
+            break
+        frame = frame.f_back
+    return True
 
 
 def _acts(args: tuple, kwargs: dict) -> bool:

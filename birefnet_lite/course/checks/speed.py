@@ -48,6 +48,10 @@ def _wrong_weights(conv: nn.Conv2d, norm: Any) -> dict[str, Tensor]:
 
     found = {
         "The weight is the convolution's own. Each output channel is scaled by s = gamma / sqrt(var + eps).": w,
+        "gamma and beta have changed places: gamma, the factor, is norm.weight, and beta is norm.bias.": (
+            times(norm.bias.detach() / (var + eps).sqrt())
+        ),
+        "The variance is squared. It is a square already: sqrt(var + eps).": times(gamma / (var.square() + eps).sqrt()),
         "The weight lacks gamma, which is norm.weight.": times(1 / (var + eps).sqrt()),
         "eps is missing, or is not this norm's own: sqrt(var + norm.eps).": times(gamma / var.sqrt()),
         "The weight is divided by the variance, not by its root.": times(gamma / (var + eps)),
@@ -70,6 +74,7 @@ def _wrong_biases(conv: nn.Conv2d, norm: Any) -> dict[str, Tensor]:
     b = torch.zeros_like(beta) if conv.bias is None else conv.bias.detach()
     found = {
         "The bias lacks beta, which is norm.bias.": scale * (b - mean),
+        "The mean is missing: s * (b - mean) + beta.": scale * b + beta,
         "The bias is beta alone: the mean is missing, s * (b - mean) + beta.": beta,
         "The mean is added. It is taken off: s * (b - mean) + beta.": scale * (b + mean) + beta,
         "beta is multiplied by s, too. It is added at the end, as it is.": scale * (b - mean + beta),
@@ -119,7 +124,13 @@ def _wrong_products(first: nn.Conv2d, second: nn.Conv2d) -> dict[str, Tensor]:
         "The kernel's rows and columns have changed places.": product.transpose(2, 3),
         "The weight is the first convolution's own.": w,
     }
+    if len(matrix) == matrix.shape[1] == w.shape[1] == w.shape[2]:
+        found["The matrix meets the kernel's rows. Its sum runs over M, the first axis of the first weight."] = (
+            matrix @ w
+        )
     if len(matrix) == matrix.shape[1] == w.shape[1]:
+        said = "The sum runs over the input channels. It runs over M, the first axis of the first weight."
+        found[said] = torch.einsum("oi,mikl->mokl", matrix, w)
         found["The matrix of the second convolution is transposed: its rows belong to the outputs, (O, M)."] = (
             torch.einsum("mo,mikl->oikl", matrix, w)
         )
@@ -140,6 +151,9 @@ def _wrong_sums(first: Any, second: Any) -> dict[str, Tensor]:
         "The second convolution's bias is lost: V b + c.": matrix @ b,
         "The first convolution's bias is added once to every output. It goes through the second one: V b + c.": (
             c + b.sum()
+        ),
+        "The two are summed before they are multiplied. V b is a product of a matrix and a vector.": (
+            matrix.sum(dim=1) * b.sum() + c
         ),
         "The second convolution's bias is counted twice.": matrix @ b + 2 * c,
     }
@@ -213,6 +227,7 @@ def _wrong_heads(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor) -> 
         "The two are multiplied. Add them.": raised * mapped + shift,
         "The fine map is taken off. Add it.": raised - mapped + shift,
         "The result has gone through a sigmoid. Give what the convolution gives.": right.sigmoid(),
+        "The coarse part has gone through a ReLU. Add it as it is.": raised.relu() + mapped + shift,
         "The result has gone through a ReLU. Give what the convolution gives.": right.relu(),
     }
 
@@ -247,6 +262,8 @@ def _pair_of(got: Any, where: str) -> tuple[Any, Any]:
         what = "nothing" if got is None else type(got).__name__
         raise Wrong(f"{where}, your function gives {what}. Return two tensors: weight, bias.")
     weight, bias = got
+    if isinstance(weight, Tensor) and isinstance(bias, Tensor) and weight.ndim == 1 and bias.ndim == 4:
+        raise Wrong(f"{where}, weight and bias have changed places: the weight comes first.")
     if bias is None:
         raise Wrong(f"{where}, the bias is None. Also where the convolution has none, the one that does both has one.")
     weight, bias = (part.detach() if isinstance(part, Tensor) else part for part in (weight, bias))
