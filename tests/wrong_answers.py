@@ -950,6 +950,12 @@ WRONG = [
     ("without_part", "torch.zeros_like(output)", "0", "gives int and not a tensor"),
     (
         "without_part",
+        "    finally:",
+        "    except ValueError as error:\n        print(error)\n    finally:",
+        "kept it quiet",
+    ),
+    (
+        "without_part",
         "        return model(image)",
         "        model(image)\n        return model(image)",
         "runs 2 times",

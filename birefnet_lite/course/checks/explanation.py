@@ -275,6 +275,10 @@ class _Chain(nn.Module):
         return self.last(x + added)
 
 
+class _Stop(RuntimeError, ValueError):
+    """An error that is caught as either."""
+
+
 class _Twice(nn.Module):
     """A part that runs twice in one call, as the backbone does."""
 
@@ -342,7 +346,7 @@ def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
         compare_parameter_gradients(got, model.last(x), model, model, where, 1e-4)
         _refuse_misfit(replaced, bias, runs)
         _as_it_was(model, image, before, guest.id, "The number is right, but")
-        model.fails = RuntimeError("stop")
+        model.fails = _Stop("stop")
         try:
             answer(model, model.part, image)
             raise Wrong("The network raised an error and your function kept it quiet. Let it through.")
