@@ -277,7 +277,7 @@ def best_of_the_grid(score, image, side, runs):
         (lambda score, image, side, runs: everywhere(score, image, side, runs)[::-1], "(row, column), not"),
         (lambda score, image, side, runs: (36, 36), "The one in the middle costs"),
         (lambda score, image, side, runs: everywhere(lambda x: -score(x), image, side, runs), "costs least"),
-        (lambda score, image, side, runs: (*everywhere(score, image, side, runs), 1), "two numbers"),
+        (lambda score, image, side, runs: (0, 0, 1), "two numbers"),
         (lambda score, image, side, runs: None, "two numbers"),
         (lambda score, image, side, runs: (80, 10), "does not lie inside"),
         (lambda score, image, side, runs: (1.5, 10), "whole numbers"),

@@ -85,6 +85,7 @@ def test_a_recorded_run_is_there_before_the_network(watched, explorer_file, nano
     assert watched.outside == []
 
 
+@pytest.mark.slow
 def test_the_folder_works_over_http(browser, nano, address):
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
