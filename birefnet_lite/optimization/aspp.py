@@ -70,11 +70,11 @@ class OptimizedASPP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, _, height, width = x.shape
         pooled = self.pooled(x.mean(dim=(2, 3), keepdim=True)).relu_()  # (B, C, 1, 1)
-        total = self.project_pooled(pooled).flatten(2)  # (B, out_channels, 1)
+        total = self.project_pooled(pooled).flatten(2).transpose(1, 2)  # (B, 1, out_channels)
         for branch, matrix in zip(self.branches, self.projections, strict=True):
-            view = branch(x).relu_().flatten(2)  # (B, C, H * W)
-            total = torch.baddbmm(total, matrix.expand(batch, -1, -1), view)  # (B, out_channels, H * W)
-        return total.relu_().unflatten(2, (height, width))  # (B, out_channels, H, W)
+            pixels = branch(x).relu_().flatten(2).transpose(1, 2)  # (B, H * W, C), as a deformable branch computes it
+            total = torch.baddbmm(total, pixels, matrix.t().expand(batch, -1, -1))  # (B, H * W, out_channels)
+        return total.relu_().transpose(1, 2).unflatten(2, (height, width))  # (B, out_channels, H, W)
 
 
 def rewrite_aspp(pyramid: nn.Module) -> nn.Module:
