@@ -123,7 +123,7 @@ VIEWS = {
         photo="coffee",
     ),
     "compare": LiveView(
-        "Layer comparison",
+        "Layer debugger",
         "compare(broken_network(model), model, photo, size=96)",
         "Two networks side by side, part by part, with their difference: here one that reads the photo's tiles in "
         "another order.",

@@ -136,7 +136,10 @@ def _draw_side(sheet: Sheet, scene: Scene, look: Look, x: float, top: float, bot
     width = sheet.image.width - MARGIN - x
     channels, height, columns = layer.shape
     unit = ("step" if scene.extra.get("linked") else "channel") + ("" if channels == 1 else "s")
-    sheet.text(x, top, layer.title, 15, bold=True, width=width)
+    for line in _break(layer.title, font(15, bold=True), width):
+        sheet.text(x, top, line, 15, bold=True)
+        top += 20
+    top -= 20
     size = f"{channels} {unit} of {columns} {TIMES} {height}" + (f" · {layer.note}" if layer.note else "")
     sheet.text(x, top + 22, size, 12, colour=MUTED, width=width)
     at = scene.channel_name(layer, look.channel)
@@ -186,12 +189,16 @@ def _draw_grid(sheet: Sheet, scene: Scene, look: Look, top: float) -> float:
     rows, columns = scene.size
     each = min(210.0, (width - titles) / len(scene.columns) - 8, 200.0 * columns / rows)
     height = each * rows / columns
-    for i, title in enumerate(scene.columns):
+    letters = font(11, bold=True)
+    headings = [
+        [part for line in title.split("\n") for part in _break(line, letters, each + 6)] for title in scene.columns
+    ]
+    deepest = max(2, *map(len, headings))
+    for i, lines in enumerate(headings):
         middle = MARGIN + titles + i * (each + 8) + each / 2
-        lines = title.split("\n")
         for j, line in enumerate(lines):
-            sheet.text(middle, top + 14 * (j + 2 - len(lines)), line, 11, True, MUTED, "ma", width=each + 6)
-    y = top + 36
+            sheet.text(middle, top + 14 * (j + deepest - len(lines)), line, 11, True, MUTED, "ma", width=each + 6)
+    y = top + 8 + 14 * deepest
     for title, names in scene.rows:
         for i, line in enumerate(title.split("\n")):
             sheet.text(MARGIN, y + 4 + 15 * i, line, 11, True, MUTED, width=titles - 6)

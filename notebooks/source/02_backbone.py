@@ -132,7 +132,7 @@ padded = -(-side // window) * window
 costs = {
     "convolution 3 × 3": 9 * C * C * side**2,
     "attention, all pairs": 4 * C * C * side**2 + 2 * C * side**4,
-    "attention in windows": 4 * C * C * side**2 + 2 * C * padded**2 * window**2,
+    "attention in windows": 4 * C * C * padded**2 + 2 * C * padded**2 * window**2,
 }
 for name, cost in costs.items():
     print(f"{name:22} {cost / 1e9:7.1f} billion")

@@ -50,7 +50,7 @@ taught = refinement.gradient_target(image, maps["decoder.stage2.side"][None]).si
 print(course.notice)
 side_by_side(
     {"photo": seen.seen, "what the head is told": taught[0, 0].numpy()},
-    alt="An astronaut; and a grey picture with thin lines of the whole scene, hers no more than the flag's.",
+    alt="An astronaut; and a grey picture with thin lines along all edges: the flag's are as strong as hers.",
     width=5.5,
 )
 

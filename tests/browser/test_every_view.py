@@ -107,7 +107,7 @@ def test_nothing_is_cut_or_too_small_at_any_width(page):
 
 def test_names_are_words_and_what_is_seen(page):
     text = page.locator(".bv").inner_text()
-    if "Layer comparison" not in text:  # which shows modules by the names that one's own code gives them
+    if "Layer debugger" not in text:  # which shows modules by the names that one's own code gives them
         for code in ("decoder.", "encoder.", "stage1", "inward_reference", "gradient_attention"):
             assert code not in text
     labelled = page.eval_on_selector_all(

@@ -1,4 +1,4 @@
-"""Layer comparison view: two networks side by side, part by part, with their difference."""
+"""Layer debugger view: two networks side by side, part by part, with their difference."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -61,7 +61,7 @@ def compare(
         if first is None
         else f"{len(rows) - len(wrong)} of {len(rows)} parts agree; the first that does not is {first.name}"
     )
-    scene = Scene("compare", "Layer comparison", agree, _picture(inputs), what="input")
+    scene = Scene("compare", "Layer debugger", agree, _picture(inputs), what="input")
     counts = count_channels(
         {row.name: maps.shape for row in shown if (maps := _maps(row.reference)) is not None}, view_setup.KEPT / 3
     )
