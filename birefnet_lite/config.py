@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin
 
-__all__ = ["BACKBONES", "BiRefNetConfig", "check_type", "join_choices"]
+__all__ = ["BACKBONES", "BiRefNetConfig", "check_type"]
 
 # Widths of each backbone's four maps, finest (stride 4) first. All maps of a DINOv3 have one width and one stride.
 BACKBONES: dict[str, tuple[int, int, int, int]] = {
@@ -116,7 +116,7 @@ class BiRefNetConfig:
             raise ValueError(f"train_size is {self.train_size}; it must be (height, width), two multiples of 32.")
         if self.backbone not in BACKBONES and not (self.backbone.startswith("timm:") and len(self.backbone) > 5):
             raise ValueError(
-                f"backbone is {self.backbone!r}; it can be {join_choices(BACKBONES)}, "
+                f"backbone is {self.backbone!r}; it can be {_join_choices(BACKBONES)}, "
                 "or 'timm:NAME' for any other timm model (timm.list_models() names them)."
             )
         if not 0 <= self.context_scales <= 3:
@@ -145,7 +145,7 @@ class BiRefNetConfig:
     def preset(cls, name: str) -> "BiRefNetConfig":
         """Return `"nano"` (small, for learning), `"lite"` (published) or `"large"` (swin_v1_l, the paper's)."""
         if name not in PRESETS:
-            raise ValueError(f"There is no preset {name!r}; there are {join_choices(PRESETS)}.")
+            raise ValueError(f"There is no preset {name!r}; there are {_join_choices(PRESETS)}.")
         return PRESETS[name]
 
     @classmethod
@@ -207,7 +207,7 @@ class BiRefNetConfig:
             raise TypeError(f"A configuration is a dict of fields, not {type(values).__name__}.")
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
-            raise ValueError(f"A configuration has no field {join_choices(unknown)}.")
+            raise ValueError(f"A configuration has no field {_join_choices(unknown)}.")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -219,7 +219,7 @@ class BiRefNetConfig:
         return replace(self, **changes)
 
 
-def join_choices(names: Iterable[object]) -> str:
+def _join_choices(names: Iterable[object]) -> str:
     """Join names like `'a', 'b' or 'c'`."""
     quoted = [repr(name) for name in names]
     return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
@@ -236,11 +236,15 @@ def check_type(name: str, wanted: Any, value: Any) -> Any:
     Raises:
         TypeError: The type is another one. A bool is no int here: `context_scales=True` is a mistake.
         ValueError: The value is none of the `Literal`.
+
+    Examples:
+        >>> check_type("train_size", tuple[int, int], [256, 320])
+        (256, 320)
     """
     origin, inner = get_origin(wanted), get_args(wanted)
     if origin is Literal:
         if value not in inner:
-            raise ValueError(f"{name} is {value!r}; it can be {join_choices(inner)}.")
+            raise ValueError(f"{name} is {value!r}; it can be {_join_choices(inner)}.")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple) or len(value) != len(inner):
@@ -263,7 +267,7 @@ def check_type(name: str, wanted: Any, value: Any) -> Any:
 def _from_choice(field: str, flag: str, value: str) -> str:
     choices = _OFFICIAL_CHOICES[field]
     if value not in choices:
-        raise ValueError(f"{flag} is {value!r}; it can be {join_choices(choices)}.")
+        raise ValueError(f"{flag} is {value!r}; it can be {_join_choices(choices)}.")
     return choices[value]
 
 
@@ -274,7 +278,7 @@ def _split_squeeze_block(flag: str) -> tuple[str, int]:
     name, _, depth = str(flag).rpartition("_x")
     if name not in _OFFICIAL_CHOICES["squeeze_block"] or not depth.isdecimal() or int(depth) < 1:
         names = [f"{name}_x1" for name in _OFFICIAL_CHOICES["squeeze_block"] if name]
-        choices = join_choices(names)
+        choices = _join_choices(names)
         raise ValueError(f"squeeze_block is {flag!r}; it can be '', {choices}, with any depth after the x.")
     return _OFFICIAL_CHOICES["squeeze_block"][name], int(depth)
 

@@ -14,12 +14,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 import hypothesis
 import numpy as np
 import pytest
-import torch
-from small_network import small
 from xdist.scheduler import LoadFileScheduling
 
-from birefnet_lite.checkpoints import best_device, load, save
-from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
+# Torch is imported where it is used: the process that only hands out the tests starts in two seconds less.
 
 # Hypothesis measures time and fails where it is long, which says nothing on a busy machine.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -82,6 +79,8 @@ def duration_rank(item):
 
 
 def pytest_collection_modifyitems(items):
+    from birefnet_lite.checkpoints import best_device
+
     items.sort(key=duration_rank)
     if best_device().type == "cpu":
         skip = pytest.mark.skip(reason="there is no accelerator on this machine")
@@ -93,18 +92,27 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def seeded():
     """Random weights and inputs are the same in each run."""
+    import torch
+
     torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
 def model():
     """A small network for tests that leave it as it is."""
+    from small_network import small
+
     return small()
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """A file of a tiny network, whose import and loading take little."""
+    import torch
+    from small_network import small
+
+    from birefnet_lite.checkpoints import save
+
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save(small(backbone="convnet_n", train_size=(32, 64)), path)
@@ -114,6 +122,8 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="session")
 def nano():
     """The shipped network, which tests leave as it is."""
+    from birefnet_lite.checkpoints import load
+
     return load("nano", "cpu")
 
 
@@ -146,6 +156,8 @@ def photo():
 @pytest.fixture
 def tiny_swin(monkeypatch):
     """The name of a Swin with few and narrow layers."""
+    from birefnet_lite.network.backbone.swin import SWIN_VARIANTS
+
     tiny = {"width": 16, "depths": (2, 2, 2, 2), "heads": (1, 2, 4, 8), "window": 7}
     monkeypatch.setitem(SWIN_VARIANTS, "swin_v1_t", tiny)
     return "swin_v1_t"
