@@ -160,7 +160,7 @@ def careless(
         ({"answer": lambda loss: None}, "`return`"),
         ({"answer": lambda loss: "low"}, "not a number"),
         ({"answer": lambda loss: loss.item() / 2}, "you return"),
-        ({"after": lambda model, norm: [x.data.mul_(0.9) for x in model.parameters()]}, "numbers differ"),
+        ({"after": lambda model, norm: [x.data.mul_(0.9) for x in model.parameters()]}, "move another way"),
     ],
 )
 def test_wrong_steps(mistake, said):

@@ -60,7 +60,7 @@ def filtered(image, centre=-0.5, other=1 / 48, mode="reflect", side=5, groups=No
         (lambda x: filtered(x).abs(), "absolute value"),
         (lambda x: filtered(x)[..., 2:-2, 2:-2], "not padded"),
         (lambda x: filtered(x.detach()), "no gradient"),
-        (lambda x: filtered(x) * 1.01, "numbers differ"),
+        (lambda x: filtered(x) * 1.01, "centre of your kernel has the weight -0.505"),
         (lambda x: filtered(x) / 0, "NaN or infinite"),
         (lambda x: filtered(x)[0], "the shape is"),
     ],

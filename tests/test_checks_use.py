@@ -81,7 +81,7 @@ def unnormalised(pixels, height, width):
         (lambda p, h, w: torch_resized(p, h, w, antialias=True), "rounding to bytes"),
         (lambda p, h, w: to_network(p, h, w).contiguous().view(1, h, w, 3).permute(0, 3, 1, 2), "numbers differ"),
         (lambda p, h, w: to_network(p, h, w) * float("nan"), "NaN"),
-        (lambda p, h, w: to_network(p, 32, 32), "the shape is"),
+        (lambda p, h, w: to_network(p, 32, 32), "Use both arguments"),
     ],
 )
 def test_wrong_inputs_are_refused_with_the_likely_mistake(wrong, said):

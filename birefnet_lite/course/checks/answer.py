@@ -1,28 +1,22 @@
 """Call a learner's answer: protect its arguments, compare its results, explain its errors."""
 
 import inspect
-import linecache
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from birefnet_lite.course.checks import time_limit
 from birefnet_lite.course.checks.copies import Copy, is_same, list_tensors
+from birefnet_lite.course.checks.errors import advise, described, failing_line
 from birefnet_lite.course.checks.result import Unclear, Wrong
 
 __all__ = ["Answer", "Stub"]
 
 _STUB = "your code here"
-_AXES = (
-    "\nShapes are matched from the last axis on, and only an axis of length 1 fits any length: one number for each "
-    "channel of (B, C, H, W) needs the shape (C, 1, 1). Or has one of the two another size than it should?"
-)
 
 
 class Stub(Exception):
@@ -122,8 +116,7 @@ class Answer:
                 f"as `mul_`, work in place. Make a new tensor.{_line(error)}"
             ) from error
         if not hasattr(error, "case"):
-            axes = _AXES if "must match the size" in said or "broadcast together" in said else ""
-            error.case = f"{_line(error)}{self._case(named)}{axes}"  # type: ignore[attr-defined]
+            error.case = _line(error) + self._case(named)  # type: ignore[attr-defined]
 
     def _case(self, named: dict[str, Any]) -> str:
         """The shapes of the failing call, and what tells it from those that worked."""
@@ -136,6 +129,19 @@ class Answer:
             if self._cases and holds(named) and not any(holds(case) for case in self._cases)
         ]
         return f"\nIt was called with {', '.join(shown)}.{''.join(' ' + sentence for sentence in differs[:1])}"
+
+    def explain_factor(self, factor: float | None) -> str:
+        """Say which length of the last call's arguments a factor is, or nothing."""
+        if not factor or not self._cases:
+            return ""
+        for number, question in (
+            (factor, "is something added up where its mean is wanted, or counted once for each?"),
+            (1 / factor, "is a mean taken where a sum is wanted?"),
+        ):
+            for count, what in _lengths(self._cases[-1]):
+                if count > 1 and abs(abs(number) - count) < 1e-3 * count:
+                    return f" {count} is {what}: {question}"
+        return ""
 
     def _compare_arguments(self, named: dict[str, Any], before: dict[str, "Copy"]) -> None:
         for name, copy in before.items():
@@ -207,27 +213,34 @@ class _Module:
 
 
 def _described(value: Any) -> str:
-    if isinstance(value, Tensor | np.ndarray):
-        return f"of {tuple(value.shape)}"
+    if shape := described(value):
+        return shape if shape.startswith("of ") else f"of {shape}"
     if isinstance(value, int | float | str | bool) or (isinstance(value, tuple | list) and not value):
         return f"= {value!r}"
-    if isinstance(value, tuple | list) and value and all(isinstance(x, Tensor) for x in value):
-        return "of " + ", ".join(str(tuple(x.shape)) for x in value)
     return ""
 
 
 def _line(error: BaseException) -> str:
-    """The learner's line that raised, where its source is known."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(f.filename)]
-    if not frames:
-        return ""
-    line = (frames[-1].line or linecache.getline(frames[-1].filename, frames[-1].lineno or 0)).strip()
-    return f"\nThe line is `{line}`." if line else ""
+    return f"\n{line}" if (line := failing_line(error)) else ""
 
 
-def _is_library(path: str) -> bool:
-    path = path.replace("\\", "/")
-    return "site-packages" in path or "/birefnet_lite/" in path or path.startswith("<frozen")
+def _lengths(case: dict[str, Any]) -> Iterator[tuple[int, str]]:
+    """Numbers that a result may be multiplied by where a sum and a mean are mixed up, and their names."""
+    for name, value in case.items():
+        if isinstance(value, tuple | list):
+            yield len(value), f"the length of `{name}`"
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield value, f"`{name}`"
+    for name, value in case.items():
+        for x in list_tensors(value):
+            if x.ndim == 4:
+                batch, channels, height, width = x.shape
+                yield batch, f"the number of images in `{name}`"
+                yield channels, f"the number of channels of `{name}`"
+                yield height * width, f"the number of cells of a map of `{name}`"
+                yield channels * height * width, f"the number of values in an image of `{name}`"
+                yield x.numel(), f"the number of values in `{name}`"
+                yield from ((height, f"the height of `{name}`"), (width, f"the width of `{name}`"))
 
 
 def _maps(case: dict[str, Any]) -> Iterator[Tensor]:
@@ -244,6 +257,9 @@ _PROPERTIES: dict[str, Callable[[dict[str, Any]], bool]] = {
 
 
 def raise_unclear(error: Exception) -> None:
-    """Turn an error of the learner's code into a message with its line and its case."""
+    """Turn an error of the learner's code into a message with its line, its case, and the likely cause."""
     case = getattr(error, "case", "")
-    raise Unclear(f"Your code raises {type(error).__name__}: {error}{case}") from error
+    advice = advise(error)
+    raise Unclear(
+        f"Your code raises {type(error).__name__}: {error}{case}" + (f"\n{advice}" if advice else "")
+    ) from error

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from birefnet_lite.course.checks.errors import failing_line
 from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.course.checks.weights import randomise
 
@@ -37,7 +38,8 @@ def fitting(call: Callable[[], Any], where: str, advice: str) -> Any:
             raise Wrong(f"{where}, something is None and you use it: {error}\nAsk `is not None` first.") from error
         if not any(word in said.lower() for word in ("size", "shape", "channels")):
             raise
-        raise Wrong(f"{where}, shapes do not fit: {error}\n{advice}") from error
+        line = failing_line(error)
+        raise Wrong(f"{where}, shapes do not fit: {error}\n{line}{' ' if line else ''}{advice}") from error
 
 
 def prepared(module: Any, training: bool) -> Any:

@@ -13,6 +13,7 @@ from birefnet_lite.course.checks.compare import compare, compare_gradient, compa
 from birefnet_lite.course.checks.decoder import decode
 from birefnet_lite.course.checks.judge import SEVERAL, check
 from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.retries import Retry
 from birefnet_lite.course.checks.stages import run_stage
 from birefnet_lite.course.checks.weights import compare_in_training, randomise, take_weights
 from birefnet_lite.network.backbone.base import Backbone
@@ -59,10 +60,41 @@ def my_encoder(answer: Callable[[nn.Module], Any]) -> None:
         known = _encoder_mistakes(reference.backbone, image)
         for level in range(4):
             at = f"{where}, for x{level + 1}"
-            compare(got[level], wanted[level], at, 1e-5, {said: maps[level] for said, maps in known.items()})
+            mistakes = {said: maps[level] for said, maps in known.items()}
+            compare(got[level], wanted[level], at, 1e-5, mistakes, _steps_of_encoder(reference, image, level))
             compare_gradient(got[level], wanted[level], image, at, 1e-3)
             compare_parameter_gradients(got[level], wanted[level], mine, reference, at, 1e-3)
         compare_in_training(mine, reference, image, where)
+
+
+@torch.no_grad()
+def _steps_of_encoder(encoder: Any, image: Tensor, level: int) -> tuple[Retry, ...]:
+    """The parts of a map, to try changes of: the two runs, and in x4 the context too."""
+    full = encoder.backbone(image)
+    half = encoder.backbone(resize(image, [side // 2 for side in image.shape[-2:]]))
+    size = full[level].shape[-2:]
+
+    def joined(**parts: Tensor) -> Tensor:
+        return torch.cat(list(parts.values()), dim=1)
+
+    parts = {
+        "the map of the whole image": full[level],
+        "the enlarged map of the half-size image": resize(half[level], size),
+    }
+    if level == 3:
+        context = [torch.cat([a, resize(b, a.shape[-2:])], dim=1) for a, b in zip(full[:3], half[:3], strict=True)]
+        parts = {f"the shrunk x{i + 1}": resize(x, size) for i, x in enumerate(context)} | parts
+    runs = {
+        "the image of the first run": image,
+        "the half-size image of the second run": resize(image, [side // 2 for side in image.shape[-2:]]),
+    }
+
+    def run(**images: Tensor) -> Tensor:
+        whole, small = (encoder.backbone(x)[level] for x in images.values())
+        return torch.cat([whole, resize(small, size)], dim=1)
+
+    whole = Retry(lambda image: encoder(image)[level], {"image": image})
+    return (whole, Retry(joined, parts), *((Retry(run, runs),) if level < 3 else ()))
 
 
 @torch.no_grad()
@@ -70,11 +102,11 @@ def _encoder_mistakes(backbone: Any, image: Tensor) -> dict[str, tuple[Tensor, .
     size = [side // 2 for side in image.shape[-2:]]
     full, half = backbone(image), backbone(resize(image, size))
 
-    def fused(half: tuple[Tensor, ...], swap: bool = False, add: bool = False, align: bool = True) -> list[Tensor]:
-        up = [
-            F.interpolate(b, a.shape[-2:], mode="bilinear", align_corners=align)
-            for a, b in zip(full, half, strict=True)
-        ]
+    def fused(
+        half: tuple[Tensor, ...], swap: bool = False, add: bool = False, align: bool = True, mode: str = "bilinear"
+    ) -> list[Tensor]:
+        options = {} if mode == "nearest" else {"align_corners": align}
+        up = [F.interpolate(b, a.shape[-2:], mode=mode, **options) for a, b in zip(full, half, strict=True)]
         pairs = [(b, a) if swap else (a, b) for a, b in zip(full, up, strict=True)]
         return [a + b if add else torch.cat((a, b), dim=1) for a, b in pairs]
 
@@ -83,9 +115,44 @@ def _encoder_mistakes(backbone: Any, image: Tensor) -> dict[str, tuple[Tensor, .
         parts = [*small, maps[3]]
         return (*maps[:3], torch.cat([parts[i] for i in order], dim=1))
 
+    def with_context(shrink: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        return (*maps[:3], torch.cat([*(shrink(x) for x in maps[:3]), maps[3]], dim=1))
+
     maps = fused(half)
+    deep = tuple(maps[3].shape[-2:])
+    backwards = finished(maps)[::-1]
+    alternating = [torch.stack([a, resize(b, a.shape[-2:])], 2).flatten(1, 2) for a, b in zip(full, half, strict=True)]
     loose = F.interpolate(image, size, mode="bilinear", align_corners=False)
     return {
+        "The small maps are enlarged by nearest neighbours. Use bilinear resampling with aligned corners.": finished(
+            fused(half, mode="nearest")
+        ),
+        "The small maps are enlarged bicubically. Use bilinear resampling with aligned corners.": finished(
+            fused(half, mode="bicubic")
+        ),
+        "The context is shrunk by means of areas. Use bilinear resampling with aligned corners.": with_context(
+            lambda x: F.adaptive_avg_pool2d(x, deep)
+        ),
+        "The context is the largest values of areas. Use bilinear resampling with aligned corners.": with_context(
+            lambda x: F.adaptive_max_pool2d(x, deep)
+        ),
+        "The context is shrunk by nearest neighbours. Use bilinear resampling with aligned corners.": with_context(
+            lambda x: F.interpolate(x, deep)
+        ),
+        "The second run is on the image at a quarter of its size. Halve it.": finished(
+            fused(backbone(resize(image, [side // 4 for side in image.shape[-2:]])))
+        ),
+        "The second run is on the image at twice its size. Halve it.": finished(
+            fused(backbone(resize(image, [side * 2 for side in image.shape[-2:]])))
+        ),
+        "The maps run from the deepest to the finest. Give x1, x2, x3, x4.": backwards,
+        "The channels of both sizes alternate. All of the whole image's stand in front.": finished(alternating),
+        "Both sizes are averaged. Concatenate them along the channels.": finished(
+            [x / 2 for x in fused(half, add=True)]
+        ),
+        "The larger maps are shrunk to those of the half-size image. Enlarge the small ones.": tuple(
+            torch.cat([resize(a, b.shape[-2:]), b], dim=1) for a, b in zip(full, half, strict=True)
+        ),
         "The encoder runs once. It runs on the image, and again on the image at half size.": finished(list(full)),
         "The encoder runs twice on the whole image. It runs on the image, and on the image at half size.": (
             finished(fused(full))

@@ -1,6 +1,6 @@
 """Comparisons of a learner's result with the right one: kind, shape, type, numbers, gradients."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,8 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.course.checks.differences import difference_of_numbers, difference_of_shapes
+from birefnet_lite.course.checks.differences import (
+    difference_of_axes,
+    difference_of_numbers,
+    difference_of_shapes,
+    factor_between,
+)
 from birefnet_lite.course.checks.result import Unclear, Wrong
+from birefnet_lite.course.checks.retries import Retry, explain_by_arguments
 
 __all__ = ["compare", "compare_gradient", "compare_parameter_gradients", "remarks", "require_tensor"]
 
@@ -27,7 +33,14 @@ def remarks() -> Iterator[dict[str, None]]:
         _REMARKS.pop()
 
 
-def compare(got: Any, wanted: Tensor, where: str, tolerance: float, mistakes: Mapping[str, Tensor]) -> None:
+def compare(
+    got: Any,
+    wanted: Tensor,
+    where: str,
+    tolerance: float,
+    mistakes: Mapping[str, Tensor],
+    retries: Sequence[Retry] = (),
+) -> None:
     """Raise `Wrong` unless `got` is `wanted`: kind first, then type, shape and numbers.
 
     Args:
@@ -36,6 +49,7 @@ def compare(got: Any, wanted: Tensor, where: str, tolerance: float, mistakes: Ma
         where: The case, as the start of a sentence, such as "For x of (1, 3, 5, 7)".
         tolerance: The largest absolute difference that is allowed.
         mistakes: The results of typical wrong answers, each under the sentence that says what is wrong with it.
+        retries: The right function, or steps of it, to find out whether `got` is right for other arguments.
     """
     _require_precision(got, where)
     if got.is_complex():
@@ -47,6 +61,9 @@ def compare(got: Any, wanted: Tensor, where: str, tolerance: float, mistakes: Ma
     for sentence, value in mistakes.items():
         if _close(got, value, tolerance):
             raise Wrong(sentence)
+    for retry in retries if got.shape == wanted.shape else ():
+        if cause := explain_by_arguments(got, wanted, retry, tolerance):
+            raise Wrong(f"{where}: {cause}")
     if got.shape != wanted.shape:
         said = f"{where}, the shape is {tuple(got.shape)}; it should be {tuple(wanted.shape)}."
         raise Unclear(_with(said, difference_of_shapes(got, wanted, tolerance)))
@@ -59,7 +76,9 @@ def compare(got: Any, wanted: Tensor, where: str, tolerance: float, mistakes: Ma
             f"{where}, the result is {got.dtype}, whole numbers or truth values, where floats are wanted, and {numbers}"
         )
     said = f"{where}, the shape is right, but {numbers}"
-    raise Unclear(_with(said, difference_of_numbers(got, wanted, tolerance)))
+    unclear = Unclear(_with(said, difference_of_numbers(got, wanted, tolerance)))
+    unclear.factor = factor_between(got, wanted, tolerance)
+    raise unclear
 
 
 def require_tensor(got: Any, shape: tuple[int, ...], where: str) -> None:
@@ -67,7 +86,8 @@ def require_tensor(got: Any, shape: tuple[int, ...], where: str) -> None:
     _require_precision(got, where)
     if tuple(got.shape) != shape:
         wanted = "one number, a tensor without axes" if shape == () else str(shape)
-        raise Unclear(f"{where}, the shape is {tuple(got.shape)}; it should be {wanted}.")
+        said = f"{where}, the shape is {tuple(got.shape)}; it should be {wanted}."
+        raise Unclear(_with(said, difference_of_axes(tuple(got.shape), shape)))
     if not got.is_floating_point():
         raise Wrong(f"{where}, the result is {got.dtype}, where floats are wanted.")
     if not torch.isfinite(got).all():

@@ -1,6 +1,6 @@
 """The exercise of notebook 12 that finds the parts of a network which are wrong themselves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -31,7 +31,27 @@ def culprits(answer: Callable[[Calls, Calls], Any]) -> None:
         for sentence, other in _MISTAKES.items():
             if sorted(got) == sorted(other(mine, reference)):
                 raise Wrong(f"{said}, your function gives {list(got)}. {sentence}")
-        raise Wrong(f"{said}, your function gives {list(got)}; it should give {wanted}.")
+        why = " ".join(_reasons(sorted(got), wanted, mine, reference))
+        raise Wrong(f"{said}, your function gives {list(got)}; it should give {wanted}. {why}")
+
+
+def _reasons(got: list[str], wanted: list[str], mine: Calls, reference: Calls) -> Iterator[str]:
+    """For one path too many and one that is missing: why."""
+    suspects, different = _suspects(mine, reference), _different(mine, reference)
+    for path in [p for p in got if p not in wanted][:1]:
+        inside = [p for p in suspects if p.startswith(path + ".")]
+        if path not in reference:
+            yield f"`{path}` is no path of the network: give paths as they are."
+        elif path not in different:
+            yield f"`{path}` gives the same in both networks, so nothing is wrong with it."
+        elif path not in suspects:
+            yield f"`{path}` gives something else because it is given something else, so it is not to blame."
+        elif inside:
+            yield f"`{path}` is wrong because `{inside[0]}` inside it is wrong: leave it out."
+    for path in [p for p in wanted if p not in got][:1]:
+        inside = [p for p in reference if p.startswith(path + ".")]
+        more = f" What is inside it, such as `{inside[0]}`, is not wrong itself." if inside else ""
+        yield f"`{path}` is given the same in one of its runs and gives something else, so it belongs in.{more}"
 
 
 def _network() -> Calls:
@@ -62,7 +82,8 @@ def _follow(*paths: str, run: int = 0) -> Callable[[Calls], None]:
 
     def change(mine: Calls) -> None:
         for path in paths:
-            mine[path][run] = Call(_draw(), _draw())
+            first = mine[path][run].given[0]  # one of two arguments is still the same
+            mine[path][run] = Call((first, _draw()[1]), _draw())
 
     return change
 

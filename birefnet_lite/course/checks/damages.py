@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, label
 from torch import Tensor
 
+from birefnet_lite.course.checks.differences import difference_of_axes
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Unclear, Wrong
 from birefnet_lite.metrics import measure
@@ -55,7 +56,8 @@ def _as_mask(got: Any, shape: tuple[int, ...], where: str) -> NDArray[np.float32
         raise Wrong(f"{where}, the result is an array of {values.dtype}. It should be bool, or floats from 0 to 1.")
     values = values.astype(np.float32)
     if values.shape != shape:
-        raise Unclear(f"{where}, the shape is {values.shape}; it should be {shape}, as the mask's.")
+        said = difference_of_axes(values.shape, shape) or ""
+        raise Unclear(f"{where}, the shape is {values.shape}; it should be {shape}, as the mask's. {said}")
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
         raise Wrong(
             f"{where}, the values go from {values.min():g} to {values.max():g}. A mask has values from 0 to 1: use "

@@ -13,6 +13,7 @@ from birefnet_lite.course.checks.calls import fitting, prepared, three
 from birefnet_lite.course.checks.compare import compare, compare_gradient, compare_parameter_gradients
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.retries import Retry
 from birefnet_lite.network.decoder import Decoder
 from birefnet_lite.network.resize import resize
 
@@ -97,7 +98,8 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
         with _laterals_of_last(decoder) as given:
             got = fitting(partial(answer, decoder, image, features), where, _DECODER_SHAPES)
         sides, gradients, logits = three(got, where, "side_logits, gradient_logits, logits", tensor=2)
-        compare(logits, wanted.logits, f"{where}, for the logits", 1e-5, _decoder_mistakes(decoder, image, features))
+        mistakes = _decoder_mistakes(decoder, image, features)
+        compare(logits, wanted.logits, f"{where}, for the logits", 1e-5, mistakes, _steps(decoder, image, features))
         if training and sides is gradients:
             raise Wrong(f"{where}, side_logits and gradient_logits are the same list: `a = b = []` makes only one.")
         _refuse_swapped(sides, gradients, wanted, where)
@@ -115,6 +117,30 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
         compare_parameter_gradients(logits, wanted.logits, decoder, decoder, where, 1e-3)
         for ours, theirs in zip((*sides, *gradients), (*wanted.side_logits, *wanted.gradient_logits), strict=True):
             compare_gradient(ours, theirs, features[3], f"{where}, for the side outputs", 1e-3)
+
+
+def _steps(decoder: Any, image: Tensor, features: tuple[Tensor, ...]) -> tuple[Retry, ...]:
+    """What stages and head are given, to try changes of."""
+    given = dict(zip(("x1", "x2", "x3", "the squeezed map"), features, strict=True))
+
+    def climb(change: Any = None, **maps: Tensor) -> Tensor:
+        x1, x2, x3, x = maps["x1"], maps["x2"], maps["x3"], maps["the squeezed map"]
+        seen = maps["the image that stages see"]
+        for stage, lateral in zip(decoder.stages, (x3, x2, x1, None), strict=True):
+            x = stage(x, seen, lateral).features
+            x = x if change is None else change(x)
+        return decoder.head(torch.cat([x, decoder.image_branch(maps["the image in front of the head"])], dim=1))
+
+    images = {"the image that stages see": image, "the image in front of the head": image}
+
+    def scaled(**factor: Tensor) -> Tensor:
+        (times,) = factor.values()
+        return climb(lambda x: x * times, **given, **images)
+
+    return (
+        Retry(climb, given | images),
+        Retry(scaled, {"the map that each stage hands on": torch.ones(1)}),
+    )
 
 
 @contextmanager
@@ -148,6 +174,9 @@ def _decoder_mistakes(decoder: Any, image: Tensor, features: tuple[Tensor, ...])
 
     x1, x2, x3, _ = features
     full, blind = (x3, x2, x1, None), torch.zeros_like(image)
+    through_relu = features[3]
+    for stage, lateral in zip(decoder.stages, full, strict=True):
+        through_relu = stage(through_relu, image, lateral).features.relu()
     x, seen = climb(full, image), decoder.image_branch(image)
     return {
         "The network gives logits; leave the sigmoid to whoever uses them.": (
@@ -158,6 +187,9 @@ def _decoder_mistakes(decoder: Any, image: Tensor, features: tuple[Tensor, ...])
         ),
         "The head gets the image as it is. decoder.image_branch(image) gives the map that belongs behind x.": (
             decoder.head(torch.cat([x, image], dim=1))
+        ),
+        "There is a ReLU behind each stage. Hand on its map as it is.": (
+            decoder.head(torch.cat([through_relu, decoder.image_branch(image)], dim=1))
         ),
         "The image's map is zeros in front of the head.": decoder.head(torch.cat([x, torch.zeros_like(seen)], dim=1)),
         "The laterals are zeros. Stage 4 adds x3, stage 3 adds x2, stage 2 adds x1.": decoder.head(
@@ -183,4 +215,6 @@ def _compare_sides(ours: Any, theirs: tuple[Tensor, ...], where: str) -> None:
         raise Wrong(f"{where}, there should be {len(theirs)} maps, not {len(ours)}.")
     for number, one, wanted in zip((4, 3, 2), ours, theirs, strict=False):
         order = "The maps run from the finest to the deepest. They should run as the stages do: 4, 3, 2."
+        if isinstance(one, Tensor) and one.ndim == 4 and one.shape[1] != 1:
+            raise Wrong(f"{where} of stage {number}, the map has {one.shape[1]} channels: are these its features?")
         compare(one, wanted, f"{where} of stage {number}", 1e-5, {order: theirs[2 - (4 - number)]})

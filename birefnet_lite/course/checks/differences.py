@@ -6,7 +6,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-__all__ = ["difference_of_numbers", "difference_of_shapes"]
+__all__ = ["difference_of_axes", "difference_of_numbers", "difference_of_shapes", "factor_between"]
 
 
 def difference_of_numbers(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
@@ -22,6 +22,8 @@ def difference_of_numbers(got: Tensor, wanted: Tensor, tolerance: float) -> str 
 
     if not got.any():
         return "Your result is 0 everywhere."
+    if said := _uniform(got, wanted):
+        return said
     if same(got, -wanted):
         return "Only the sign is wrong."
     for said, change in _CHANGES.items():
@@ -33,6 +35,21 @@ def difference_of_numbers(got: Tensor, wanted: Tensor, tolerance: float) -> str 
         if same(got, moved):
             return sentence
     return _factor_or_offset(got, wanted, tolerance) or _rounded(got, wanted, scale)
+
+
+def _uniform(got: Tensor, wanted: Tensor) -> str | None:
+    """Say where a result is the same all over, and the right one is not."""
+
+    def varies(x: Tensor, axis: int) -> bool:
+        return bool((x - x.narrow(axis, 0, 1)).abs().max() > 1e-6 * wanted.abs().max())
+
+    if got.numel() > 1 and bool((got == got.flatten()[0]).all()):
+        return f"Your result is {float(got.flatten()[0]):.4g} everywhere: something is averaged or added up over all."
+    if got.ndim == 4:
+        for axis, name in enumerate(("image of the batch", "channel", "row", "column")):
+            if got.shape[axis] > 1 and varies(wanted, axis) and not varies(got, axis):
+                return f"Every {name} of your result is the same: is one taken for all, or a mean over them?"
+    return None
 
 
 _CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -49,6 +66,37 @@ _CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "Your result is the right one, rounded to whole numbers.": torch.round,
     "Your result is the right one, rounded down to whole numbers.": torch.floor,
     "Your result is the right one, cut to whole numbers.": torch.trunc,
+    "Your result is the square root of the right one.": torch.sqrt,
+    "Your result is the logarithm of the right one.": torch.log,
+    "Your result is minus the logarithm of the right one.": lambda x: -x.log(),
+    "Your result is minus the logarithm of 1 less the right one.": lambda x: -(1 - x).log(),
+    "Your result is the logarithm of 1 less the right one, or of its exponential.": lambda x: (1 - x).log(),
+    "Your result is 1 divided by the right one.": torch.reciprocal,
+    "Your result is half of the right one, and one half more: it is brought from -1 to 1 to 0 to 1.": (
+        lambda x: (x + 1) / 2
+    ),
+    "Your result is the right one, brought from 0 to 1 to -1 to 1.": lambda x: 2 * x - 1,
+    "Your result is the right one, cut to -1 to 1.": lambda x: x.clamp(-1, 1),
+    "Your result is the right one, cut off above 1.": lambda x: x.clamp(max=1),
+    "Your result is the right one behind a ReLU6, which ends at 6.": lambda x: x.clamp(0, 6),
+    "Your result is the softplus of the right one.": torch.nn.functional.softplus,
+    "Your result is the right one, divided by its largest absolute value.": lambda x: x / x.abs().max(),
+    "Your result is the right one, stretched to 0 to 1.": lambda x: (x - x.min()) / (x.max() - x.min()),
+    "Your result is the right one, divided by its sum.": lambda x: x / x.sum(),
+    "Your result is the right one less its mean.": lambda x: x - x.mean(),
+    "Your result is the right one, with mean 0 and deviation 1.": lambda x: (
+        (x - x.mean()) / x.std(correction=min(1, x.numel() - 1))
+    ),
+    "Your result is the sign of the right one.": torch.sign,
+    "Your result is 1 where the right one is positive, and 0 elsewhere: it is cut at a threshold.": (
+        lambda x: (x > 0).double()
+    ),
+    "Your result is 1 where the right one is over 0.5, and 0 elsewhere: it is cut at a threshold.": (
+        lambda x: (x > 0.5).double()
+    ),
+    "Your result is the right one, averaged over the channels.": lambda x: _mean_over(x, 1),
+    "Your result is the right one, averaged over the batch.": lambda x: _mean_over(x, 0),
+    "Your result is the right one, averaged over the map.": lambda x: _mean_over(x, (2, 3)),
     "Your result is a softmax over the channels of the right one.": lambda x: x.softmax(1) if x.ndim > 1 else x,
     "Your result is a softmax over the cells of the right one.": (
         lambda x: x.flatten(2).softmax(2).reshape(x.shape) if x.ndim == 4 else x
@@ -56,28 +104,45 @@ _CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def _mean_over(x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+    return x.mean(dim=axes, keepdim=True).expand_as(x) if x.ndim == 4 else x
+
+
 def _factor_or_offset(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
-    factor = float((got * wanted).sum() / wanted.square().sum())
-    if abs(factor) > 1e-9 and float((got - factor * wanted).abs().max()) <= tolerance * max(1.0, abs(factor)):
-        return f"Your result is {factor:.4g} times the right one everywhere."
+    if factor := factor_between(got, wanted, tolerance):
+        return f"Your result is {factor:.4g} times the right one{' everywhere' if got.numel() > 1 else ''}."
     offset = float((got - wanted).mean())
     if got.numel() > 1 and float((got - wanted - offset).abs().max()) <= tolerance:
         return f"Your result differs by {offset:.4g} everywhere."
     if got.ndim == 4:
         shift = (got - wanted).mean(dim=(0, 2, 3), keepdim=True)
-        if got.shape[1] > 1 and float((got - wanted - shift).abs().max()) <= tolerance:
+        if got[:, 0].numel() > 1 < got.shape[1] and float((got - wanted - shift).abs().max()) <= tolerance:
             return "Your result differs by one number for each channel: look at the bias."
         norms = wanted.square().sum(dim=(0, 2, 3), keepdim=True).clamp_min(1e-12)
         scales = (got * wanted).sum(dim=(0, 2, 3), keepdim=True) / norms
-        if got.shape[1] > 1 and float((got - scales * wanted).abs().max()) <= tolerance:
+        if got[:, 0].numel() > 1 < got.shape[1] and float((got - scales * wanted).abs().max()) <= tolerance:
             return "Each channel is off by a factor of its own."
     return None
+
+
+def factor_between(got: Tensor, wanted: Tensor, tolerance: float) -> float | None:
+    """Return the factor between two tensors of one shape, or None; of single numbers only one that tells something."""
+    got, wanted = got.detach().double(), wanted.detach().double()
+    factor = float((got * wanted).sum() / wanted.square().sum().clamp_min(1e-300))
+    if wanted.numel() == 1:  # any two numbers have a factor
+        nearest = float(round(factor)) if abs(factor) >= 1 else 1 / (round(1 / factor) if abs(factor) > 1e-9 else 1)
+        factor = nearest if abs(factor - nearest) <= 1e-4 * abs(nearest) else 0.0
+    close = abs(factor) > 1e-9 and float((got - factor * wanted).abs().max()) <= tolerance * max(1.0, abs(factor))
+    return factor if close else None
 
 
 def _rounded(got: Tensor, wanted: Tensor, scale: float) -> str | None:
     error = float((got - wanted).abs().max()) / scale
     if error < 2e-3 and bool((got.half().double() == got).all()):
         return "Your numbers have three digits: half precision is at work somewhere."
+    for digits in (1, 2, 3, 4):
+        if float((got * 10**digits).sub((got * 10**digits).round()).abs().max()) < 1e-3 and error < 0.1:
+            return f"Your numbers are rounded to {digits} digit{'s' if digits > 1 else ''} behind the point."
     if error < 1e-3:
         return "Your numbers are close: a rounding, an epsilon or a constant may be the reason."
     return None
@@ -85,7 +150,8 @@ def _rounded(got: Tensor, wanted: Tensor, scale: float) -> str | None:
 
 def _in_part(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
     close = (got - wanted).abs() <= tolerance
-    if got.ndim >= 2 and got.shape[0] > 1 and bool(close[0].all()) and not bool(close[1:].all()):
+    is_picture = got.ndim == 3 and got.shape[2] == 3  # (H, W, 3)
+    if got.ndim >= 2 and not is_picture and got.shape[0] > 1 and bool(close[0].all()) and not bool(close[1:].all()):
         return "The first image of the batch is right, the others are not: each has numbers of its own."
     if got.ndim == 4:
         if got.shape[1] > 1 and bool(close[:, 0].all()) and not bool(close[:, 1:].all()):
@@ -94,17 +160,34 @@ def _in_part(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
             inside = close[..., width:-width, width:-width]
             if inside.numel() and bool(inside.all()):
                 return "The inside is right, and only the border is wrong: look at the padding."
+    positive = wanted > 0
+    if bool(positive.any()) and not bool(positive.all()) and not bool(close.all()):
+        for sign, one, other in (("positive", positive, ~positive), ("negative", ~positive, positive)):
+            if bool(close[one].all()) and not bool(close[other & (wanted != 0)].any()):
+                return (
+                    f"Your result is right where the right one is {sign}, and wrong elsewhere: is there a ReLU, a "
+                    "clamp or an absolute value?"
+                )
+    for axis in range(got.ndim if got.numel() > 8 else 0):
+        wrong = (~close).any(dim=[i for i in range(got.ndim) if i != axis]) if got.ndim > 1 else ~close
+        places = wrong.nonzero()[:, 0].tolist()
+        if 0 < len(places) <= got.shape[axis] // 2:
+            shown = ", ".join(map(str, places[:6])) + (", ..." if len(places) > 6 else "")
+            return f"All is right but the {_axis_name(got.ndim, axis)} {shown} (counted from 0)."
     share = float(close.double().mean())
     if share >= 0.5:
         return f"{share:.0%} of the numbers are right."
     return None
 
 
+def _axis_name(axes: int, axis: int) -> str:
+    return ("images", "channels", "rows", "columns")[axis] if axes == 4 else f"values along axis {axis}"
+
+
 def _moved(wanted: Tensor) -> Iterator[tuple[str, Tensor]]:
-    names = {4: ("images", "channels", "rows", "columns")}.get(wanted.ndim)
     for axis in range(wanted.ndim):
         if wanted.shape[axis] > 1:
-            name = names[axis] if names else f"values along axis {axis}"
+            name = _axis_name(wanted.ndim, axis)
             yield f"The {name} run the other way round.", wanted.flip(axis)
             yield f"The {name} are shifted by one.", wanted.roll(1, axis)
             yield f"The {name} are shifted by one.", wanted.roll(-1, axis)
@@ -123,8 +206,14 @@ def difference_of_shapes(got: Tensor, wanted: Tensor, tolerance: float) -> str |
     """Return a sentence on two tensors of different shapes, or None where they have nothing in common."""
     if got.numel() == wanted.numel() and (said := _same_count(got.detach(), wanted.detach(), tolerance)):
         return said
-    if wanted.ndim == got.ndim == 4:
-        ours, theirs = tuple(got.shape), tuple(wanted.shape)
+    if said := _lessened(got.detach().double(), wanted.detach().double(), tolerance):
+        return said
+    return difference_of_axes(tuple(got.shape), tuple(wanted.shape))
+
+
+def difference_of_axes(ours: tuple[int, ...], theirs: tuple[int, ...]) -> str | None:
+    """Return a sentence on two different shapes, the learner's and the right one, or None."""
+    if len(theirs) == len(ours) == 4:
         if theirs[1] == 1 < theirs[0] == ours[0] == ours[1] and ours[2:] == theirs[2:]:
             return "Each image meets every image of the batch. Did a mean or a sum lose its axis? Give it keepdim=True."
         if ours[:2] == theirs[:2] and ours[2:] != (1, 1):
@@ -140,11 +229,19 @@ def difference_of_shapes(got: Tensor, wanted: Tensor, tolerance: float) -> str |
             return "Batch and channels are mixed up: something is stacked on the batch that belongs to the channels."
         if ours[:2] == theirs[:2]:
             return "Only one cell comes out. The result has a number for each cell of the map."
-    if wanted.ndim == 0:
-        return "The result should be one number: take the mean or the sum over all axes."
-    for axis in range(wanted.ndim if got.ndim == wanted.ndim - 1 else 0):
-        if got.shape == wanted.shape[:axis] + wanted.shape[axis + 1 :]:
+    if not theirs:
+        return "The result should be one number: take the mean or the sum over all axes, the batch's too."
+    for axis in range(len(theirs) if len(ours) == len(theirs) - 1 else 0):
+        if ours == theirs[:axis] + theirs[axis + 1 :]:
             return f"Axis {axis} is missing: is it summed over, or is one entry of it taken?"
+    for axis in range(len(ours) if len(ours) == len(theirs) + 1 else 0):
+        if theirs == ours[:axis] + ours[axis + 1 :]:
+            few = f"of length {ours[axis]}"
+            return (
+                f"Axis {axis}, {few}, is one too many: a sum or a mean over it is missing, or one entry is to be taken."
+            )
+    if sorted(ours) == sorted(theirs):
+        return "The axes are in another order."
     return None
 
 
@@ -158,4 +255,66 @@ def _same_count(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
     if ours == theirs and torch.allclose(got.flatten().double(), wanted.flatten().double(), atol=max(tolerance, 1e-6)):
         few = "is one axis too many" if got.ndim > wanted.ndim else "is an axis missing"
         return f"The numbers are right, but there {few}." if got.ndim != wanted.ndim else "An axis is in another place."
+    return None
+
+
+def _lessened(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
+    """Say where one of the two is a mean, a sum or a piece of the other."""
+
+    def same(a: Tensor, b: Tensor) -> bool:
+        a, b = a.squeeze(), b.squeeze()
+        return a.shape == b.shape and torch.allclose(a, b, atol=max(tolerance, 1e-6), rtol=1e-5)
+
+    if got.numel() == 0 or not torch.isfinite(got).all():
+        return None
+    for small, large, said in (
+        (got, wanted, "Your result is the right one, {}."),
+        (wanted, got, "A step is missing: your result is right once it is {}."),
+    ):
+        if small.numel() >= large.numel():
+            continue
+        for axes, where in _groups(large.ndim):
+            if same(small, large.mean(dim=axes)):
+                return said.format(f"averaged over {where}")
+            if same(small, large.sum(dim=axes)):
+                return said.format(f"added up over {where}")
+            if same(small, large.amax(dim=axes)):
+                return said.format(f"reduced to the largest value over {where}")
+    if got.ndim == wanted.ndim:
+        return _piece(got, wanted, same)
+    return None
+
+
+def _groups(axes: int) -> Iterator[tuple[tuple[int, ...], str]]:
+    for axis in range(axes):
+        yield (axis,), f"the {_axis_name(axes, axis)}"
+    if axes == 4:
+        yield from (((2, 3), "the cells of each map"), ((1, 2, 3), "each image"), ((0, 2, 3), "all but the channels"))
+    if axes > 1:
+        yield tuple(range(axes)), "all values"
+
+
+def _piece(got: Tensor, wanted: Tensor, same: Callable[[Tensor, Tensor], bool]) -> str | None:
+    for axis in range(wanted.ndim):
+        ours, theirs, name = got.shape[axis], wanted.shape[axis], _axis_name(wanted.ndim, axis)
+        if got.shape[:axis] + got.shape[axis + 1 :] != wanted.shape[:axis] + wanted.shape[axis + 1 :]:
+            continue
+        few, large, small = min(ours, theirs), got if ours > theirs else wanted, wanted if ours > theirs else got
+        ends = (
+            "Your {0} are right, but {1} are missing at the {2}."
+            if ours < theirs
+            else "There are {1} {0} too many, at the {2}."
+        )
+        for end, start in (("end", 0), ("front", abs(ours - theirs))):
+            if same(large.narrow(axis, start, few), small):
+                return ends.format(name, abs(ours - theirs), end)
+    if wanted.ndim == 4 and got.shape[:2] == wanted.shape[:2] and min(got.shape[2:]) > 1:
+        for step in (2, 4, 8):
+            if same(wanted[..., ::step, ::step], got):
+                return f"Only every {step}th row and column comes out: is there a stride?".replace("2th", "second")
+        rows, columns = got.shape[2] - wanted.shape[2], got.shape[3] - wanted.shape[3]
+        if rows == columns and rows > 0 and rows % 2 == 0:
+            edge = rows // 2
+            if same(got[..., edge:-edge, edge:-edge], wanted):
+                return f"There is a border of {edge} too many at each side: the padding is too wide."
     return None

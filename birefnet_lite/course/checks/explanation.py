@@ -1,6 +1,7 @@
 """Exercises of notebook 10: integrated gradients, the receptive field of a chain, a part that is switched off."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from birefnet_lite.course.checks.compare import compare, compare_gradient, compare_parameter_gradients
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.retries import Retry, multiply
 
 __all__ = ["chain_field", "integrated_gradients", "without_part"]
 
@@ -39,7 +41,10 @@ def integrated_gradients(answer: Callable[[nn.Module, Tensor, Tensor, int], Any]
         left = any(parameter.grad is not None for parameter in score.parameters())
         wanted = (image - baseline) * _mean_gradient(score, baseline, image, _alphas(steps, 0.5))
         got = got.detach() if isinstance(got, Tensor) else got
-        compare(got, wanted, where, 1e-5, _mistakes_of_path(score, image, baseline, steps, wanted))
+        mistakes = _mistakes_of_path(score, image, baseline, steps, wanted) | _mistakes_of_gradients(
+            score, image, baseline, steps
+        )
+        compare(got, wanted, where, 1e-5, mistakes, _steps_of_path(score, image, baseline, steps))
         if modes != [part.training for part in score.modules()]:
             raise Wrong("The numbers are right, but the mode of the network is another one afterwards. Leave it alone.")
         if left:
@@ -67,6 +72,87 @@ def _trapezoid(score: nn.Module, start: Tensor, end: Tensor, steps: int) -> Tens
     for weight, alpha in zip(weights, torch.linspace(0, 1, steps + 1).tolist(), strict=True):
         total += weight * _mean_gradient(score, start, end, [alpha])
     return total / steps
+
+
+def _steps_of_path(score: nn.Module, image: Tensor, baseline: Tensor, steps: int) -> tuple[Retry, ...]:
+    middle = _alphas(steps, 0.5)
+
+    def walk(image: Tensor, baseline: Tensor) -> Tensor:
+        with torch.enable_grad():
+            return (image - baseline) * _mean_gradient(score, baseline, image, middle)
+
+    mean = _mean_gradient(score, baseline, image, middle)
+    return (
+        Retry(walk, {"image": image, "baseline": baseline}),
+        Retry(multiply, {"the way, image - baseline,": image - baseline, "the mean gradient": mean}),
+    )
+
+
+def _mistakes_of_gradients(score: nn.Module, image: Tensor, baseline: Tensor, steps: int) -> dict[str, Tensor]:
+    """Mistakes with the gradients of the steps, the points between, or what is derived."""
+    way, middle = image - baseline, _alphas(steps, 0.5)
+    points = [torch.lerp(baseline, image, alpha) for alpha in middle]
+    each = torch.stack([_mean_gradient(score, point, point, [0.0]) for point in points])  # (steps, 1, 3, H, W)
+    mean, values = each.mean(dim=0), torch.stack([score(point).sum() for point in points]).detach().view(-1, 1, 1, 1, 1)
+
+    def at(alphas: list[float], parts: int = steps) -> Tensor:
+        return way * _mean_gradient(score, baseline, image, alphas) * len(alphas) / parts
+
+    grey = torch.full_like(image, float(image.mean()))
+    loop = "Only the gradient of the first point counts. Is the `return` inside the loop?"
+    return {
+        "The gradients lose their sign before they are added up. Add them as they are.": way * each.abs().mean(dim=0),
+        "The gradients are squared before they are added up. Add them as they are.": way * each.square().mean(dim=0),
+        "Negative gradients are lost before they are added up. Add them as they are.": way * each.relu().mean(dim=0),
+        "The gradients are divided by their length before they are added up. Add them as they are.": (
+            way * (each / each.flatten(1).norm(dim=1).view(-1, 1, 1, 1, 1)).mean(dim=0)
+        ),
+        loop: way * each[0] / steps,
+        f"{loop} ": way * each[0],
+        "The first gradient counts twice.": way * (each.sum(dim=0) + each[0]) / steps,
+        "The points are (k + 0.5) / (n - 1), and go beyond the image. Divide by n.": (
+            at([(k + 0.5) / max(steps - 1, 1) for k in range(steps)])
+        ),
+        "The points have squared distances: alpha is (k + 0.5) / n, as it is.": at([a * a for a in middle]),
+        "Both ends are taken, n + 1 points, and divided by n. Take the middle of each of the n steps.": (
+            at([k / steps for k in range(steps + 1)])
+        ),
+        **{
+            f"The number of steps is fixed to {number}. Use the argument `steps`.": at(_alphas(number, 0.5), number)
+            for number in (10, 16, 20, 32, 50, 64, 100)
+            if number != steps
+        },
+        "Each gradient is multiplied by the point where it is taken. Multiply by the way, image - baseline.": (
+            (each * torch.stack(points)).mean(dim=0)
+        ),
+        "Each gradient is multiplied by the way from the point before, and divided by the steps once more.": (
+            way * each.sum(dim=0) / steps**2
+        ),
+        "The score is squared before it is derived. Derive the score itself.": way * (2 * values * each).mean(dim=0),
+        "The logarithm of the score is derived. Derive the score itself.": way * (each / values).mean(dim=0),
+        "The score goes through a sigmoid before it is derived. Derive the score itself.": (
+            way * (values.sigmoid() * (1 - values.sigmoid()) * each).mean(dim=0)
+        ),
+        "The gradients have the scores as weights. Their mean is plain.": way * (values * each).mean(dim=0),
+        "The way and the mean gradient are added. Multiply them.": way + mean,
+        "The gradient is divided by the way. Multiply by it.": mean / way,
+        "The path starts at the image's mean colour. It starts at the baseline.": (
+            way * _mean_gradient(score, grey, image, middle)
+        ),
+        "The path starts at the image's mean colour, and the way is that from there. It starts at the baseline.": (
+            (image - grey) * _mean_gradient(score, grey, image, middle)
+        ),
+        "The path goes from the image to the baseline and as far again: a point is baseline + alpha * (image - "
+        "baseline).": way * _mean_gradient(score, image, 2 * baseline - image, middle),
+        "Only one colour is filled in: the gradient has three.": torch.cat(
+            [(way * mean)[:, :1], 0 * way[:, 1:]], dim=1
+        ),
+        "The gradients are averaged over the colours. Each keeps its own.": way * mean.mean(1, keepdim=True),
+        "The values of the score are added up. Add the gradients: torch.autograd.grad(score(x).sum(), x).": (
+            way * values.mean()
+        ),
+        "Only the first half of the path is walked.": way * _mean_gradient(score, baseline, baseline + way / 2, middle),
+    }
 
 
 def _mistakes_of_path(
@@ -161,7 +247,41 @@ def chain_field(answer: Callable[[Layers], Any]) -> None:
         for sentence, mistake in _mistakes_of_field(layers).items():
             if got == mistake:
                 raise Wrong(f"{where}: {sentence}")
-        raise Wrong(f"{where}, the result should be {wanted}, not {got}.")
+        raise Wrong(f"{where}, the result should be {wanted}, not {got}. {_simplest(answer, got, wanted)}")
+
+
+_SIMPLE: tuple[tuple[Layers, str], ...] = (
+    ([], "Without a layer, a cell is one pixel: size 1, stride 1."),
+    ([(1, 1, 1)], "A kernel of 1 reaches no further: size 1, stride 1."),
+    ([(3, 1, 1)], "A kernel of 3 sees 3 cells: the size grows by k - 1."),
+    ([(4, 1, 1)], "A kernel of 4 sees 4 cells: the size grows by k - 1."),
+    ([(3, 1, 2)], "Taps that lie 2 apart span 5 cells: the size grows by (k - 1) * dilation."),
+    ([(1, 2, 1)], "A stride of 2 does not change what one cell sees; neighbours lie 2 pixels apart."),
+    ([(3, 2, 1)], "The stride of a layer counts for the layers behind it only: first grow, then multiply."),
+    ([(3, 1, 1), (3, 1, 1)], "Each of the two layers adds k - 1 = 2."),
+    ([(1, 2, 1), (1, 2, 1)], "Strides multiply: 2 * 2."),
+    ([(1, 2, 1), (1, 3, 1)], "Strides multiply: 2 * 3."),
+    ([(1, 2, 1), (3, 1, 1)], "Behind a stride of 2 cells lie 2 pixels apart: the size grows by (k - 1) * 2."),
+    ([(3, 2, 1), (3, 2, 1)], "The second layer's cells lie 2 pixels apart: the size is 3 + 2 * 2."),
+    ([(3, 2, 1), (3, 1, 2)], "The second layer grows by (k - 1) * dilation * 2, the stride in front of it."),
+    ([(3, 1, 2), (3, 1, 2)], "Each layer adds (k - 1) * dilation = 4."),
+)
+
+
+def _simplest(answer: Callable[[Layers], Any], got: tuple[int, ...], wanted: tuple[int, int]) -> str:
+    """The shortest chain for which the answer is wrong, with the rule; and which of the two numbers is right."""
+    if len(got) != 2:
+        return "Give two numbers, the size and the stride."
+    right = ["the size"] * (got[0] == wanted[0]) + ["the stride"] * (got[1] == wanted[1])
+    said = f"Of the two, {right[0]} is right. " if right else ""
+    for layers, rule in _SIMPLE:
+        try:
+            mine = tuple(int(number) for number in answer(list(layers)))
+        except (TypeError, ValueError, IndexError):
+            continue
+        if mine != _walk_back(layers):
+            return f"{said}The shortest chain that goes wrong is {layers}: {_walk_back(layers)}, not {mine}. {rule}"
+    return said.strip()
 
 
 def _walk_back(layers: Layers) -> tuple[int, int]:
@@ -335,7 +455,22 @@ def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
                 model.last(x + model.part(x) - model.part.bias.view(1, -1, 1, 1))
             ),
         }
-        compare(got, model.last(x), where, 1e-6, mistakes)
+        _name_the_share(got, model, x, where)
+        mistakes |= {
+            "This is the loss that the part prevents, the whole output less that without it. Give the latter.": (
+                before - model.last(x)
+            ),
+            "This is the output without the part less the whole. Give the output alone.": model.last(x) - before,
+            "The image is 0. Give the model the image, and switch off the part.": (
+                model.last(model.first(torch.zeros_like(image)).tanh())
+            ),
+        }
+        steps = Retry(
+            partial(_finish, model, x),
+            {"added": model.part(x)},
+            "The part still gives something, and should give 0. Your result is that of the model with its output",
+        )
+        compare(got, model.last(x), where, 1e-6, mistakes, (steps,))
         compare_gradient(got, model.last(x), image, where, 1e-5)
         if any(not torch.equal(value, weights[name]) for name, value in model.state_dict().items()):
             raise Wrong("The number is right, but the weights of the part are gone. Leave them alone, use a hook.")
@@ -367,6 +502,21 @@ def without_part(answer: Callable[[nn.Module, nn.Module, Tensor], Any]) -> None:
             "A part that runs twice in one call, as the backbone does, is on again in one of its runs. Keep it off "
             "until the whole model is through: remove the hook behind the model, not inside the hook."
         )
+
+
+def _finish(model: Any, x: Tensor, added: Tensor) -> Tensor:
+    return model.last(x + added)
+
+
+def _name_the_share(got: Any, model: Any, x: Tensor, where: str) -> None:
+    """Raise `Wrong` where the part's output is multiplied by another number than 0."""
+    right, whole = model.last(x).detach(), model.last(x + model.part(x)).detach()
+    if not isinstance(got, Tensor) or got.shape != right.shape or got.dtype != right.dtype:
+        return
+    got = got.detach()
+    share = float(((got - right) * (whole - right)).sum() / (whole - right).square().sum())
+    if abs(share) > 1e-5 and abs(share - 1) > 1e-4 and torch.allclose(got, right + share * (whole - right), atol=1e-6):
+        raise Wrong(f"{where}, the part's output is multiplied by {share:.3g}. Replace it by 0.")
 
 
 def _refuse_misfit(replaced: Any, like: Tensor, runs: int) -> None:

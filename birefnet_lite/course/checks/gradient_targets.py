@@ -8,8 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.errors import failing_line
+from birefnet_lite.course.checks.filters import describe_filter
 from birefnet_lite.course.checks.judge import check
-from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.result import Unclear, Wrong
+from birefnet_lite.course.checks.retries import Retry, multiply
 from birefnet_lite.network import refinement
 from birefnet_lite.network.resize import resize
 
@@ -32,7 +35,11 @@ def laplacian(answer: Callable[[Tensor], Any]) -> None:
             inside = (..., slice(2, -2), slice(2, -2))
             if not _same(got, wanted) and wanted[inside].numel() and _same(got[inside], wanted[inside]):
                 raise Wrong(f"{where}, the inside is right, but not the two pixels along the border: reflect them.")
-        compare(got, wanted, where, 1e-5, known)
+        try:
+            compare(got, wanted, where, 1e-5, known, (Retry(refinement.laplacian, {"image": image}),))
+        except Unclear:
+            describe_filter(answer)
+            raise
         compare_gradient(got, wanted, image, where, 1e-5)
 
 
@@ -137,7 +144,7 @@ def gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
         where = f"For an image of {shape} and logits of {tuple(side.shape)}"
         wanted = refinement.gradient_target(image, side)
         got = _run(answer, image, side, "Are the logits enlarged to the image before you multiply?")
-        compare(got, wanted, where, 1e-5, _original_mistakes(image, side, wanted))
+        compare(got, wanted, where, 1e-5, _original_mistakes(image, side, wanted), _steps_of_original(image, side))
         if not got.requires_grad:
             raise Wrong(
                 f"{where}, the numbers are right, but no gradient flows back to the logits. The original does not "
@@ -146,13 +153,21 @@ def gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
         compare_gradient(got, wanted, side, where, 1e-4)
 
 
+def _steps_of_original(image: Tensor, side: Tensor) -> tuple[Retry, ...]:
+    edges, logits = refinement.laplacian(image.mean(dim=1, keepdim=True)), resize(side, image.shape[-2:])
+    return (
+        Retry(refinement.gradient_target, {"image": image, "side_logits": side}),
+        Retry(multiply, {"the edges": edges, "the enlarged logits": logits}),
+    )
+
+
 def _run(answer: Callable[[Tensor, Tensor], Any], image: Tensor, side: Tensor, hint: str) -> Any:
     """The learner's target; shapes that clash inside get a word on where that usually happens."""
     try:
         return answer(image, side)
     except RuntimeError as error:
         if "must match the size" in str(error):
-            raise Wrong(f"Two shapes do not fit together: {error}\n{hint}") from error
+            raise Wrong(f"Two shapes do not fit together: {error}\n{failing_line(error)} {hint}") from error
         if "channels" in str(error):
             raise Wrong(
                 "The Laplacian gets an image with a wrong axis of channels. Does the mean over the channels keep its "
@@ -198,6 +213,7 @@ def _original_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str,
         "These are the edges of the logits. Take those of the image, and multiply them by the logits.": (
             refinement.laplacian(logits)
         ),
+        "The Laplacian is taken twice. Take it once.": refinement.laplacian(edges) * logits,
         "The Laplacian is taken of the product. Take that of the image, and multiply it by the logits.": (
             refinement.laplacian(image.mean(dim=1, keepdim=True) * logits)
         ),
@@ -237,7 +253,13 @@ def masked_gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
         wanted = refinement.masked_gradient_target(image, side)
         hint = "Percentiles, (B,), need three axes more to divide (B, 1, H, W). Or are the logits not enlarged?"
         got = _run(answer, image, side, hint)
-        compare(got, wanted, where, 1e-5, _masked_mistakes(image, side.detach(), wanted))
+        steps = _steps(image, side)
+        mistakes = _masked_mistakes(image, side.detach(), wanted)
+        try:
+            compare(got, wanted, where, 1e-5, mistakes, steps)
+        except Unclear:
+            _name_the_half(got, steps[-1].arguments, where)
+            raise
         if got.requires_grad:
             raise Wrong(f"{where}, the numbers are right, but the target moves with the logits. Detach them.")
     flat = answer(torch.full((1, 3, 64, 64), 0.5), torch.full((1, 1, 4, 4), 5.0))
@@ -246,6 +268,46 @@ def masked_gradient_target(answer: Callable[[Tensor, Tensor], Any]) -> None:
             "An image of one colour has no edges, but your target is not 0 there: rounding is divided by itself. Let "
             "the divisor be at least 1e-4."
         )
+
+
+def _name_the_half(got: Tensor, right: dict[str, Tensor], where: str) -> None:
+    """Raise `Wrong` where only the edges are wrong, or only the mask."""
+    edges, near = right["the clipped edges"], right["the dilated mask"]
+    if got.shape != edges.shape:
+        return
+    seen = got.detach() != 0
+    if bool(((got - edges).abs() < 1e-5)[seen].all()):
+        more, fewer = int((seen & (near == 0)).sum()), int((~seen & (near > 0) & (edges > 1e-6)).sum())
+        raise Wrong(
+            f"{where}, the edges are right, and the mask is not: {more} pixels too many are kept, and {fewer} too few. "
+            "The order is: enlarge the logits bilinearly with aligned corners, compare the probability with 0.5, "
+            "dilate by max(1, round(H / 128)) with a window of 2 * radius + 1 pixels."
+        )
+    if bool((seen == ((near > 0) & (edges != 0))).all()):
+        raise Wrong(
+            f"{where}, the mask is right, and the edges in it are not. They are the absolute values of the Laplacian "
+            "of the mean over the channels, divided by their 99th percentile in the whole image, and clipped at 1."
+        )
+
+
+def _steps(image: Tensor, side: Tensor) -> tuple[Retry, ...]:
+    height = image.shape[-2]
+    edges = refinement.laplacian(image.mean(dim=1, keepdim=True)).abs()
+    divisor = edges.flatten(1).quantile(0.99, dim=1)[:, None, None, None]
+    inside = (resize(side.detach(), image.shape[-2:]) > 0).float()
+    radius = max(1, round(height / 128))
+
+    def cut(**x: Tensor) -> Tensor:
+        mask = F.max_pool2d(x["the mask"], 2 * radius + 1, stride=1, padding=radius)
+        return (x["the edges"] / x["the divisor"]).clamp(max=1) * mask
+
+    near = F.max_pool2d(inside, 2 * radius + 1, stride=1, padding=radius)
+    scaled = (edges / divisor).clamp(max=1)
+    return (
+        Retry(refinement.masked_gradient_target, {"image": image, "side_logits": side}),
+        Retry(cut, {"the edges": edges, "the divisor": divisor, "the mask": inside}),
+        Retry(multiply, {"the clipped edges": scaled, "the dilated mask": near}),
+    )
 
 
 def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, Tensor]:
@@ -305,6 +367,26 @@ def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, T
         ),
         "The radius is rounded up. It is max(1, round(H / 128)).": edges * dilated(raw > 0, -(-height // 128)),
         "The percentile is the 90th. Take the 99th.": (size / share(size, 0.9)).clamp(max=1) * near,
+        "The percentile is the 98th. Take the 99th.": (size / share(size, 0.98)).clamp(max=1) * near,
+        "The edges are divided by their standard deviation. Divide by the 99th percentile.": (
+            (size / size.flatten(1).std(dim=1)[:, None, None, None]).clamp(max=1) * near
+        ),
+        "The edges are divided by their median. Divide by the 99th percentile.": (
+            (size / share(size, 0.5)).clamp(max=1) * near
+        ),
+        "Edges and mask are added. Multiply them.": edges + near,
+        "This is the mask alone. Multiply it by the edges.": near,
+        "The probability is compared with another number than 0.5.": edges * dilated(raw.sigmoid() > 0.3),
+        "The probability is compared with another number than 0.5. ": edges * dilated(raw.sigmoid() > 0.7),
+        "The mask is a band around the contour. Keep the inside of the object, too.": (
+            edges * (near - 1 + dilated(raw <= 0))
+        ),
+        "The window takes the mean of the mask, so it is grey at its edge. F.max_pool2d takes the largest value.": (
+            edges * F.avg_pool2d((raw > 0).to(size), 2 * radius + 1, stride=1, padding=radius)
+        ),
+        "The mask is blurred and cut again, which does not make it larger. Dilate it: F.max_pool2d.": (
+            edges * (F.avg_pool2d((raw > 0).to(size), 2 * radius + 1, stride=1, padding=radius) > 0.5)
+        ),
         "The percentile is the 95th. Take the 99th.": (size / share(size, 0.95)).clamp(max=1) * near,
         "The percentile is the 99.9th. Take the 99th.": (size / share(size, 0.999)).clamp(max=1) * near,
         "Each row has a percentile of its own. Flatten the image first: one percentile for each image.": (

@@ -13,6 +13,7 @@ from torch import Tensor
 from birefnet_lite.course.checks.compare import compare
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.retries import Retry, explain_by_arguments
 from birefnet_lite.inference.images import MEAN, STD, normalise
 
 __all__ = ["composite", "f_measure", "to_network"]
@@ -23,6 +24,8 @@ def to_network(answer: Callable[[NDArray[np.uint8], int, int], Any]) -> None:
     """`to_network(pixels, height, width)`: uint8 (h, w, 3) to float32 (1, 3, height, width), normalised."""
     for size, height, width in (((150, 100), 64, 32), ((40, 70), 64, 96), ((33, 45), 32, 64), ((32, 64), 32, 64)):
         pixels = _colours(*size, 3)
+        if size == (40, 70):
+            pixels //= 2  # no white in it, so that a division by the largest value shows
         where = f"For a photo of {size[0]} x {size[1]} and height={height}, width={width}"
         got = answer(pixels.copy(), height, width)
         if isinstance(got, np.ndarray):
@@ -30,7 +33,38 @@ def to_network(answer: Callable[[NDArray[np.uint8], int, int], Any]) -> None:
         if isinstance(got, Tensor) and got.is_floating_point() and got.dtype != torch.float32:
             raise Wrong(f"{where}, the result is {got.dtype}; the network's weights are float32, so must it be.")
         wanted = _normalised(_resized(pixels, height, width))
-        compare(got, wanted, where, 1e-5, _mistakes_of_input(pixels, height, width, wanted))
+        _explain_size(got, pixels, height, width, where)
+        compare(
+            got, wanted, where, 1e-5, _mistakes_of_input(pixels, height, width, wanted), _steps(pixels, height, width)
+        )
+
+
+def _explain_size(got: Any, pixels: NDArray[np.uint8], height: int, width: int, where: str) -> None:
+    """Raise `Wrong` where the photo is brought to another size, with the likely reason."""
+    if not isinstance(got, Tensor) or got.ndim != 4 or got.shape[1] != 3 or got.shape[2:] == (height, width):
+        return
+    rows, columns = got.shape[2:]
+    known = {
+        "It is not resized.": (rows, columns) == pixels.shape[:2],
+        "Pillow's sizes are (width, height), the other way round than a tensor's.": (rows, columns) == (width, height),
+        "The photo keeps its proportions. Here it is resized to exactly the height and width that are given.": (
+            abs(rows / columns - pixels.shape[0] / pixels.shape[1]) < 0.05
+        ),
+        "It is made square. Use both arguments, height and width.": rows == columns,
+    }
+    why = next((said for said, holds in known.items() if holds), "Use the arguments, and no numbers of your own.")
+    raise Wrong(f"{where}, the photo comes out as {rows} x {columns}. {why}")
+
+
+def _steps(pixels: NDArray[np.uint8], height: int, width: int) -> tuple[Retry, ...]:
+    values = torch.from_numpy(_resized(pixels, height, width)).permute(2, 0, 1)[None].float() / 255
+    mean, std = (torch.tensor(three).view(1, 3, 1, 1) for three in (MEAN, STD))
+
+    def normalised(**x: Tensor) -> Tensor:
+        values, mean, std = x.values()
+        return (values - mean) / std
+
+    return (Retry(normalised, {"the resized photo": values, "the mean": mean, "the deviation": std}),)
 
 
 def _mistakes_of_input(pixels: NDArray[np.uint8], height: int, width: int, wanted: Tensor) -> dict[str, Tensor]:
@@ -79,6 +113,31 @@ def _mistakes_of_input(pixels: NDArray[np.uint8], height: int, width: int, wante
             (values - values.mean(dim=(2, 3), keepdim=True)) / values.std(dim=(2, 3), keepdim=True)
         ),
         "The photo is turned upside down.": wanted.flip(2),
+        "The values are normalised first and divided by 255 then. Divide the bytes first.": normalise(values) / 255,
+        "The bytes are divided by the photo's largest value. Divide by 255, whatever the photo.": (
+            normalise(values / values.max())
+        ),
+        "The bytes are divided by the photo's largest value. Divide by 255, whatever the photo. ": (
+            normalise(values / max(int(pixels.max()), 1))
+        ),
+        "The photo is resized by nearest neighbours, by F.interpolate. Use Pillow's bilinear resize.": normalise(
+            F.interpolate(photo, (height, width))
+        ),
+        "The photo is resized by means of areas, by F.interpolate. Use Pillow's bilinear resize.": normalise(
+            F.interpolate(photo, (height, width), mode="area")
+        ),
+        "The photo is made square with a border before it is resized. Resize the photo itself.": _normalised(
+            _resized(_squared(pixels), height, width)
+        ),
+        "The photo is resized twice, to twice the size first. Resize it once.": _normalised(
+            _resized(_resized(pixels, 2 * height, 2 * width), height, width)
+        ),
+        "The photo is normalised before it is resized, and turned into bytes. Resize the bytes first.": _normalised(
+            _resized((_normalised(pixels)[0].permute(1, 2, 0).numpy()).astype(np.int64).astype(np.uint8), height, width)
+        ),
+        "A quick resize is asked for (`reducing_gap`, or `draft`). Leave it out.": _normalised(
+            np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=1.0))
+        ),
         "MEAN and STD have changed places: (x - MEAN) / STD.": (values / 255 - std) / mean,
         "The mean is added. Take it off: (x - MEAN) / STD.": (values / 255 + mean) / std,
         "The bytes are divided in whole numbers: all but white becomes 0. Divide with `/`.": normalise(values // 255),
@@ -121,6 +180,13 @@ def _resized(
     return np.array(Image.fromarray(pixels).resize((width, height), method))
 
 
+def _squared(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The photo in the corner of a black square."""
+    square = np.zeros((max(pixels.shape[:2]),) * 2 + (3,), np.uint8)
+    square[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return square
+
+
 def _normalised(pixels: NDArray[np.uint8]) -> Tensor:
     """(H, W, 3) bytes to (1, 3, H, W)."""
     return normalise(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)
@@ -155,11 +221,45 @@ def composite(answer: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]) -> 
                 # A level more or less, since a wrong formula may also lack the rounding.
                 if _near(got, value):
                     raise Wrong(sentence)
+            if cause := _explain_colours(got, cut, background):
+                raise Wrong(f"{where}: {cause}")
         cut_off = "The fraction is cut off: turning floats into uint8 rounds down. Round first, with np.rint."
         up = "The fraction is rounded up. Round to the nearest whole number, with np.rint."
         known = {cut_off: floor, up: torch.from_numpy(np.ceil(exact))}
         known |= {said: _bytes(value) for said, value in mistakes.items()}
         compare(got, wanted, where, 0, known)
+
+
+def _explain_colours(got: Tensor, cut: NDArray[np.uint8], background: NDArray[np.uint8]) -> str | None:
+    """Say for which changed colours or alpha the mixture would be right, give or take one level."""
+    colours, alpha, behind = (
+        torch.from_numpy(x.copy()).permute(2, 0, 1)[None].double() for x in (cut[..., :3], cut[..., 3:], background)
+    )
+
+    def mixed(**x: Tensor) -> Tensor:
+        colours, behind, part = x.values()
+        return (part * colours + (1 - part) * behind).round().clamp(0, 255)
+
+    def weighted(**x: Tensor) -> Tensor:
+        colours, behind, part, rest = x.values()
+        return (part * colours + rest * behind).round().clamp(0, 255)
+
+    parts = {
+        "the cut-out's colours": colours,
+        "the background": behind,
+        "the cut-out's part, alpha / 255,": alpha / 255,
+    }
+    wanted = mixed(**parts)
+    if got.shape != cut[..., :3].shape:
+        return None
+    ours = got.permute(2, 0, 1)[None]
+    for retry in (
+        Retry(mixed, parts),
+        Retry(weighted, parts | {"the background's part, 1 - alpha / 255,": 1 - alpha / 255}),
+    ):
+        if cause := explain_by_arguments(ours, wanted, retry, 1.0):
+            return cause
+    return None
 
 
 def _near(got: Tensor, values: NDArray) -> bool:
@@ -217,6 +317,28 @@ def _mistakes_of_mixing(cut: NDArray[np.uint8], background: NDArray[np.uint8]) -
         "The two are mixed half and half. Mix them by alpha.": _mixed(colours, np.full_like(part, 0.5), background),
         "Red and blue have changed places.": exact[..., ::-1],
         "Alpha is squared. Use it as it is.": _mixed(colours, part**2, background),
+        "The larger of the two colours is taken. Mix them by alpha.": np.maximum(colours, background),
+        "The smaller of the two colours is taken. Mix them by alpha.": np.minimum(colours, background),
+        "The larger of the two parts is taken. Add them.": np.maximum(part * colours, (1 - part) * background),
+        "The two are added in full. Mix them by alpha.": np.minimum(colours.astype(np.float64) + background, 255),
+        "The background's part is taken off. Add it.": part * colours - (1 - part) * background,
+        "The background is white, whatever is given. Use the argument.": part * colours + (1 - part) * 255,
+        "The background is inverted.": part * colours + (1 - part) * (255 - background.astype(np.float64)),
+        "Colours are mixed by their light, with a gamma of 2.2. Mix the bytes as they are.": 255
+        * (part * (colours / 255) ** 2.2 + (1 - part) * (background / 255) ** 2.2) ** (1 / 2.2),
+        "The first channel is taken for alpha, and for red too. Alpha is the last one.": (
+            _mixed(colours, cut[..., :1] / 255, background)
+        ),
+        "Blue is taken for alpha. Alpha is the last of the four channels.": (
+            _mixed(colours, cut[..., 2:3] / 255, background)
+        ),
+        "Alpha is rounded to one digit. Use it as it is.": _mixed(colours, part.round(1), background),
+        "The mean of alpha is used for all pixels. Each has its own.": (
+            _mixed(colours, np.full_like(part, part.mean()), background)
+        ),
+        "The mixture is multiplied by 255: colours are 0 to 255 already, and only alpha is divided.": exact * 255,
+        "The mixture is divided by 255: colours stay 0 to 255, and only alpha is divided.": exact / 255,
+        "Half a level is added, and then it is rounded. Do one of the two.": np.rint(exact + 0.5),
         "Alpha has its root taken. Use it as it is.": _mixed(colours, part**0.5, background),
         "The cut-out is pasted wherever alpha is not 0. A pixel that is half object is half background: mix both.": (
             np.where(a > 0, colours, background)
@@ -254,7 +376,8 @@ def f_measure(answer: Callable[..., Any]) -> None:
         got = _number(answer(prediction.clone(), mask.clone(), threshold, beta_squared), where)
         wanted = _score(prediction >= threshold, mask, beta_squared)
         mistakes = _mistakes_of_score(prediction, mask, threshold, beta_squared)
-        compare(got, wanted, where, 1e-5, {said: value for said, value in mistakes.items() if value != wanted})
+        mistakes = {said: value for said, value in mistakes.items() if value != wanted}
+        compare(got, wanted, where, 1e-5, mistakes, _steps_of_score(prediction, mask, threshold, beta_squared))
     empty = torch.zeros(4, 6)
     some = torch.zeros(4, 6, dtype=torch.bool)
     some[1:3, 2:5] = True
@@ -291,6 +414,30 @@ def _score(chosen: Tensor, mask: Tensor, beta_squared: float) -> Tensor:
     hits = (chosen * mask).sum()
     wrong = beta_squared * (mask.sum() - hits) + chosen.sum() - hits
     return (1 + beta_squared) * hits / ((1 + beta_squared) * hits + wrong)
+
+
+def _steps_of_score(prediction: Tensor, mask: Tensor, threshold: float, b: float) -> tuple[Retry, ...]:
+    chosen = prediction >= threshold
+    hits = (chosen & mask).sum().double()
+
+    def of_pixels(**x: Tensor) -> Tensor:
+        prediction, mask = x.values()
+        return _score(prediction >= threshold, mask > 0.5, b)
+
+    def of_counts(**x: Tensor) -> Tensor:
+        hits, chosen, wanted, b = x.values()
+        return (1 + b) * hits / (b * wanted + chosen)
+
+    def of_shares(**x: Tensor) -> Tensor:
+        precision, recall, b = x.values()
+        return (1 + b) * precision * recall / (b * precision + recall)
+
+    b_, some, all_ = torch.tensor(b, dtype=torch.float64), chosen.sum().double(), mask.sum().double()
+    return (
+        Retry(of_pixels, {"prediction": prediction, "mask": mask.float()}),
+        Retry(of_shares, {"the precision": hits / some, "the recall": hits / all_, "beta_squared": b_}),
+        Retry(of_counts, {"the hits": hits, "the chosen pixels": some, "the mask's pixels": all_, "beta_squared": b_}),
+    )
 
 
 def _mistakes_of_score(prediction: Tensor, mask: Tensor, threshold: float, b: float) -> dict[str, Tensor]:
@@ -334,6 +481,82 @@ def _mistakes_of_score(prediction: Tensor, mask: Tensor, threshold: float, b: fl
         "This is the share of right pixels, which counts the background too.": (chosen == mask).double().mean(),
         "This scores the pixels below the threshold.": _score(~chosen, mask, b),
         "This scores the background: mask and prediction are inverted.": _score(~chosen, ~mask, b),
+        "A pixel is chosen where it is at most the threshold. Choose what is at least the threshold, >=.": (
+            _score(prediction <= threshold, mask, b)
+        ),
+        "A pixel is chosen where it is below the threshold. Choose what is at least the threshold, >=.": (
+            _score(prediction < threshold, mask, b)
+        ),
+        "The threshold is the prediction's mean. Use the argument.": _score(prediction >= prediction.mean(), mask, b),
+        "The threshold is twice the prediction's mean. Use the argument.": (
+            _score(prediction >= 2 * prediction.mean(), mask, b)
+        ),
+        "The prediction goes through a sigmoid. It is in 0 to 1 already.": (
+            _score(prediction.sigmoid() >= threshold, mask, b)
+        ),
+        "The prediction is rounded. Compare it with the threshold.": _score(prediction.round() > 0.5, mask, b),
+        "The hits are the pixels that are chosen or in the mask. They are both: `&`, and not `|`.": (
+            _from_hits((chosen | mask).double().sum(), chosen, mask, b)
+        ),
+        "The hits are a share, a mean over all pixels, and are divided by counts. Count them: `.sum()`.": (
+            _from_hits(hits / mask.numel(), chosen, mask, b)
+        ),
+        "Recall is divided by the background. Divide by mask.sum().": (
+            _from_shares(precision, hits / (~mask).sum(), b)
+        ),
+        "Recall is divided by the union. Divide by mask.sum().": _from_shares(
+            precision, hits / (chosen | mask).sum(), b
+        ),
+        "Precision is divided by the union. Divide by chosen.sum().": (
+            _from_shares(hits / (chosen | mask).sum(), recall, b)
+        ),
+        "Recall is the share of the background that is chosen. It is the share of the mask: hits / mask.sum().": (
+            _from_shares(precision, (chosen & ~mask).sum() / (~mask).sum(), b)
+        ),
+        "Precision is that of the background. It is the share of the chosen pixels that are in the mask.": (
+            _from_shares((~chosen & ~mask).sum() / (~chosen).sum(), recall, b)
+        ),
+        "Recall is divided by the number of rows. Divide by mask.sum().": _from_shares(precision, hits / len(mask), b),
+        "Precision is divided by the sum of the prediction. Divide by the number of chosen pixels.": (
+            _from_shares(hits / prediction.sum(), recall, b)
+        ),
+        "Precision and recall are added in front, where they are multiplied.": (
+            (1 + b) * (precision + recall) / (b * precision + recall)
+        ),
+        "beta_squared multiplies recall, too, in the denominator. It multiplies precision alone.": (
+            (1 + b) * product / (b * (precision + recall))
+        ),
+        "beta_squared is added in the denominator. It multiplies precision.": (
+            (1 + b) * product / (b + precision + recall)
+        ),
+        "beta_squared is squared in front: the factor is 1 + beta_squared.": (
+            (1 + b**2) * product / (b * precision + recall)
+        ),
+        "beta_squared is squared in the denominator. It is a square already.": (
+            (1 + b) * product / (b**2 * precision + recall)
+        ),
+        "This is in percent. Leave out the factor 100.": 100 * _score(chosen, mask, b),
+        "This is 1 less the score, a loss. Give the score.": 1 - _score(chosen, mask, b),
+        "The factor in front is doubled.": 2 * _score(chosen, mask, b),
+        "One is added to the hits and to the mask's pixels. Leave it out, and guard against 0 apart.": (
+            _from_shares(precision, (hits + 1) / (mask.sum() + 1), b)
+        ),
+        "One is added to the hits and to the chosen pixels. Leave it out, and guard against 0 apart.": (
+            _from_shares((hits + 1) / (chosen.sum() + 1), recall, b)
+        ),
+        **{
+            f"An epsilon of {small:g} is added to a denominator, and it shows. Leave it out; return 0 where nothing "
+            f"is hit{' ' * i}.": value
+            for small in (1e-2, 1e-3, 1e-4)
+            for i, value in enumerate(
+                (
+                    _from_shares(hits / (chosen.sum() + small), recall, b),
+                    _from_shares(precision, hits / (mask.sum() + small), b),
+                    _from_shares(hits / (chosen.sum() + small), hits / (mask.sum() + small), b),
+                    (1 + b) * product / (b * precision + recall + small),
+                )
+            )
+        },
         "The threshold is fixed to 0.5. Use the argument.": _score(prediction >= 0.5, mask, b),
         "beta_squared has its root taken. It is the square already, and used as it is.": _score(chosen, mask, b**0.5),
         "This is the mean of precision and recall.": (precision + recall) / 2,
@@ -358,9 +581,12 @@ def _mistakes_of_score(prediction: Tensor, mask: Tensor, threshold: float, b: fl
     }
 
 
-def _from_hits(hits: Tensor, chosen: Tensor, mask: Tensor, b: float) -> Tensor:
-    precision, recall = hits / chosen.sum(), hits / mask.sum()
+def _from_shares(precision: Tensor, recall: Tensor, b: float) -> Tensor:
     return (1 + b) * precision * recall / (b * precision + recall)
+
+
+def _from_hits(hits: Tensor, chosen: Tensor, mask: Tensor, b: float) -> Tensor:
+    return _from_shares(hits / chosen.sum(), hits / mask.sum(), b)
 
 
 def _colours(*shape: int) -> NDArray[np.uint8]:

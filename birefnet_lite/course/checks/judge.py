@@ -1,5 +1,7 @@
 """The decorator that turns a function which raises `Wrong` into a check with a verdict."""
 
+import inspect
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import wraps
@@ -20,6 +22,19 @@ SEVERAL = "the check builds several, of different widths."
 
 _SEEDS = (0, 1)
 _NOTES = 3  # a message with more helps nobody
+
+
+def _misordered(learners: Any, function: Callable[..., Any]) -> str:
+    """Say where the learner's arguments have the exercise's names in another order."""
+    head = re.match(r"[^`]*`\w+\(([^)]*)\)`", function.__doc__ or "")
+    try:
+        mine = list(inspect.signature(learners).parameters)
+    except (TypeError, ValueError):
+        return ""
+    wanted = [name.strip() for name in head[1].split(",")] if head else mine
+    if mine == wanted or sorted(mine) != sorted(wanted):
+        return ""
+    return f"\nYour arguments are in the order ({', '.join(mine)}); the exercise has ({', '.join(wanted)})."
 
 
 def check(
@@ -82,7 +97,9 @@ def check(
                         "does it hold for some numbers only?"
                     )
                 elif isinstance(wrong, Unclear):
-                    message += _notes(learners, run)
+                    message += (
+                        answer.explain_factor(wrong.factor) + _misordered(learners, function) + _notes(learners, run)
+                    )
                 return Result(name, False, message)
             finally:
                 torch.set_default_dtype(dtype)

@@ -1,6 +1,7 @@
 """Exercises of notebooks 07 and 08: the loss of the gradient heads, the IoU loss, supervision at every stage."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from birefnet_lite.course.checks.compare import compare, compare_gradient
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.retries import Retry, combined
 from birefnet_lite.network.resize import resize
 from birefnet_lite.training import pixel_losses
 from birefnet_lite.training.losses import GradientLoss
@@ -34,7 +36,9 @@ def gradient_loss(answer: Callable[[Sequence[Tensor], Sequence[Tensor], str], An
             wanted = GradientLoss(kind)(logits, targets)
             got = answer(logits, targets, kind)
             _refuse_a_number(got)
-            compare(got, wanted, where, 1e-5, _loss_mistakes(logits, targets, kind, wanted))
+            compare(
+                got, wanted, where, 1e-5, _loss_mistakes(logits, targets, kind, wanted), _steps(logits, targets, kind)
+            )
             for level in logits:
                 compare_gradient(got, wanted, level, where, 1e-5)
             _check_who_learns(got, targets, kind)
@@ -55,6 +59,22 @@ def _check_who_learns(got: Tensor, targets: Sequence[Tensor], kind: str) -> None
             "No gradient flows into the original's targets. The original does not detach them, and so teaches its side "
             "outputs too: do as it does here."
         )
+
+
+def _steps(logits: Sequence[Tensor], targets: Sequence[Tensor], kind: str) -> tuple[Retry, ...]:
+    size = targets[0].shape[-2:]
+    up = torch.stack([resize(x, size) for x in logits], dim=1)[:, :, 0]  # (B, levels, H, W)
+    labels = torch.stack([x.sigmoid() if kind == "original" else x for x in targets], dim=1)[:, :, 0]
+    raw = torch.stack(list(targets), dim=1)[:, :, 0]
+
+    def loss(**x: Tensor) -> Tensor:
+        z, y = x.values()
+        return len(logits) * F.binary_cross_entropy_with_logits(z, y)
+
+    found = [Retry(loss, {"the enlarged logits": up, "the labels": labels})]
+    if kind == "original":
+        found.append(Retry(loss, {"the enlarged logits": up, "the targets, without their sigmoid,": raw}))
+    return tuple(found)
 
 
 def _loss_mistakes(logits: Sequence[Tensor], targets: Sequence[Tensor], kind: str, wanted: Tensor) -> dict[str, Tensor]:
@@ -109,9 +129,28 @@ def _loss_mistakes(logits: Sequence[Tensor], targets: Sequence[Tensor], kind: st
         "The targets are shrunk to the logits, and thin edges are lost. Enlarge the logits instead.": (
             total(logits, small)
         ),
+        "That is the squared error of the raw logits. Use binary cross-entropy.": torch.stack(
+            [(x - y).square().mean() for x, y in zip(up, labels, strict=True)]
+        ).sum(),
+        "That is the absolute error of the raw logits. Use binary cross-entropy.": torch.stack(
+            [(x - y).abs().mean() for x, y in zip(up, labels, strict=True)]
+        ).sum(),
+        "Half of the cross-entropy is missing: that of the pixels which are no edges, (1 - label).": torch.stack(
+            [-(y * F.logsigmoid(x)).mean() for x, y in zip(up, labels, strict=True)]
+        ).sum(),
+        "Half of the cross-entropy is missing: that of the pixels which are edges.": torch.stack(
+            [-((1 - y) * F.logsigmoid(-x)).mean() for x, y in zip(up, labels, strict=True)]
+        ).sum(),
+        "The edges have a weight (pos_weight). Leave it out.": torch.stack(
+            [bce(x, y, pos_weight=torch.tensor(2.0)) for x, y in zip(up, labels, strict=True)]
+        ).sum(),
+        "That is Dice. Use binary cross-entropy.": torch.stack(
+            [1 - 2 * (x.sigmoid() * y).sum() / (x.sigmoid() + y).sum() for x, y in zip(up, labels, strict=True)]
+        ).sum(),
         "That is the mean squared error. Use binary cross-entropy.": torch.stack(
             [(x.sigmoid() - y).square().mean() for x, y in zip(up, labels, strict=True)]
         ).sum(),
+        **combined([bce(x, y) for x, y in zip(up, labels, strict=True)], "level", "Add them up as they are."),
     }
 
 
@@ -127,7 +166,7 @@ def iou_loss(answer: Callable[[Tensor, Tensor], Any]) -> None:
         wanted = pixel_losses.iou_loss(logits, mask)
         got = answer(logits, mask)
         _refuse_a_number(got)
-        compare(got, wanted, where, 1e-5, _iou_mistakes(logits, mask))
+        compare(got, wanted, where, 1e-5, _iou_mistakes(logits, mask), _steps_of_iou(logits, mask))
         compare_gradient(got, wanted, logits, where, 1e-5)
     sure = answer(torch.full((2, 1, 4, 4), -200.0), torch.zeros(2, 1, 4, 4))
     if not sure.abs() < 1e-6:
@@ -135,6 +174,27 @@ def iou_loss(answer: Callable[[Tensor, Tensor], Any]) -> None:
             f"For an empty mask in which surely nothing is found, the loss is {sure.item():.3g}; it should be 0. Add "
             "the one pixel both to the intersection and to the union."
         )
+
+
+def _steps_of_iou(logits: Tensor, mask: Tensor) -> tuple[Retry, ...]:
+    p, inside = logits.sigmoid(), (logits.sigmoid() * mask).sum(dim=(1, 2, 3))
+
+    def loss(**x: Tensor) -> Tensor:
+        p, m = x.values()
+        both = (p * m).sum(dim=(1, 2, 3))
+        return (1 - (both + 1) / ((p + m).sum(dim=(1, 2, 3)) - both + 1)).mean()
+
+    def ratio(**x: Tensor) -> Tensor:
+        inside, union = x.values()
+        return (1 - (inside + 1) / (union + 1)).mean()
+
+    union = (p + mask).sum(dim=(1, 2, 3)) - inside
+    return (
+        Retry(pixel_losses.iou_loss, {"logits": logits, "mask": mask}),
+        Retry(loss, {"the probabilities": p, "mask": mask}),
+        Retry(loss, {"the logits, taken as probabilities,": logits, "mask": mask}),
+        Retry(ratio, {"the intersections": inside, "the unions": union}),
+    )
 
 
 def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -154,6 +214,35 @@ def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
     plain = per_image(inside, union, 0.0)
     pixels = p + mask - p * mask
     return {
+        "Sums run over the rows only, or over the columns only: every column or row has an IoU of its own. Sum over "
+        "axes 1, 2 and 3.": _by_axes(p, mask, (1, 2)),
+        "Every column or row has an IoU of its own. Sum over axes 1, 2 and 3.": _by_axes(p, mask, (1, 3)),
+        "Two pixels are added. Add one to the intersection and to the union.": per_image(inside, union, 2.0).mean(),
+        "The union is that of the squares. It is the sum of both areas, less the intersection.": (
+            per_image(inside, sums(p * p + mask * mask) - inside).mean()
+        ),
+        "Intersections and unions are averaged over the batch before they are divided. Divide for each image.": (
+            1 - (inside.mean() + 1) / (union.mean() + 1)
+        ),
+        "The fraction is turned round: the intersection is divided by the union.": (
+            1 - (union + 1) / (inside + 1)
+        ).mean(),
+        "The intersection is that of 1 less the difference. Multiply the two.": (
+            per_image(sums(1 - (p - mask).abs()), both - sums(1 - (p - mask).abs())).mean()
+        ),
+        "This is the IoU of the background: both are subtracted from 1. Take them as they are.": (
+            per_image(sums((1 - p) * (1 - mask)), sums(1 - p * mask)).mean()
+        ),
+        "What is missed and what is too much have weights (Tversky). In the union both count fully.": (
+            per_image(inside, inside + 0.3 * sums(p * (1 - mask)) + 0.7 * sums((1 - p) * mask)).mean()
+        ),
+        "What is missed and what is too much have weights (Tversky). In the union both count fully. ": (
+            per_image(inside, inside + 0.7 * sums(p * (1 - mask)) + 0.3 * sums((1 - p) * mask)).mean()
+        ),
+        "The mean is geometric: the logarithms of the IoUs are averaged. Take the plain mean.": (
+            1 - (1 - each).log().mean().exp()
+        ),
+        "The loss is halved. Leave it as it is.": each.mean() / 2,
         "The logits are taken as probabilities. Take their sigmoid first.": (
             per_image(wrong_inside, sums(logits + mask) - wrong_inside).mean()
         ),
@@ -223,7 +312,13 @@ def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
         "A small epsilon is added where one pixel should be. ": per_image(inside, union, 1e-8).mean(),
         "A small epsilon is added where one pixel should be.  ": per_image(inside, union, 1e-7).mean(),
         "That is the logarithm of the IoU. The loss is 1 less the IoU.": -(1 - each).log().mean(),
+        **combined(list(each), "image", "Take their mean over the batch."),
     }
+
+
+def _by_axes(p: Tensor, mask: Tensor, axes: tuple[int, ...]) -> Tensor:
+    inside, both = (p * mask).sum(dim=axes), (p + mask).sum(dim=axes)
+    return (1 - (inside + 1) / (both - inside + 1)).mean()
 
 
 @check("Right: every map at the size of the mask, and all of them count.")
@@ -238,9 +333,17 @@ def supervise(answer: Callable[[Sequence[Tensor], Tensor, Callable], Any]) -> No
             wanted = torch.stack([pixel_loss(resize(x, (height, width)), mask) for x in maps]).sum()
             got = answer(maps, mask, pixel_loss)
             _refuse_a_number(got)
-            compare(got, wanted, where, 1e-5, _supervise_mistakes(maps, mask, pixel_loss, wanted))
+            up = torch.stack([resize(x, (height, width)) for x in maps], dim=1)[:, :, 0]
+            retry = Retry(partial(_sum_of, pixel_loss), {"the enlarged logits": up, "mask": mask})
+            compare(got, wanted, where, 1e-5, _supervise_mistakes(maps, mask, pixel_loss, wanted), (retry,))
             for level in maps:
                 compare_gradient(got, wanted, level, where, 1e-5)
+
+
+def _sum_of(pixel_loss: Callable[[Tensor, Tensor], Tensor], **x: Tensor) -> Tensor:
+    """The sum of the losses of several maps, given as channels."""
+    maps, mask = x.values()
+    return torch.stack([pixel_loss(one[:, None], mask) for one in maps.unbind(1)]).sum()
 
 
 def _supervise_mistakes(
@@ -263,36 +366,44 @@ def _supervise_mistakes(
         for name, other in {"BCE": pixel_losses.bce_loss, "IoU loss": pixel_losses.iou_loss}.items()
         if other is not pixel_loss
     }
-    return others | {
-        "The maps are averaged. Add them up.": wanted / len(maps),
-        "Mask and logits have changed places: pixel_loss(logits, mask).": torch.stack(
-            [pixel_loss(mask, x) for x in up]
-        ).sum(),
-        "Only the first map counts. Add up all of them.": total(up[:1]),
-        "The first map does not count. Add up all of them.": total(up[1:]),
-        "The final map counts twice.": wanted + pixel_loss(up[-1], mask),
-        "The maps are added up before the loss. Take the loss of each map, and add up the losses.": (
-            pixel_loss(torch.stack(up).sum(dim=0), mask)
-        ),
-        "The maps are averaged before the loss. Take the loss of each map, and add up the losses.": (
-            pixel_loss(torch.stack(up).mean(dim=0), mask)
-        ),
-        "The logits are enlarged bicubically. Use bilinear resampling with align_corners=True.": total(
-            [F.interpolate(x, size, mode="bicubic", align_corners=True) for x in maps]
-        ),
-        "Later maps count more than earlier ones. Add them up as they are.": torch.stack(
-            [pixel_loss(x, mask) / 2 ** (len(up) - 1 - i) for i, x in enumerate(up)]
-        ).sum(),
-        "Only the final map counts. Add the side outputs.": total(up[-1:]),
-        "The final map, the last one, does not count. Add it.": total(up[:-1]),
-        _ALIGN: total([F.interpolate(x, size, mode="bilinear", align_corners=False) for x in maps]),
-        "The logits are enlarged by nearest neighbours. Use bilinear resampling with align_corners=True.": (
-            total([F.interpolate(x, size) for x in maps])
-        ),
-        "The pixel loss gets probabilities. It takes logits: leave out the sigmoid.": total([x.sigmoid() for x in up]),
-        "The largest of the losses is taken. Add them up.": torch.stack([pixel_loss(x, mask) for x in up]).max(),
-        shrinking: shrunk(mode="bilinear", align_corners=True),
-        f"{shrinking} ": shrunk(mode="bilinear", align_corners=False),
-        f"{shrinking}  ": shrunk(),
-        f"{shrinking}   ": shrunk(mode="area"),
-    }
+    weighed = combined([pixel_loss(x, mask) for x in up], "map", "Add up the losses of all maps as they are.")
+    return (
+        others
+        | {
+            "Only the first image of the batch counts.": torch.stack([pixel_loss(x[:1], mask[:1]) for x in up]).sum(),
+            "The maps are averaged. Add them up.": wanted / len(maps),
+            "Mask and logits have changed places: pixel_loss(logits, mask).": torch.stack(
+                [pixel_loss(mask, x) for x in up]
+            ).sum(),
+            "Only the first map counts. Add up all of them.": total(up[:1]),
+            "The first map does not count. Add up all of them.": total(up[1:]),
+            "The final map counts twice.": wanted + pixel_loss(up[-1], mask),
+            "The maps are added up before the loss. Take the loss of each map, and add up the losses.": (
+                pixel_loss(torch.stack(up).sum(dim=0), mask)
+            ),
+            "The maps are averaged before the loss. Take the loss of each map, and add up the losses.": (
+                pixel_loss(torch.stack(up).mean(dim=0), mask)
+            ),
+            "The logits are enlarged bicubically. Use bilinear resampling with align_corners=True.": total(
+                [F.interpolate(x, size, mode="bicubic", align_corners=True) for x in maps]
+            ),
+            "Later maps count more than earlier ones. Add them up as they are.": torch.stack(
+                [pixel_loss(x, mask) / 2 ** (len(up) - 1 - i) for i, x in enumerate(up)]
+            ).sum(),
+            "Only the final map counts. Add the side outputs.": total(up[-1:]),
+            "The final map, the last one, does not count. Add it.": total(up[:-1]),
+            _ALIGN: total([F.interpolate(x, size, mode="bilinear", align_corners=False) for x in maps]),
+            "The logits are enlarged by nearest neighbours. Use bilinear resampling with align_corners=True.": (
+                total([F.interpolate(x, size) for x in maps])
+            ),
+            "The pixel loss gets probabilities. It takes logits: leave out the sigmoid.": total(
+                [x.sigmoid() for x in up]
+            ),
+            "The largest of the losses is taken. Add them up.": torch.stack([pixel_loss(x, mask) for x in up]).max(),
+            shrinking: shrunk(mode="bilinear", align_corners=True),
+            f"{shrinking} ": shrunk(mode="bilinear", align_corners=False),
+            f"{shrinking}  ": shrunk(),
+            f"{shrinking}   ": shrunk(mode="area"),
+        }
+        | weighed
+    )

@@ -34,3 +34,6 @@ class Wrong(Exception):
 
 class Unclear(Wrong):
     """The answer is wrong for a reason that the check does not know: what the answer calls may tell more."""
+
+    factor: float | None = None
+    """How many times the right result the answer's is, where that is all that is wrong."""

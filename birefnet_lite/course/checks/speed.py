@@ -1,6 +1,7 @@
 """Exercises of notebook 11: a batch norm folded away, two convolutions in one, a convolution before an enlargement."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from birefnet_lite.course.checks.compare import compare, compare_gradient
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.retries import Retry
 from birefnet_lite.optimization import convolutions
 
 __all__ = ["compose_convolutions", "convolve_first", "fold_batch_norm"]
@@ -36,7 +38,37 @@ def fold_batch_norm(answer: Callable[[nn.Conv2d, nn.BatchNorm2d], Any]) -> None:
         wanted = (part.float() for part in convolutions.fold(conv, norm))
         for got, right, name in zip((weight, bias), wanted, ("weight", "bias"), strict=True):
             mistakes = (_wrong_weights if name == "weight" else _wrong_biases)(conv, norm)
-            compare(got, right, f"{where}, in the {name}", 1e-5, mistakes)
+            compare(got, right, f"{where}, in the {name}", 1e-5, mistakes, _steps_of_fold(conv, norm, name))
+
+
+def _scaled(weight: Tensor, scale: Tensor) -> Tensor:
+    return weight * scale.view(-1, 1, 1, 1)
+
+
+def _steps_of_fold(conv: nn.Conv2d, norm: Any, name: str) -> tuple[Retry, ...]:
+    gamma, beta, mean, var = norm.weight.detach(), norm.bias.detach(), norm.running_mean, norm.running_var
+    eps, scale = torch.tensor(norm.eps), gamma / (var + norm.eps).sqrt()
+    b = torch.zeros_like(beta) if conv.bias is None else conv.bias.detach()
+
+    def weight(**x: Tensor) -> Tensor:
+        w, gamma, var, eps = x.values()
+        return w * (gamma / (var + eps).sqrt()).view(-1, 1, 1, 1)
+
+    def bias(**x: Tensor) -> Tensor:
+        b, mean, beta, gamma, var, eps = x.values()
+        return gamma / (var + eps).sqrt() * (b - mean) + beta
+
+    def shift(**x: Tensor) -> Tensor:
+        scale, b, mean, beta = x.values()
+        return scale * (b - mean) + beta
+
+    own = {"gamma": gamma, "the variance": var, "eps": eps}
+    shifts = {"the convolution's bias": b, "the mean": mean, "beta": beta}
+    if name == "weight":
+        w = {"the convolution's weight": conv.weight.detach()}
+        apart = Retry(lambda **x: _scaled(*x.values()), w | {"the factor s": scale})
+        return Retry(weight, w | own), apart
+    return Retry(bias, shifts | own), Retry(shift, {"the factor s": scale, **shifts})
 
 
 def _wrong_weights(conv: nn.Conv2d, norm: Any) -> dict[str, Tensor]:
@@ -57,6 +89,12 @@ def _wrong_weights(conv: nn.Conv2d, norm: Any) -> dict[str, Tensor]:
         "The weight is divided by the variance, not by its root.": times(gamma / (var + eps)),
         "eps is added to the root. It stands under it: sqrt(var + eps).": times(gamma / (var.sqrt() + eps)),
         "The weight is multiplied by sqrt(var + eps). Divide by it.": times(gamma * (var + eps).sqrt()),
+        "The weight is multiplied by sqrt(var + eps), and gamma is missing: s = gamma / sqrt(var + eps).": (
+            times((var + eps).sqrt())
+        ),
+        "The weight is multiplied by gamma alone: s = gamma / sqrt(var + eps).": times(gamma),
+        "eps stands behind the fraction. It stands under the root: sqrt(var + eps).": times(gamma / var.sqrt() + eps),
+        "The factor s is added. Multiply by it.": w + scale.view(-1, 1, 1, 1),
         "gamma stands under the root, with the variance. It is a factor outside.": times((gamma / (var + eps)).sqrt()),
     }
     outputs, inputs, _, columns = w.shape
@@ -83,10 +121,25 @@ def _wrong_biases(conv: nn.Conv2d, norm: Any) -> dict[str, Tensor]:
         ),
         "beta is taken off. It is added.": scale * (b - mean) - beta,
         "The bias is that of the convolution, as it was.": b,
+        "The mean of the weight stands where a bias or a mean belongs: s * (b - norm.running_mean) + beta.": (
+            scale * (conv.weight.detach().mean(dim=(1, 2, 3)) - mean) + beta
+        ),
+        "The mean of the weight is taken off. Take off norm.running_mean.": (
+            scale * (b - conv.weight.detach().mean(dim=(1, 2, 3))) + beta
+        ),
         "gamma is missing in the bias: s = gamma / sqrt(var + eps) scales it as it scales the weight.": (
             (b - mean) / (norm.running_var + norm.eps).sqrt() + beta
         ),
         "b - mean is not scaled by s.": b - mean + beta,
+        "The mean is divided by the variance and not by its root: s * (b - mean) + beta.": (
+            scale * b - gamma * mean / (norm.running_var + norm.eps) + beta
+        ),
+        "The mean is multiplied by gamma alone: s * (b - mean) + beta.": scale * b - gamma * mean + beta,
+        "The signs of b and the mean are exchanged: s * (b - mean) + beta.": scale * (mean - b) + beta,
+        "s is used twice: s * (b - mean) + beta.": scale * scale * (b - mean) + beta,
+        "The numbers of the weight are in the mean: it is norm.running_mean as it is.": (
+            scale * (b - mean * conv.weight.detach().sum(dim=(1, 2, 3))) + beta
+        ),
     }
     if conv.bias is not None:
         found |= {
@@ -109,8 +162,22 @@ def compose_convolutions(answer: Callable[[nn.Conv2d, nn.Conv2d], Any]) -> None:
         where = f"For {inputs} to {middle} channels with {kernel}x{kernel}, and on to {outputs} with 1x1"
         weight, bias = _pair_of(answer(first, second), where)
         wanted = convolutions.affine_of(second).after(convolutions.affine_of(first))
-        compare(weight, wanted.weight.float(), f"{where}, in the weight", 1e-5, _wrong_products(first, second))
-        compare(bias, wanted.bias.float(), f"{where}, in the bias", 1e-5, _wrong_sums(first, second))
+        parts = {"the first weight": first.weight.detach(), "the matrix": second.weight.detach()[:, :, 0, 0]}
+        biases = {"the first bias": first.bias.detach(), "the second bias": second.bias.detach()}  # type: ignore[union-attr]
+        product, total = Retry(_product, parts), Retry(_sum, {"the matrix": parts["the matrix"], **biases})
+        at = f"{where}, in the weight"
+        compare(weight, wanted.weight.float(), at, 1e-5, _wrong_products(first, second), (product,))
+        compare(bias, wanted.bias.float(), f"{where}, in the bias", 1e-5, _wrong_sums(first, second), (total,))
+
+
+def _product(**x: Tensor) -> Tensor:
+    weight, matrix = x.values()
+    return torch.einsum("om,mikl->oikl", matrix, weight)
+
+
+def _sum(**x: Tensor) -> Tensor:
+    matrix, b, c = x.values()
+    return matrix @ b + c
 
 
 def _wrong_products(first: nn.Conv2d, second: nn.Conv2d) -> dict[str, Tensor]:
@@ -123,6 +190,18 @@ def _wrong_products(first: nn.Conv2d, second: nn.Conv2d) -> dict[str, Tensor]:
         ),
         "The kernel's rows and columns have changed places.": product.transpose(2, 3),
         "The weight is the first convolution's own.": w,
+        "The mean over the channels between the two is taken. Take their sum.": product / len(w),
+        "Only the centre of the kernel is multiplied. Multiply all of it.": (
+            product[:, :, w.shape[2] // 2, w.shape[3] // 2, None, None]
+        ),
+        "The channels between the two are still an axis. Sum over them.": (matrix[:, :, None, None, None] * w),
+        "The kernel is added up. A weight keeps its rows and columns.": product.sum(dim=(2, 3), keepdim=True),
+        "Only the first channel between the two counts. Sum over all of them.": (
+            torch.einsum("o,ikl->oikl", matrix[:, 0], w[0])
+        ),
+        "The two are added. Multiply, and sum over the channels between them.": (
+            (matrix[:, :, None, None, None] + w).sum(dim=1)
+        ),
     }
     if len(matrix) == matrix.shape[1] == w.shape[1] == w.shape[2]:
         found["The matrix meets the kernel's rows. Its sum runs over M, the first axis of the first weight."] = (
@@ -177,7 +256,13 @@ def convolve_first(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> N
         wanted = _slow(fine, coarse, weight, bias)
         with _Sizes() as sizes:
             got = answer(coarse, fine, weight, bias)
-        compare(got, wanted, where, 1e-5, _wrong_heads(fine, coarse, weight, bias))
+        arguments = {"fine": fine, "coarse": coarse, "weight": weight, "bias": bias}
+        raised, mapped = F.conv2d(_up(coarse, fine), weight[:, :wide]), F.conv2d(fine, weight[:, wide:])
+        parts = {"the coarse part": raised, "the fine part": mapped, "bias": bias}
+        halves = {"the weight's columns for coarse": weight[:, :wide], "those for fine": weight[:, wide:]}
+        split = Retry(partial(_slow_halves, fine, coarse, bias), halves)
+        retries = Retry(_slow, arguments), Retry(_added, parts), split
+        compare(got, wanted, where, 1e-5, _wrong_heads(fine, coarse, weight, bias), retries)
         for source in (fine, coarse, weight, bias):
             compare_gradient(got, wanted, source, where, 1e-4)
         if sizes.largest > max(fine.numel(), coarse.numel(), wanted.numel()):
@@ -186,6 +271,15 @@ def convolve_first(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> N
                 "map is still enlarged, or laid beside the fine one, with all of its channels. Convolve it while it is "
                 "small, and enlarge the result."
             )
+
+
+def _slow_halves(fine: Tensor, coarse: Tensor, bias: Tensor, **halves: Tensor) -> Tensor:
+    return _slow(fine, coarse, torch.cat(list(halves.values()), dim=1), bias)
+
+
+def _added(**x: Tensor) -> Tensor:
+    coarse, fine, bias = x.values()
+    return coarse + fine + bias.view(-1, 1, 1)
 
 
 def _up(x: Tensor, like: Tensor, **options: Any) -> Tensor:
@@ -224,7 +318,21 @@ def _wrong_heads(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor) -> 
         "The coarse map is enlarged bicubically. Use bilinear resampling with align_corners=True.": _slow(
             fine, coarse, weight, bias, mode="bicubic", align_corners=True
         ),
+        "The fine map is shrunk to the coarse one. Enlarge what the coarse one gives instead.": (
+            _slow(F.interpolate(fine, coarse.shape[-2:]), coarse, weight, bias)
+        ),
+        "The fine map is shrunk to the coarse one. Enlarge what the coarse one gives instead. ": (
+            _slow(_up(fine, coarse), coarse, weight, bias)
+        ),
         "The two are multiplied. Add them.": raised * mapped + shift,
+        "The fine map is taken off, and the bias with it. Add them.": raised - mapped - shift,
+        "The bias multiplies the fine part. Add it.": raised + mapped * shift,
+        "The weights for the coarse map are divided by their number. Use them as they are.": (
+            raised / wide + mapped + shift
+        ),
+        "The fine map meets the first columns of the weight. They belong to the coarse map; its own come behind.": (
+            raised + F.conv2d(fine, weight[:, :narrow]) + shift
+        ),
         "The fine map is taken off. Add it.": raised - mapped + shift,
         "The result has gone through a sigmoid. Give what the convolution gives.": right.sigmoid(),
         "The coarse part has gone through a ReLU. Add it as it is.": raised.relu() + mapped + shift,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from birefnet_lite.course.checks.compare import compare
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.retries import Retry
 from birefnet_lite.inference.memory import peak_bytes
 from birefnet_lite.network.refinement import ImageBranch
 from birefnet_lite.network.resize import resize
@@ -34,7 +35,8 @@ def lean_tail(answer: Any) -> None:
             wanted = _plain(coarse, image, branch, head)
             got = answer(coarse, image, branch, head)
             _refuse_seams(got, wanted, where)
-            compare(got, wanted, where, 1e-5, _mistakes(coarse, image, branch, head))
+            mistakes = _mistakes(coarse, image, branch, head)
+            compare(got, wanted, where, 1e-5, mistakes, _steps(coarse, image, branch, head))
         _refuse_large(answer.function, torch.randn_like(coarse), torch.randn_like(image), branch, head, where)
 
 
@@ -89,6 +91,55 @@ def _refuse_seams(got: Any, wanted: Tensor, where: str) -> None:
             )
 
 
+def _steps(coarse: Tensor, image: Tensor, branch: Any, head: Any) -> tuple[Retry, ...]:
+    """The parts of the sum, and the numbers of the convolutions, to try changes of."""
+    wide = coarse.shape[1]
+    near, far = head.weight[:, :wide], head.weight[:, wide:]
+    raised, seen = resize(torch.conv2d(coarse, near), image.shape[-2:]), torch.conv2d(branch(image), far)
+    between = branch.conv_in(image)
+    weights = {
+        "branch.conv_in.weight": branch.conv_in.weight,
+        "branch.conv_in.bias": branch.conv_in.bias,
+        "branch.conv_out.weight": branch.conv_out.weight,
+        "branch.conv_out.bias": branch.conv_out.bias,
+        "the head's columns for the coarse map": near,
+        "the head's columns for branch(image)": far,
+        "head.bias": head.bias,
+    }
+
+    def of_weights(**x: Tensor) -> Tensor:
+        first, first_bias, second, second_bias, near, far, bias = x.values()
+        inside = torch.conv2d(torch.conv2d(image, first, first_bias, padding=1), second, second_bias, padding=1)
+        return resize(torch.conv2d(coarse, near), image.shape[-2:]) + torch.conv2d(inside, far, bias)
+
+    def of_parts(**x: Tensor) -> Tensor:
+        one, other, bias = x.values()
+        return one + other + bias.view(-1, 1, 1)
+
+    def of_maps(**x: Tensor) -> Tensor:
+        return raised + torch.conv2d(branch.conv_out(x["the maps inside the branch"]), far, head.bias)
+
+    parts = {"the coarse part": raised, "the part of the image": seen, "head.bias": head.bias}
+    return (
+        Retry(lambda coarse, image: _plain(coarse, image, branch, head), {"coarse": coarse, "image": image}),
+        Retry(of_parts, parts),
+        Retry(of_weights, weights),
+        Retry(of_maps, {"the maps inside the branch": between}),
+    )
+
+
+def _one_bias(branch: Any) -> tuple[Tensor, Tensor]:
+    """The first convolution's weight, and the bias of its first channel for all."""
+    return branch.conv_in.weight, branch.conv_in.bias[:1].expand_as(branch.conv_in.bias)
+
+
+def _share(image: Tensor, branch: Any, far: Tensor, chosen: slice) -> Tensor:
+    """The image's part of the logits from some of the maps inside the branch."""
+    first, second = branch.conv_in, branch.conv_out
+    inside = torch.conv2d(image, first.weight[chosen], first.bias[chosen], padding=1)
+    return torch.conv2d(torch.conv2d(inside, second.weight[:, chosen], second.bias, padding=1), far)
+
+
 @torch.no_grad()
 def _mistakes(coarse: Tensor, image: Tensor, branch: Any, head: Any) -> dict[str, Tensor]:
     right, inner = _plain(coarse, image, branch, head), branch.conv_in.out_channels
@@ -110,6 +161,25 @@ def _mistakes(coarse: Tensor, image: Tensor, branch: Any, head: Any) -> dict[str
         "The head's bias is lost.": right - shift,
         "Both biases are lost: the head's, and that of branch.conv_out, which goes through the head.": (
             right - inside - shift
+        ),
+        "The last of the maps inside the branch is left out.": raised
+        + _share(image, branch, far, slice(inner - 1))
+        + shift,
+        "The first of the maps inside the branch is left out.": raised
+        + _share(image, branch, far, slice(1, None))
+        + shift,
+        "Only the first 8 maps inside the branch count. There are branch.conv_in.out_channels of them.": (
+            raised + _share(image, branch, far, slice(8)) + shift
+        ),
+        "Only the part of the last map inside the branch is in the result: add up (`+=`) all of them.": (
+            _share(image, branch, far, slice(inner - 1, None)) - inside
+        ),
+        "The bias of the first map inside the branch is used for all. Each has its own.": (
+            raised + torch.conv2d(branch.conv_out(torch.conv2d(image, *_one_bias(branch), padding=1)), far) + shift
+        ),
+        "Only the first map inside the branch counts.": raised + _share(image, branch, far, slice(1)) + shift,
+        "The bias of branch.conv_in is added once for each map.": (
+            raised + torch.conv2d(branch.conv_out(branch.conv_in(image) + branch.conv_in.bias.sum()), far) + shift
         ),
         "The head's bias is added twice.": right + shift,
         "The bias of branch.conv_in is lost.": raised + torch.conv2d(unbiased, far) + shift,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from birefnet_lite.course.checks.compare import compare
 from birefnet_lite.course.checks.judge import check
-from birefnet_lite.course.checks.result import Wrong
+from birefnet_lite.course.checks.result import Unclear, Wrong
 from birefnet_lite.network.birefnet import BiRefNetOutput
 from birefnet_lite.training.losses import BiRefNetLoss
 
@@ -62,12 +62,53 @@ def train_step(answer: Callable[..., Any]) -> None:
                 "The weights have not changed. In this order: zero_grad, backward, clip, step. Is the gradient set to "
                 "zero after `backward`, or is `optimizer.step()` missing?"
             )
-        compare(_parameters(got), _parameters(wanted), where, 1e-6, mistakes)
+        try:
+            compare(_parameters(got), _parameters(wanted), where, 1e-6, mistakes)
+        except Unclear:
+            _describe_movement(start, criterion, batches, clip_norm, answer)
+            raise
         if not torch.allclose(_statistics(got), _statistics(wanted), atol=1e-6):
             raise Wrong(
                 "The weights are right, but the statistics of the batch norm are not. Is the model run exactly once?"
             )
         _check_returned(answers, losses)
+
+
+def _describe_movement(
+    start: nn.Module, criterion: nn.Module, batches: list[_Batch], clip_norm: float, answer: Callable[..., Any]
+) -> None:
+    """Raise `Wrong` with how the weights have moved in the first step, where that is not as it should be."""
+    where = f"With clip_norm={clip_norm:g}"
+    (right, _), (mine, _) = (_two_steps(start, criterion, batches[:1], clip_norm, step) for step in (_step, answer))
+    begin, ours, theirs = _parameters(start), _parameters(mine), _parameters(right)
+    if torch.allclose(ours, theirs, atol=1e-6):
+        raise Wrong(
+            f"{where}, the first step is right, and the second is not. The second meets gradients of the first, and "
+            "the optimizer's momentum: is every gradient set to zero, and is it `optimizer.step()` that moves the "
+            "weights?"
+        )
+    ours, theirs = ours - begin, theirs - begin
+    factor = float((ours @ theirs) / (theirs @ theirs))
+    if (ours - factor * theirs).abs().max() < 1e-2 * theirs.abs().max():
+        raise Wrong(
+            f"{where}, the weights move {factor:.3g} times as far as they should, in the right direction. Is the loss "
+            "scaled, `backward` called twice, the gradient clipped to another norm, or the learning rate changed?"
+        )
+    parts: dict[str, list[str]] = {"do not move": [], "are right": [], "move another way": []}
+    reference = dict(right.named_parameters())
+    before = dict(start.named_parameters())
+    for name, weight in mine.named_parameters():
+        if torch.equal(weight, before[name]):
+            parts["do not move"].append(name)
+        elif torch.allclose(weight, reference[name], atol=1e-6):
+            parts["are right"].append(name)
+        else:
+            parts["move another way"].append(name)
+    found = "; ".join(f"{', '.join(names)} {said}" for said, names in parts.items() if names)
+    raise Wrong(
+        f"{where}, after the first step: {found}. The loss is `criterion(model(images), masks, labels).total`, of all "
+        "that is given and unchanged, and the gradient is clipped over all weights together."
+    )
 
 
 def _two_steps(
@@ -144,20 +185,25 @@ def _step(
     sign: float = 1.0,
     steps: int = 1,
     eval_norms: bool = False,
+    change: Callable[..., Any] | None = None,
 ) -> float:
     """The step as it should be; each named argument makes one mistake."""
     model.train(training)
+    if change is not None:
+        images, masks, labels = change(images, masks, labels)
     if eval_norms:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
     output = model(images)
+    if part == "sigmoid":
+        output = output._replace(logits=output.logits.sigmoid())
     if part == "logits":
         output = output._replace(side_logits=())
     loss = criterion(output, masks, labels if labelled else None).total
     if zero is True:
         optimizer.zero_grad()
-    (sign * loss).backward()
+    (loss**2 if part == "square" else sign * loss).backward()
     if clip == "norm":
         nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     elif clip == "value":
@@ -178,6 +224,8 @@ def _step(
         for parameter in model.parameters():
             if parameter.grad is not None:
                 parameter.grad *= clip_norm / norm
+    elif clip == "half":
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm / 2)
     elif clip == "squared":
         nn.utils.clip_grad_norm_(model.parameters(), clip_norm**2)
     for _ in range(steps):
@@ -218,6 +266,20 @@ _MISTAKES = {
     "The gradient is always scaled to `clip_norm`, also where it is smaller. clip_grad_norm_ only shortens.": _variant(
         clip="always"
     ),
+    "Only the first image of the batch is used. Give the model all of them.": _variant(
+        change=lambda images, masks, labels: (images[:1], masks[:1], labels[:1])
+    ),
+    "The images are divided by 255. They come normalised: use them as they are.": _variant(
+        change=lambda images, masks, labels: (images / 255, masks, labels)
+    ),
+    "The masks are inverted.": _variant(change=lambda images, masks, labels: (images, 1 - masks, labels)),
+    "The labels are all 0. Give the criterion those that come with the batch.": _variant(
+        change=lambda images, masks, labels: (images, masks, labels * 0)
+    ),
+    "The loss is squared before `backward`. Use it as it is.": _variant(part="square"),
+    "The logits go through a sigmoid before the criterion, which takes logits.": _variant(part="sigmoid"),
+    "The gradient is clipped to half of `clip_norm`.": _variant(clip="half"),
+    "`backward` is called twice, so that gradients are added, or the loss is doubled.": _variant(sign=2.0),
     "The gradient is clipped to the square of `clip_norm`.": _variant(clip="squared"),
     "The side outputs play no part in the loss. Give the criterion the whole output.": _variant(part="logits"),
 }
