@@ -119,7 +119,7 @@ def _encoder_mistakes(backbone: Any, image: Tensor) -> dict[str, tuple[Tensor, .
         return (*maps[:3], torch.cat([*(shrink(x) for x in maps[:3]), maps[3]], dim=1))
 
     maps = fused(half)
-    deep = tuple(maps[3].shape[-2:])
+    deep = maps[3].shape[2], maps[3].shape[3]
     backwards = finished(maps)[::-1]
     alternating = [torch.stack([a, resize(b, a.shape[-2:])], 2).flatten(1, 2) for a, b in zip(full, half, strict=True)]
     loose = F.interpolate(image, size, mode="bilinear", align_corners=False)

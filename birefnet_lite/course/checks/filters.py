@@ -17,12 +17,12 @@ def describe_filter(answer: Callable[[Tensor], Any]) -> None:
     """Raise `Wrong` with what is wrong with the weights that the learner's filter has."""
     image = torch.zeros(1, 1, 2 * _MIDDLE + 1, 2 * _MIDDLE + 1)
     image[..., _MIDDLE, _MIDDLE] = 1
-    one, two = (answer(x).detach() for x in (image, 2 * image))
+    one, two = (answer(x).detach() for x in (image, -2 * image))
     if one.shape != image.shape or not torch.isfinite(one).all():
         return
-    if not torch.allclose(two, 2 * one, atol=1e-5):
+    if not torch.allclose(two, -2 * one, atol=1e-5):
         raise Wrong(
-            "Your result is no weighted sum of pixels: an image twice as bright does not give numbers twice as large. "
+            "Your result is no weighted sum of pixels: -2 times an image does not give -2 times the numbers. "
             "Is something cut off, divided by a mean or a maximum, squared, or compared?"
         )
     weights = one[0, 0].flip(0, 1)  # the weight of the neighbour above shows below the bright pixel
