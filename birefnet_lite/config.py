@@ -153,7 +153,7 @@ class BiRefNetConfig:
         cls,
         *,
         bb: str = "swin_v1_l",
-        squeeze_block: Literal["none", "basic", "residual", "aspp", "deformable_aspp"] = "BasicDecBlk_x1",
+        squeeze_block: str = "BasicDecBlk_x1",
         dec_att: str = "ASPPDeformable",
         dec_blk: str = "BasicDecBlk",
         lat_blk: str = "BasicLatBlk",
@@ -264,14 +264,14 @@ def check_type(name: str, wanted: Any, value: Any) -> Any:
     return value
 
 
-def _from_choice(field: str, flag: str, value: str) -> str:
+def _from_choice(field: str, flag: str, value: str) -> Any:
     choices = _OFFICIAL_CHOICES[field]
     if value not in choices:
         raise ValueError(f"{flag} is {value!r}; it can be {_join_choices(choices)}.")
     return choices[value]
 
 
-def _split_squeeze_block(flag: str) -> tuple[str, int]:
+def _split_squeeze_block(flag: str) -> tuple[Any, int]:
     """Split the original's flag into kind and number of blocks: `"ResBlk_x4"` is four residual blocks."""
     if flag == "":
         return "none", 1

@@ -14,7 +14,7 @@ from birefnet_lite.checkpoints import not_finite
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.training.data_sources import TrainingData
 from birefnet_lite.training.ema import EMA
-from birefnet_lite.training.losses import BiRefNetLoss, GradientTarget
+from birefnet_lite.training.losses import BiRefNetLoss
 from birefnet_lite.training.model_setup import (
     build_model,
     check_class_head,
@@ -78,8 +78,8 @@ class Trainer:
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=self.device.type == "cuda")
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         config = self.plain_model.config
-        target = cast(GradientTarget, config.gradient_target)
-        self.loss = BiRefNetLoss(loss_weights_at(settings, 0), settings.gradient_weight, target, settings.class_weight)
+        weights = loss_weights_at(settings, 0)
+        self.loss = BiRefNetLoss(weights, settings.gradient_weight, config.gradient_target, settings.class_weight)
         self.parts = processes * settings.accumulation
         self.data = TrainingData(settings, self.parts, "cpu" if settings.workers else self.device)
         check_class_head(settings, config, self.data.num_classes)

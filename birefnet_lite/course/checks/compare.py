@@ -17,7 +17,7 @@ from birefnet_lite.course.checks.differences import (
 from birefnet_lite.course.checks.result import Unclear, Wrong
 from birefnet_lite.course.checks.retries import Retry, explain_by_arguments
 
-__all__ = ["compare", "compare_gradient", "compare_parameter_gradients", "remarks", "require_tensor"]
+__all__ = ["compare", "compare_gradient", "compare_parameter_gradients", "refuse_float", "remarks", "require_tensor"]
 
 _REMARKS: list[dict[str, None]] = []
 
@@ -31,6 +31,12 @@ def remarks() -> Iterator[dict[str, None]]:
         yield said
     finally:
         _REMARKS.pop()
+
+
+def refuse_float(got: Any) -> None:
+    """Refuse a loss that is a Python number."""
+    if isinstance(got, float):
+        raise Wrong("You return a Python number. Return the tensor itself: `backward` needs it.")
 
 
 def compare(

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +43,7 @@ def deformable_aspp(answer: Callable[[int, int], Any]) -> None:
         compare_parameter_gradients(got, wanted, mine, theirs, where, 1e-3)
     x = torch.randn(1, 6, 5, 7)
     with torch.no_grad():
-        theirs.norm.bias += 10
+        cast(Tensor, theirs.norm.bias).add_(10)
     take_weights(mine, theirs)
     compare(_views(mine, x), theirs(x), "With a large bias in `norm`", 1e-5, {_CUT: theirs(x).clamp(max=6)})
     _in_training(mine, theirs)
