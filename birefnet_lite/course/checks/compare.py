@@ -44,7 +44,7 @@ def compare(
     wanted: Tensor,
     where: str,
     tolerance: float,
-    mistakes: Mapping[str, Tensor],
+    mistakes: Mapping[str, Tensor | tuple[Tensor, ...]],
     retries: Sequence[Retry] = (),
 ) -> None:
     """Raise `Wrong` unless `got` is `wanted`: kind first, then type, shape and numbers.
@@ -54,7 +54,7 @@ def compare(
         wanted: The right one.
         where: The case, as the start of a sentence, such as "For x of (1, 3, 5, 7)".
         tolerance: The largest absolute difference that is allowed.
-        mistakes: The results of typical wrong answers, each under the sentence that says what is wrong with it.
+        mistakes: The results of typical wrong answers, one or several under the sentence that says what is wrong.
         retries: The right function, or steps of it, to find out whether `got` is right for other arguments.
     """
     _require_precision(got, where)
@@ -64,8 +64,8 @@ def compare(
         if wanted.dtype == torch.float32:
             _remark_double(got)
         return
-    for sentence, value in mistakes.items():
-        if _close(got, value, tolerance):
+    for sentence, values in mistakes.items():
+        if any(_close(got, value, tolerance) for value in (values if isinstance(values, tuple) else (values,))):
             raise Wrong(sentence)
     for retry in retries if got.shape == wanted.shape else ():
         if cause := explain_by_arguments(got, wanted, retry, tolerance):

@@ -196,7 +196,7 @@ def _steps(image: Tensor, side: Tensor) -> tuple[Retry, ...]:
     )
 
 
-def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, Tensor | tuple[Tensor, ...]]:
     height, width = image.shape[-2:]
     signed = refinement.laplacian(image.mean(dim=1, keepdim=True))
     size, raw = signed.abs(), resize(side, (height, width))
@@ -212,7 +212,7 @@ def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, T
     rows, columns = (size.quantile(0.99, dim=axis, keepdim=True).clamp_min(1e-4) for axis in (3, 2))
     other = F.interpolate(side, (height, width), mode="bilinear", align_corners=False)
     inside = size * near
-    mistakes = {
+    mistakes: dict[str, Tensor | tuple[Tensor, ...]] = {
         "Edges keep their sign. Take the absolute value of the Laplacian.": (signed / share(size)).clamp(max=1) * near,
         "Edges keep their sign, and so does their percentile. Take the absolute value of the Laplacian first.": (
             (signed / share(signed)).clamp(max=1) * near
@@ -262,8 +262,9 @@ def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, T
         ),
         "Edges and mask are added. Multiply them.": edges + near,
         "This is the mask alone. Multiply it by the edges.": near,
-        "The probability is compared with another number than 0.5.": edges * dilated(raw.sigmoid() > 0.3),
-        "The probability is compared with another number than 0.5. ": edges * dilated(raw.sigmoid() > 0.7),
+        "The probability is compared with another number than 0.5.": tuple(
+            edges * dilated(raw.sigmoid() > level) for level in (0.3, 0.7)
+        ),
         "The mask is a band around the contour. Keep the inside of the object, too.": (
             edges * (near - 1 + dilated(raw <= 0))
         ),

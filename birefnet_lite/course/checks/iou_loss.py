@@ -58,7 +58,7 @@ def _steps_of_iou(logits: Tensor, mask: Tensor) -> tuple[Retry, ...]:
     )
 
 
-def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor | tuple[Tensor, ...]]:
     p = logits.sigmoid()
 
     def sums(x: Tensor) -> Tensor:
@@ -94,11 +94,9 @@ def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
         "This is the IoU of the background: both are subtracted from 1. Take them as they are.": (
             per_image(sums((1 - p) * (1 - mask)), sums(1 - p * mask)).mean()
         ),
-        "What is missed and what is too much have weights (Tversky). In the union both count fully.": (
-            per_image(inside, inside + 0.3 * sums(p * (1 - mask)) + 0.7 * sums((1 - p) * mask)).mean()
-        ),
-        "What is missed and what is too much have weights (Tversky). In the union both count fully. ": (
-            per_image(inside, inside + 0.7 * sums(p * (1 - mask)) + 0.3 * sums((1 - p) * mask)).mean()
+        "What is missed and what is too much have weights (Tversky). In the union both count fully.": tuple(
+            per_image(inside, inside + share * sums(p * (1 - mask)) + (1 - share) * sums((1 - p) * mask)).mean()
+            for share in (0.3, 0.7)
         ),
         "The mean is geometric: the logarithms of the IoUs are averaged. Take the plain mean.": (
             1 - (1 - each).log().mean().exp()
@@ -169,9 +167,9 @@ def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
         "The prediction is made hard before it is compared, so nothing can be learned. Keep the probabilities.": (
             per_image(sums(hard * mask), sums(hard + mask) - sums(hard * mask)).mean()
         ),
-        "A small epsilon is added where one pixel should be.": per_image(inside, union, 1e-6).mean(),
-        "A small epsilon is added where one pixel should be. ": per_image(inside, union, 1e-8).mean(),
-        "A small epsilon is added where one pixel should be.  ": per_image(inside, union, 1e-7).mean(),
+        "A small epsilon is added where one pixel should be.": tuple(
+            per_image(inside, union, epsilon).mean() for epsilon in (1e-6, 1e-8, 1e-7)
+        ),
         "That is the logarithm of the IoU. The loss is 1 less the IoU.": -(1 - each).log().mean(),
         **combined(list(each), "image", "Take their mean over the batch."),
     }

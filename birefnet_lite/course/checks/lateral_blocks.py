@@ -135,13 +135,13 @@ def _tents(place: Tensor, old: int) -> Tensor:
     return (1 - (place[:, None] - torch.arange(old)).abs()).clamp(min=0)
 
 
-def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> dict[str, Tensor]:
+def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> dict[str, Tensor | tuple[Tensor, ...]]:
     steps, cells = torch.arange(new), torch.arange(old)
     place = steps * ((old - 1) / max(new - 1, 1))
     floor = place.floor()
     down = (place - floor)[:, None]
     near, far = _tents(floor, old), _tents((floor + 1).clamp(max=old - 1), old)
-    mistakes = {}
+    mistakes: dict[str, Tensor | tuple[Tensor, ...]] = {}
     if new == 1:  # ahead of the others: it is also what align_corners=False gives
         middle = _tents(torch.tensor([(old - 1) / 2]), old)
         mistakes["A single new cell lies at place 0: as in PyTorch, it is the first old cell."] = middle
@@ -154,9 +154,7 @@ def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> dict[str, Tensor]:
         "These are the weights of align_corners=False. With aligned corners, the first new cell is the first old one "
         "and the last is the last: new cell i lies at i * (old - 1) / (new - 1).": _matrix(old, new, align=False),
         "New cell i lies at i * (old - 1) / (new - 1), not at i * old / new: count the steps between cells, not the "
-        "cells.": _tents((steps * (old / new)).clamp(max=old - 1), old),
-        "New cell i lies at i * (old - 1) / (new - 1), not at i * old / new: count the steps between cells, not the "
-        "cells. ": _tents(steps * (old / new), old),
+        "cells.": (_tents((steps * (old / new)).clamp(max=old - 1), old), _tents(steps * (old / new), old)),
         "The last new cell should be the last old one: divide by new - 1, the steps, and not by new.": (
             _tents(steps * ((old - 1) / new), old)
         ),

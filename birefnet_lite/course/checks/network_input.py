@@ -67,7 +67,9 @@ def _steps(pixels: NDArray[np.uint8], height: int, width: int) -> tuple[Retry, .
     return (Retry(normalised, {"the resized photo": values, "the mean": mean, "the deviation": std}),)
 
 
-def _mistakes_of_input(pixels: NDArray[np.uint8], height: int, width: int, wanted: Tensor) -> dict[str, Tensor]:
+def _mistakes_of_input(
+    pixels: NDArray[np.uint8], height: int, width: int, wanted: Tensor
+) -> dict[str, Tensor | tuple[Tensor, ...]]:
     resized = _resized(pixels, height, width)
     values = torch.from_numpy(resized).permute(2, 0, 1)[None].float()  # (1, 3, H, W), 0 to 255
     photo = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255  # (1, 3, h, w)
@@ -115,10 +117,8 @@ def _mistakes_of_input(pixels: NDArray[np.uint8], height: int, width: int, wante
         "The photo is turned upside down.": wanted.flip(2),
         "The values are normalised first and divided by 255 then. Divide the bytes first.": normalise(values) / 255,
         "The bytes are divided by the photo's largest value. Divide by 255, whatever the photo.": (
-            normalise(values / values.max())
-        ),
-        "The bytes are divided by the photo's largest value. Divide by 255, whatever the photo. ": (
-            normalise(values / max(int(pixels.max()), 1))
+            normalise(values / values.max()),
+            normalise(values / max(int(pixels.max()), 1)),
         ),
         "The photo is resized by nearest neighbours, by F.interpolate. Use Pillow's bilinear resize.": normalise(
             F.interpolate(photo, (height, width))

@@ -52,7 +52,7 @@ def _steps_of_fold(conv: nn.Conv2d, norm: Any, name: str) -> tuple[Retry, ...]:
 
     def weight(**x: Tensor) -> Tensor:
         w, gamma, var, eps = x.values()
-        return w * (gamma / (var + eps).sqrt()).view(-1, 1, 1, 1)
+        return _scaled(w, gamma / (var + eps).sqrt())
 
     def bias(**x: Tensor) -> Tensor:
         b, mean, beta, gamma, var, eps = x.values()
@@ -291,7 +291,7 @@ def _slow(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor | None, **o
     return F.conv2d(torch.cat([_up(coarse, fine, **options), fine], dim=1), weight, bias)
 
 
-def _wrong_heads(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+def _wrong_heads(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Tensor | tuple[Tensor, ...]]:
     right = _slow(fine, coarse, weight, bias)
     narrow, wide = fine.shape[1], coarse.shape[1]
     swapped = torch.cat([weight[:, narrow:], weight[:, :narrow]], dim=1)
@@ -319,10 +319,8 @@ def _wrong_heads(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor) -> 
             fine, coarse, weight, bias, mode="bicubic", align_corners=True
         ),
         "The fine map is shrunk to the coarse one. Enlarge what the coarse one gives instead.": (
-            _slow(F.interpolate(fine, coarse.shape[-2:]), coarse, weight, bias)
-        ),
-        "The fine map is shrunk to the coarse one. Enlarge what the coarse one gives instead. ": (
-            _slow(_up(fine, coarse), coarse, weight, bias)
+            _slow(F.interpolate(fine, coarse.shape[-2:]), coarse, weight, bias),
+            _slow(_up(fine, coarse), coarse, weight, bias),
         ),
         "The two are multiplied. Add them.": raised * mapped + shift,
         "The fine map is taken off, and the bias with it. Add them.": raised - mapped - shift,
