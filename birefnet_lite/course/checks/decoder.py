@@ -120,7 +120,7 @@ def decode(answer: Callable[[Decoder, Tensor, tuple[Tensor, ...]], Any]) -> None
 
 
 def _steps(decoder: Any, image: Tensor, features: tuple[Tensor, ...]) -> tuple[Retry, ...]:
-    """What stages and head are given, to try changes of."""
+    """Return the decoder as a function of what its stages and its head read, to try changed maps and images."""
     given = dict(zip(("x1", "x2", "x3", "the squeezed map"), features, strict=True))
 
     def climb(change: Any = None, **maps: Tensor) -> Tensor:

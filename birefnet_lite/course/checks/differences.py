@@ -309,9 +309,9 @@ def _piece(got: Tensor, wanted: Tensor, same: Callable[[Tensor, Tensor], bool]) 
             if same(large.narrow(axis, start, few), small):
                 return ends.format(name, abs(ours - theirs), end)
     if wanted.ndim == 4 and got.shape[:2] == wanted.shape[:2] and min(got.shape[2:]) > 1:
-        for step in (2, 4, 8):
+        for step, ordinal in ((2, "second"), (4, "4th"), (8, "8th")):
             if same(wanted[..., ::step, ::step], got):
-                return f"Only every {step}th row and column comes out: is there a stride?".replace("2th", "second")
+                return f"Only every {ordinal} row and column comes out: is there a stride?"
         rows, columns = got.shape[2] - wanted.shape[2], got.shape[3] - wanted.shape[3]
         if rows == columns and rows > 0 and rows % 2 == 0:
             edge = rows // 2

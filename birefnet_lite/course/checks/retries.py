@@ -29,8 +29,13 @@ def _over(axes: int | tuple[int, ...], kind: str = "mean") -> Callable[[Tensor],
     return reduced
 
 
+def _on_maps(change: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Restrict a change to maps (B, C, H, W); it leaves other tensors as they are."""
+    return lambda x: change(x) if x.ndim == 4 else x
+
+
 def _channel(index: int) -> Callable[[Tensor], Tensor]:
-    return lambda x: x[:, index : index + 1].expand_as(x) if x.ndim == 4 and x.shape[1] > abs(index) else x
+    return _on_maps(lambda x: x[:, index : index + 1].expand_as(x) if x.shape[1] > abs(index) else x)
 
 
 _CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -58,8 +63,8 @@ _CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "divided by 255": lambda x: x / 255,
     "multiplied by 255": lambda x: x * 255,
     "divided by its largest absolute value": lambda x: x / x.abs().amax(),
-    "divided by its largest absolute value, image by image": (
-        lambda x: x / x.abs().amax(dim=(1, 2, 3), keepdim=True) if x.ndim == 4 else x
+    "divided by its largest absolute value, image by image": _on_maps(
+        lambda x: x / x.abs().amax(dim=(1, 2, 3), keepdim=True)
     ),
     "stretched to 0 to 1": lambda x: (x - x.amin()) / (x.amax() - x.amin()),
     "less its mean": lambda x: x - x.mean(),
@@ -70,19 +75,17 @@ _CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "of the first image, for the whole batch": lambda x: x[:1].expand_as(x) if x.ndim > 1 else x,
     "of the last image, for the whole batch": lambda x: x[-1:].expand_as(x) if x.ndim > 1 else x,
     "averaged over the batch": _over(0),
-    "with the images in reverse": lambda x: x.flip(0) if x.ndim == 4 else x,
+    "with the images in reverse": _on_maps(lambda x: x.flip(0)),
     "with its first channel for all": _channel(0),
     "with its second channel for all": _channel(1),
     "with its third channel for all": _channel(2),
     "averaged over its channels": _over(1),
     "reduced to the largest of its channels": _over(1, "amax"),
     "reduced to the smallest of its channels": _over(1, "amin"),
-    "reduced to the median of its channels": (
-        lambda x: x.median(dim=1, keepdim=True).values.expand_as(x) if x.ndim == 4 else x
-    ),
-    "behind a softmax over the channels": lambda x: x.softmax(1) if x.ndim == 4 else x,
-    "behind a softmax over each row": lambda x: x.softmax(-1) if x.ndim == 4 else x,
-    "behind a softmax over all cells": (lambda x: x.flatten(2).softmax(2).reshape(x.shape) if x.ndim == 4 else x),
+    "reduced to the median of its channels": _on_maps(lambda x: x.median(dim=1, keepdim=True).values.expand_as(x)),
+    "behind a softmax over the channels": _on_maps(lambda x: x.softmax(1)),
+    "behind a softmax over each row": _on_maps(lambda x: x.softmax(-1)),
+    "behind a softmax over all cells": _on_maps(lambda x: x.flatten(2).softmax(2).reshape(x.shape)),
     "averaged over each map": _over((2, 3)),
     "reduced to the largest of each map": _over((2, 3), "amax"),
     "averaged over each image": _over((1, 2, 3)),
@@ -91,21 +94,19 @@ _CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     ),
     "averaged over each row": _over(3),
     "averaged over each column": _over(2),
-    "with its channels in reverse": lambda x: x.flip(1) if x.ndim == 4 else x,
-    "upside down": lambda x: x.flip(2) if x.ndim == 4 else x,
-    "mirrored": lambda x: x.flip(3) if x.ndim == 4 else x,
-    "turned by half a turn": lambda x: x.flip(2, 3) if x.ndim == 4 else x,
-    "with height and width exchanged": lambda x: x.transpose(2, 3) if x.ndim == 4 else x,
+    "with its channels in reverse": _on_maps(lambda x: x.flip(1)),
+    "upside down": _on_maps(lambda x: x.flip(2)),
+    "mirrored": _on_maps(lambda x: x.flip(3)),
+    "turned by half a turn": _on_maps(lambda x: x.flip(2, 3)),
+    "with height and width exchanged": _on_maps(lambda x: x.transpose(2, 3)),
     "with its first two axes exchanged": lambda x: x.transpose(0, 1) if x.ndim > 1 else x,
     "in reverse": lambda x: x.flip(0),
     "shifted by one": lambda x: x.roll(1, 0),
     "shifted by one the other way": lambda x: x.roll(-1, 0),
-    "blurred by the mean of 3 x 3 cells": (
-        lambda x: F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False) if x.ndim == 4 else x
+    "blurred by the mean of 3 x 3 cells": _on_maps(
+        lambda x: F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
     ),
-    "as every second row and column, repeated": (
-        lambda x: F.interpolate(x[..., ::2, ::2], x.shape[-2:]) if x.ndim == 4 else x
-    ),
+    "as every second row and column, repeated": _on_maps(lambda x: F.interpolate(x[..., ::2, ::2], x.shape[-2:])),
 }
 
 

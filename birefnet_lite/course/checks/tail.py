@@ -92,7 +92,7 @@ def _refuse_seams(got: Any, wanted: Tensor, where: str) -> None:
 
 
 def _steps(coarse: Tensor, image: Tensor, branch: Any, head: Any) -> tuple[Retry, ...]:
-    """The parts of the sum, and the numbers of the convolutions, to try changes of."""
+    """Return the tail as functions of its inputs, its parts, its weights and its inner maps, to try changed ones."""
     wide = coarse.shape[1]
     near, far = head.weight[:, :wide], head.weight[:, wide:]
     raised, seen = resize(torch.conv2d(coarse, near), image.shape[-2:]), torch.conv2d(branch(image), far)
