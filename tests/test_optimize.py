@@ -127,6 +127,25 @@ def test_the_interface_is_the_same():
     assert not any(module.training for module in optimized.modules())
 
 
+def test_maps_have_channels_last_behind_the_image(tiny_swin):
+    """An image of either order gives the same logits; only the convolutions that read the image keep its order."""
+    optimized, x = optimize(small(backbone=tiny_swin)), torch.randn(2, 3, 64, 96)
+    wrong = []
+
+    def check(name, module, inputs, output):
+        order = torch.contiguous_format if ".image." in name else torch.channels_last
+        if not output.is_contiguous(memory_format=order):
+            wrong.append(name)
+
+    for name, module in optimized.named_modules():
+        if isinstance(module, nn.Conv2d) and module.out_channels > 1:
+            module.register_forward_hook(functools.partial(check, name))
+    with torch.inference_mode():
+        wanted = optimized(x).logits
+        assert wrong == []
+        assert torch.allclose(optimized(x.contiguous(memory_format=torch.channels_last)).logits, wanted, atol=1e-5)
+
+
 def test_what_cannot_be_optimized_is_refused():
     with pytest.raises(ValueError, match=r"the model is in training mode.*model\.eval\(\)"):
         optimize(small().train())
@@ -339,7 +358,7 @@ def test_auto_precision_is_exact_on_a_processor_without_bfloat16(monkeypatch):
 
 
 def test_auto_precision_keeps_a_wide_networks_logits(monkeypatch):
-    """`lite` with moved taps: within 1 % of the range of its logits."""
+    """`lite` with moved taps: within 0.1 % of the range of its logits, which are not rounded themselves."""
     set_processor(monkeypatch, True)
     torch.manual_seed(0)
     model, x = BiRefNet(BiRefNetConfig.preset("lite")), torch.randn(1, 3, 128, 128)
@@ -349,7 +368,7 @@ def test_auto_precision_keeps_a_wide_networks_logits(monkeypatch):
     with torch.inference_mode():
         wanted, got = (optimize(model.eval(), kind)(x).logits for kind in (None, "auto"))
     assert got.dtype == torch.float32
-    assert 0 < (got - wanted).abs().max() < 0.01 * (wanted.max() - wanted.min())
+    assert 0 < (got - wanted).abs().max() < 0.001 * (wanted.max() - wanted.min())
 
 
 def test_unknown_precisions_are_refused():

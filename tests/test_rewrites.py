@@ -18,6 +18,7 @@ from birefnet_lite.optimization.aspp import DeformableBranch, rewrite_aspp
 from birefnet_lite.optimization.convolutions import (
     ComposedConv2d,
     ImageConv2d,
+    PatchConv2d,
     SummedConv2d,
     affine_of,
     build_conv,
@@ -111,8 +112,18 @@ def test_a_convolution_of_parts(dtype):
 
 @DTYPES
 @SIZES
-def test_two_convolutions_as_one_at_the_border_too(size, dtype):
-    first, second = (lively(nn.Conv2d(i, o, 3, padding=1), dtype) for i, o in ((3, 8), (8, 2)))
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_one_channel_in_patches(kernel, size, dtype):
+    conv = lively(nn.Conv2d(3, 1, kernel, padding=kernel // 2), dtype)
+    x = torch.randn(2, 3, *size, dtype=dtype)
+    assert_same(PatchConv2d(affine_of(conv), like=conv)(x), conv(x))
+
+
+@DTYPES
+@SIZES
+@pytest.mark.parametrize("out_channels", [1, 2])
+def test_two_convolutions_as_one_at_the_border_too(out_channels, size, dtype):
+    first, second = (lively(nn.Conv2d(i, o, 3, padding=1), dtype) for i, o in ((3, 8), (8, out_channels)))
     composed = ComposedConv2d(affine_of(first), affine_of(second), like=first)
     x = torch.randn(2, 3, *size, dtype=dtype)
     assert_same(composed(x), second(first(x)))

@@ -4,12 +4,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = [
     "Affine",
     "ComposedConv2d",
     "ImageConv2d",
+    "PatchConv2d",
     "SummedConv2d",
     "affine_of",
     "build_conv",
@@ -156,6 +158,35 @@ class SummedConv2d(nn.Module):
         return total
 
 
+class PatchConv2d(nn.Module):
+    """A padded convolution with one output channel, computed for 4 x 4 pixels at a time.
+
+    Processors compute sixteen output channels with one instruction; with one channel, fifteen results are lost. Here
+    the pixels of a patch are the channels of a convolution with stride 4: each is the given filter, moved to its pixel
+    within a larger kernel of zeros. For a 5x5 filter these are 2.6 times the multiplications, in a tenth of the time.
+    Shapes: (B, C, H, W) to (B, 1, H, W).
+    """
+
+    side = 4
+
+    def __init__(self, affine: Affine, like: nn.Conv2d) -> None:
+        super().__init__()
+        _, channels, kernel, _ = affine.weight.shape
+        width = kernel + self.side - 1
+        weight = affine.weight.new_zeros(self.side**2, channels, width, width)
+        for pixel, filters in enumerate(weight):
+            row, column = divmod(pixel, self.side)
+            filters[:, row : row + kernel, column : column + kernel] = affine.weight[0]
+        patches = Affine(weight, affine.bias.expand(self.side**2))
+        self.conv = build_conv(patches, like, stride=self.side, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        if height % self.side or width % self.side:
+            x = F.pad(x, (0, -width % self.side, 0, -height % self.side))
+        return F.pixel_shuffle(self.conv(x), self.side)[..., :height, :width]
+
+
 def compose(second: Affine, first: Affine) -> Affine:
     """Merge two 3x3 convolutions in a row into one of 5x5, which is exact away from the border.
 
@@ -176,12 +207,13 @@ class ComposedConv2d(nn.Module):
     The second convolution reads zeros beyond the border, where the first one, continued, would have other values. So
     the composed filter is wrong there, but only in the outermost row or column. This frame of one pixel is computed by
     the two convolutions themselves, on strips of three pixels: one row of y needs two rows of z, and three of x.
-    Shapes: (B, in_channels, H, W) to (B, out_channels, H, W).
+    Shapes: (B, in_channels, H, W) to (B, out_channels, H, W); a single output channel is computed by a `PatchConv2d`.
     """
 
     def __init__(self, first: Affine, second: Affine, like: nn.Conv2d) -> None:
         super().__init__()
-        self.inside = build_conv(compose(second, first), like, padding=2)
+        inside = compose(second, first)
+        self.inside = PatchConv2d(inside, like) if len(inside.bias) == 1 else build_conv(inside, like, padding=2)
         self.first = build_conv(first, like)
         self.second = build_conv(second, like)
 

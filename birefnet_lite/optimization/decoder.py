@@ -197,12 +197,17 @@ class OptimizedDecoder(nn.Module):
         projections = [None] * 3 if necks is None else [necks[i] for i in (2, 1, 0)]
         stages = [Stage(stage, scales, neck) for stage, neck in zip(deep, projections, strict=True)]
         self.stages = nn.ModuleList([*stages, Stage(last, scales, head=head)])
+        self.output_dtype: torch.dtype | None = None
+        """The dtype of the head and the logits, if it is not that of the stages."""
 
     def forward(self, image: Tensor, levels: list[Level], x: Tensor) -> Tensor:
+        shown = image.to(next(self.stages.parameters()).dtype)
         for stage in self.stages:
             assert isinstance(stage, Stage)
             level = levels.pop() if levels else None
-            x, skip = stage.narrow(x, image)
+            x, skip = stage.narrow(x, shown)
             x = stage(x, skip, level)
+        if self.output_dtype is not None:
+            x, image = x.to(self.output_dtype), image.to(self.output_dtype)
         logits = resize(x, image.shape[-2:])
         return logits if self.image is None else logits + self.image(image)

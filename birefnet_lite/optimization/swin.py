@@ -70,7 +70,7 @@ class OptimizedAttention(nn.Module):
 
     def forward(self, x: Tensor, windows: Windows) -> Tensor:
         batch, height, width, channels = x.shape
-        x = F.pad(x.flatten(1, 2), (0, 0, 0, 1))  # (B, H * W + 1, C), the last one for padding
+        x = torch.cat([x.flatten(1, 2), x.new_zeros(batch, 1, channels)], dim=1)  # (B, H * W + 1, C), one for padding
         if should_split(x, 3 * channels, self.qkv.weight):
             return self._forward_in_parts(x, windows)[:, :-1].unflatten(1, (height, width))  # (B, H, W, C)
         qkv = _select(self.qkv(x), windows.order)  # (B * windows * N, 3 C)

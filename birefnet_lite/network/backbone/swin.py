@@ -270,5 +270,5 @@ class SwinTransformer(Backbone):
         features = []
         for layer, norm in zip(self.layers, self.norms, strict=True):
             stage, x = layer(x)
-            features.append(norm(stage).permute(0, 3, 1, 2).contiguous())  # (B, C, H, W)
+            features.append(norm(stage).permute(0, 3, 1, 2))  # (B, C, H, W)
         return tuple(features)
