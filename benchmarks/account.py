@@ -17,9 +17,12 @@ from deformable import describe_machine, format_command, time_by_turns
 from networks import OPTIMIZED, PLAIN, build, forward
 from torch import Tensor, nn
 from torch.autograd.profiler_util import FunctionEvent
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
+
+from birefnet_lite.network.deformable import cpu
+from birefnet_lite.network.deformable.sampling import Sampler
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -37,6 +40,28 @@ OPERATORS = {
 """Kinds of operation, and words in the names of PyTorch's operators; the first kind that fits is taken."""
 
 
+@contextmanager
+def label_sampling() -> Iterator[None]:
+    """Name the steps of deformable sampling in the profile, also where they run outside of the operator."""
+
+    def label(function: Callable) -> Callable:
+        def labelled(*args):
+            with record_function("deform_conv2d"):
+                return function(*args)
+
+        return labelled
+
+    steps = [(cpu, "_table"), (cpu, "_gather"), (Sampler, "__init__"), (Sampler, "__call__")]
+    before = [getattr(owner, name) for owner, name in steps]
+    for (owner, name), function in zip(steps, before, strict=True):
+        setattr(owner, name, label(function))
+    try:
+        yield
+    finally:
+        for (owner, name), function in zip(steps, before, strict=True):
+            setattr(owner, name, function)
+
+
 def kind_of(event: FunctionEvent) -> str:
     """Say what kind of operation an operator is; in a deformable convolution all but the product is sampling."""
     name = event.name.split("::")[-1].strip("_")
@@ -52,7 +77,7 @@ def kind_of(event: FunctionEvent) -> str:
 
 def time_kinds(work: Callable[[], Tensor]) -> dict[str, float]:
     """Return the seconds of one forward for each kind of operation. What no operator takes is Python."""
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
+    with label_sampling(), profile(activities=[ProfilerActivity.CPU]) as seen:
         begin = time.perf_counter()
         work()
         whole = time.perf_counter() - begin
@@ -105,6 +130,11 @@ def describe_shares(model: nn.Module, work: Callable[[], Tensor]) -> str:
 def _deformable_flops(input, offset, mask, weight, *args, out_shape=None, **kwargs) -> int:
     outputs, channels, height, width = weight
     return 2 * offset[0] * offset[2] * offset[3] * outputs * channels * height * width
+
+
+@register_flop_formula(torch.ops.aten.addmm_)
+def _addmm_flops(total, a, b, *args, out_shape=None, **kwargs) -> int:
+    return 2 * a[0] * a[1] * b[1]
 
 
 class Traffic(TorchDispatchMode):

@@ -16,7 +16,7 @@ from birefnet_lite import BiRefNet, BiRefNetConfig, load
 from birefnet_lite.inference.predict import segment
 from birefnet_lite.network import precision
 from birefnet_lite.optimization import birefnet as optimized_birefnet
-from birefnet_lite.optimization import optimize
+from birefnet_lite.optimization import blocks, optimize
 from birefnet_lite.optimization import swin as rewritten_swin
 from birefnet_lite.photos import PHOTOS, load_photo
 
@@ -229,8 +229,8 @@ def test_autocast_works_where_large_maps_are_processed_in_parts(backbone, dtype,
     optimized, x = optimize(model), torch.randn(2, 3, 96, 160)
     with torch.inference_mode():
         wanted = model(x).logits.sigmoid()
-        for limit in (rewritten_swin.LARGE, 0):
-            monkeypatch.setattr(rewritten_swin, "LARGE", limit)
+        for limit in (blocks.LARGE, 0):
+            monkeypatch.setattr(blocks, "LARGE", limit)
             with torch.autocast("cpu", dtype):
                 got = optimized(x).logits.float().sigmoid()
             assert (got - wanted).abs().mean() < 0.02, limit

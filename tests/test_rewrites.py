@@ -8,12 +8,12 @@ from birefnet_lite.network.aspp import ASPP, ASPPBranch, DeformableASPP
 from birefnet_lite.network.backbone.convnets import build_convnet
 from birefnet_lite.network.backbone.swin import SwinBlock, SwinStage, shift_mask
 from birefnet_lite.network.blocks import build_block
-from birefnet_lite.network.deformable import DeformableConv2d
+from birefnet_lite.network.deformable import DeformableConv2d, cpu, use_backend
 from birefnet_lite.network.encoder import Encoder, fuse_scales
 from birefnet_lite.network.lateral import LateralBlock
 from birefnet_lite.network.refinement import InwardReference, OutwardReference
 from birefnet_lite.network.resize import resize as plain_resize
-from birefnet_lite.optimization import swin
+from birefnet_lite.optimization import blocks, swin
 from birefnet_lite.optimization.aspp import DeformableBranch, rewrite_aspp
 from birefnet_lite.optimization.convolutions import (
     ComposedConv2d,
@@ -207,6 +207,26 @@ def test_pyramid(kind, batch_norm, size, dtype):
     assert_same(rewrite_aspp(pyramid)(x), pyramid(x))
 
 
+@DTYPES
+def test_large_maps_are_projected_in_blocks(dtype, monkeypatch):
+    """Blocks of a size that divides nothing; where a gradient or another backend is wanted, the whole map."""
+    monkeypatch.setattr(blocks, "LARGE", 0)
+    monkeypatch.setattr(cpu, "BLOCK_NUMBERS", 700)
+    taken = []
+    monkeypatch.setattr(DeformableBranch, "add_projection", spy(DeformableBranch.add_projection, taken))
+    plain = lively(DeformableASPP(4, 5, 6), dtype)
+    optimized, x = rewrite_aspp(plain), torch.randn(2, 4, 8, 9, dtype=dtype)
+    with torch.no_grad():
+        assert_same(optimized(x), plain(x))
+        assert len(taken) == len(optimized.branches)
+        with use_backend("torchvision"):
+            assert_same(optimized(x), plain(x))
+    x.requires_grad_()
+    got, wanted = (torch.autograd.grad(f(x).square().sum(), x)[0] for f in (optimized, plain))
+    assert_same(got, wanted)
+    assert len(taken) == len(optimized.branches)
+
+
 def test_a_pyramid_of_ones_own_stays():
     own = DeformableASPP(4, channels=6)
     own.branches[1].conv = nn.Conv2d(4, 6, 1)
@@ -266,7 +286,7 @@ def test_window_attention(batch, shift, size, dtype):
 @pytest.mark.parametrize("shift", [0, 1])
 def test_large_maps_forward_in_parts(shift, dtype, monkeypatch):
     """Pieces of a size that divides nothing, and a map whose windows reach beyond it."""
-    monkeypatch.setattr(swin, "LARGE", 0)
+    monkeypatch.setattr(blocks, "LARGE", 0)
     monkeypatch.setattr(swin, "PIXELS", 7)
     monkeypatch.setattr(swin, "WINDOWS", 4)
     taken = []

@@ -7,7 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from birefnet_lite.network.aspp import ASPP, ASPPBranch, DeformableASPP
+from birefnet_lite.network.check_image import autocast_is_on
 from birefnet_lite.network.deformable import DeformableConv2d, deform_conv2d
+from birefnet_lite.network.deformable.backends import select_backend
+from birefnet_lite.network.deformable.cpu import iterate_columns
+from birefnet_lite.network.deformable.sampling import Geometry, kernel_to_matrix
+from birefnet_lite.optimization.blocks import should_split
 from birefnet_lite.optimization.convolutions import Affine, affine_of, build_conv, fold
 
 __all__ = ["DeformableBranch", "OptimizedASPP", "rewrite_aspp"]
@@ -37,9 +42,35 @@ class DeformableBranch(nn.Module):
         self.conv = build_conv(Affine(2 * weight, bias), like=conv.conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        sampling = self.sampling(x)  # (B, 3 * k * k, H, W)
-        offset, modulation = sampling[:, : self.offsets], sampling[:, self.offsets :].sigmoid_()
+        offset, modulation = self._sample(x)
         return deform_conv2d(x, offset, self.conv.weight, self.conv.bias, padding=self.padding, mask=modulation)
+
+    def _sample(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the offsets (B, 2 * k * k, H, W) and the modulation (B, k * k, H, W)."""
+        sampling = self.sampling(x)  # (B, 3 * k * k, H, W)
+        return sampling[:, : self.offsets], sampling[:, self.offsets :].sigmoid_()
+
+    def should_split(self, x: Tensor) -> bool:
+        """Whether to use `add_projection`: on a CPU without autocast, for large maps."""
+        if autocast_is_on(x) or select_backend(None, x, groups=1) != "gather":
+            return False
+        return should_split(x, x[:, 0].numel(), self.conv.out_channels, self.conv.weight)
+
+    def add_projection(self, total: Tensor, x: Tensor, projection: Tensor) -> None:
+        """Add P ReLU(v) to a sum, block by block, so that the map v, four times as wide as x, never exists as a whole.
+
+        Args:
+            total: (B, H * W, out_channels), changed in place.
+            x: (B, C, H, W).
+            projection: P, (out_channels, channels of v).
+        """
+        kernel, padding = self.conv.kernel_size[0], self.padding
+        geometry = Geometry((kernel, kernel), (1, 1), (padding, padding), (1, 1), (x.shape[2], x.shape[3]), 1)
+        bias, matrix = self.conv.bias, kernel_to_matrix(self.conv.weight).t()  # (k * k * C, channels of v)
+        assert bias is not None
+        for images, pixels, columns in iterate_columns(x, *self._sample(x), geometry):
+            values = torch.addmm(bias, columns, matrix).relu_()
+            total[images, pixels].view(-1, len(projection)).addmm_(values, projection.t())
 
 
 class OptimizedASPP(nn.Module):
@@ -72,6 +103,10 @@ class OptimizedASPP(nn.Module):
         pooled = self.pooled(x.mean(dim=(2, 3), keepdim=True)).relu_()  # (B, C, 1, 1)
         total = self.project_pooled(pooled).flatten(2).transpose(1, 2)  # (B, 1, out_channels)
         for branch, matrix in zip(self.branches, self.projections, strict=True):
+            if isinstance(branch, DeformableBranch) and branch.should_split(x):
+                total = total.expand(-1, height * width, -1).contiguous()  # a copy the first time
+                branch.add_projection(total, x, matrix)
+                continue
             pixels = branch(x).relu_().flatten(2).transpose(1, 2)  # (B, H * W, C), as a deformable branch computes it
             total = torch.baddbmm(total, pixels, matrix.t().expand(batch, -1, -1))  # (B, H * W, out_channels)
         return total.relu_().transpose(1, 2).unflatten(2, (height, width))  # (B, out_channels, H, W)

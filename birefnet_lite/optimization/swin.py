@@ -16,11 +16,10 @@ from birefnet_lite.network.backbone.swin import (
     window_partition,
     window_reverse,
 )
+from birefnet_lite.optimization.blocks import should_split
 
 __all__ = ["OptimizedAttention", "OptimizedStage", "Windows", "find_windows", "rewrite_swin"]
 
-LARGE = 16 * 2**20
-"""A map with more bytes than this between two layers is processed in parts that fit a processor's cache."""
 PIXELS, WINDOWS = 1024, 32
 """How many pixels, or windows, one part has."""
 
@@ -71,7 +70,7 @@ class OptimizedAttention(nn.Module):
     def forward(self, x: Tensor, windows: Windows) -> Tensor:
         batch, height, width, channels = x.shape
         x = torch.cat([x.flatten(1, 2), x.new_zeros(batch, 1, channels)], dim=1)  # (B, H * W + 1, C), one for padding
-        if should_split(x, 3 * channels, self.qkv.weight):
+        if should_split(x, batch * height * width, 3 * channels, self.qkv.weight):
             return self._forward_in_parts(x, windows)[:, :-1].unflatten(1, (height, width))  # (B, H, W, C)
         qkv = _select(self.qkv(x), windows.order)  # (B * windows * N, 3 C)
         bias = self._bias(windows.mask)
@@ -114,18 +113,6 @@ def _select(x: Tensor, rows: Tensor) -> Tensor:
     return x.reshape(batch * n, channels).index_select(0, (first[:, None] + rows).flatten())
 
 
-def should_split(x: Tensor, width: int, weight: Tensor) -> bool:
-    """Whether to process pixels (..., C) in parts, because with `width` channels they would exceed the cache of a CPU.
-
-    Parts are written into their place in the result, which neither a trace nor a gradient supports.
-    """
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return False
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return False
-    return x.numel() // x.shape[-1] * width * x.element_size() > LARGE
-
-
 def _linear_dtype(x: Tensor) -> torch.dtype:
     """The dtype of a linear layer's output: under autocast not that of its input."""
     device = x.device.type
@@ -144,9 +131,9 @@ class OptimizedMLP(nn.Module):
         self.mlp = mlp
 
     def forward(self, x: Tensor) -> Tensor:
-        if not should_split(x, 4 * x.shape[-1], self.mlp.fc1.weight):
-            return x + self.mlp(self.norm(x))
         pixels = x.reshape(-1, x.shape[-1])  # (B * H * W, C)
+        if not should_split(x, len(pixels), 4 * x.shape[-1], self.mlp.fc1.weight):
+            return x + self.mlp(self.norm(x))
         out = torch.empty_like(pixels)
         for part, result in zip(pixels.split(PIXELS), out.split(PIXELS), strict=True):
             torch.add(part, self.mlp(self.norm(part)), out=result)

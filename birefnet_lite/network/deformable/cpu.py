@@ -18,6 +18,8 @@ time, and stays in the cache. The backward computes the columns again, block by 
 Letters in the shapes: B images, P = H' * W' output pixels, T = kh * kw taps, G offset groups, n = B * P * T * G points.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,7 +33,7 @@ from birefnet_lite.network.deformable.sampling import (
     matrix_to_kernel,
 )
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward", "forward", "iterate_columns"]
 
 # Numbers in one block of columns: 4 MiB of float32, about the second-level caches of two cores.
 BLOCK_NUMBERS = 1 << 20
@@ -111,26 +113,37 @@ def _blocks(images: int, pixels: int, numbers_per_pixel: int) -> list[tuple[slic
     return [(slice(i, i + 1), slice(p, min(p + step, pixels))) for i in range(images) for p in range(0, pixels, step)]
 
 
+def iterate_columns(
+    x: Tensor, offset: Tensor, mask: Tensor | None, geometry: Geometry
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Compute the columns block by block: the block's images, its pixels, and their columns (B * P, T * C).
+
+    Positions are computed in float32 for half precision. On a CPU, bfloat16 is gathered as bfloat16, with sums in
+    float32: rows of half the size are read in half the time.
+    """
+    height, width = geometry.out_size
+    numbers = geometry.kernel[0] * geometry.kernel[1] * x.shape[1]  # of one pixel
+    low = x.dtype == torch.bfloat16 and x.device.type == "cpu"
+    table = _table(x, geometry.offset_groups, torch.bfloat16 if low else None)
+    sampler = Sampler(x, offset, mask, geometry)
+    for images, pixels in _blocks(len(x), height * width, numbers // 2 if low else numbers):
+        yield images, pixels, _gather(table, sampler(images, pixels)).to(x.dtype).view(-1, numbers)
+
+
 def forward(
     x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
     """Compute the convolution, with the shapes of `deform_conv2d` but without groups of the kernel.
 
-    Positions are computed in float32 for half precision, and the matrix product runs in the dtype of x. On a CPU,
-    bfloat16 is also gathered as bfloat16, with sums in float32: rows of half the size are read in half the time. The
-    result has channels last, as the product of columns and weights comes out.
+    The matrix product runs in the dtype of x. The result has channels last, as the product of columns and weights
+    comes out.
     """
-    b, (h, w) = len(x), geometry.out_size
-    low = x.dtype == torch.bfloat16 and x.device.type == "cpu"
-    table = _table(x, geometry.offset_groups, torch.bfloat16 if low else None)
     matrix = kernel_to_matrix(weight).contiguous()
-    sampler = Sampler(x, offset, mask, geometry)
-    o, width = matrix.shape
-    y = torch.empty(b, o, h, w, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    size = (len(x), len(weight), *geometry.out_size)
+    y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     rows = y.permute(0, 2, 3, 1).flatten(1, 2)  # (B, P, O); the result itself is no view: it may be changed in place
-    for images, pixels in _blocks(b, h * w, width // 2 if low else width):
-        columns = _gather(table, sampler(images, pixels)).to(x.dtype).view(-1, width)  # (B * P, T * C)
-        torch.mm(columns, matrix.t(), out=rows[images, pixels].view(-1, o))
+    for images, pixels, columns in iterate_columns(x, offset, mask, geometry):
+        torch.mm(columns, matrix.t(), out=rows[images, pixels].view(-1, len(weight)))
     if bias is not None:
         y += bias.view(-1, 1, 1)
     return y
