@@ -132,7 +132,7 @@ class OptimizedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.reshape(-1, x.shape[-1])  # (B * H * W, C)
-        if not should_split(x, len(pixels), 4 * x.shape[-1], self.mlp.fc1.weight):
+        if not should_split(x, pixels.shape[0], 4 * x.shape[-1], self.mlp.fc1.weight):
             return x + self.mlp(self.norm(x))
         out = torch.empty_like(pixels)
         for part, result in zip(pixels.split(PIXELS), out.split(PIXELS), strict=True):
