@@ -208,7 +208,10 @@ def test_half_precision_is_near(tiny_swin, dtype):
     x = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         wanted = model(x).logits.sigmoid()
-        assert (optimized.to(dtype)(x.to(dtype)).logits.float().sigmoid() - wanted).abs().mean() < 0.02
+        for photo in (x.to(dtype), x):  # a float32 image is converted
+            got = optimized.to(dtype)(photo).logits
+            assert got.dtype == dtype
+            assert (got.float().sigmoid() - wanted).abs().mean() < 0.02
         with torch.autocast("cpu", dtype):
             got = optimize(model)(x).logits
     assert (got.float().sigmoid() - wanted).abs().mean() < 0.02

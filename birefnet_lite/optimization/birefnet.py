@@ -82,17 +82,7 @@ class OptimizedBiRefNet(nn.Module):
         self.decoder = OptimizedDecoder(deepcopy(model.decoder), self.encoder.scales, projections)
         self.eval().requires_grad_(False)
         if next(self.parameters()).device.type == "cpu":
-            self._order_channels_last()
-
-    def _order_channels_last(self) -> None:
-        """Store the kernels with channels last, and with them the maps: convolutions on a CPU then take less time.
-
-        The image and its tiles stay as they are; to transpose so many channels takes longer than what it saves.
-        """
-        self.to(memory_format=torch.channels_last)
-        for module in self.modules():
-            if isinstance(module, Image):
-                module.to(memory_format=torch.contiguous_format)
+            _order_channels_last(self)
 
     def lower_precision(self, dtypes: PartDtypes) -> None:
         """Convert the encoder, and the squeeze module with the decoder, to these dtypes.
@@ -130,6 +120,17 @@ class OptimizedBiRefNet(nn.Module):
         if mode:
             raise ValueError("An optimized network is for inference; train the BiRefNet it was made from.")
         return super().train(False)
+
+
+def _order_channels_last(network: nn.Module) -> None:
+    """Store the kernels with channels last, in place; the maps follow. Convolutions on a CPU then take less time.
+
+    The image and its tiles keep their order: to transpose so many channels takes longer than it saves.
+    """
+    network.to(memory_format=torch.channels_last)
+    for module in network.modules():
+        if isinstance(module, Image):
+            module.to(memory_format=torch.contiguous_format)
 
 
 def _rewrite_squeeze(squeeze: SqueezeModule) -> nn.Sequential:

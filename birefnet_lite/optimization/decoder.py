@@ -201,13 +201,12 @@ class OptimizedDecoder(nn.Module):
         """The dtype of the head and the logits, if it is not that of the stages."""
 
     def forward(self, image: Tensor, levels: list[Level], x: Tensor) -> Tensor:
-        shown = image.to(next(self.stages.parameters()).dtype)
+        dtype = next(self.stages.parameters()).dtype
+        rounded = image.to(dtype)
         for stage in self.stages:
             assert isinstance(stage, Stage)
             level = levels.pop() if levels else None
-            x, skip = stage.narrow(x, shown)
+            x, skip = stage.narrow(x, rounded)
             x = stage(x, skip, level)
-        if self.output_dtype is not None:
-            x, image = x.to(self.output_dtype), image.to(self.output_dtype)
-        logits = resize(x, image.shape[-2:])
-        return logits if self.image is None else logits + self.image(image)
+        logits = resize(x.to(self.output_dtype or x.dtype), image.shape[-2:])
+        return logits if self.image is None else logits + self.image(image.to(self.output_dtype or dtype))
