@@ -29,7 +29,7 @@ from birefnet_lite.optimization.convolutions import fold_batch_norms
 from birefnet_lite.optimization.decoder import Block, Image
 from birefnet_lite.optimization.swin import rewrite_swin
 
-PLAIN, OPTIMIZED = "plain", "optimized"
+PLAIN, CHANNELS_FIRST, OPTIMIZED = "plain", "optimized, channels first", "optimized"
 
 
 def replace(model: nn.Module, kinds: tuple[type, ...], rewrite: Callable[[nn.Module], nn.Module]) -> None:
@@ -61,9 +61,10 @@ STEPS: dict[str, Callable[[BiRefNet], None]] = {
 """The rewrites of `optimize` that fit into the plain network, each in place, in the order in which they are added.
 
 The first one is the operator, which is chosen by `forward`. What is left after the last one needs the whole network's
-form: head and lateral blocks in front of the enlargements, and no concatenations.
+form: head and lateral blocks in front of the enlargements, and no concatenations. Only in that form it pays to order
+the channels last.
 """
-KINDS = (PLAIN, *STEPS, OPTIMIZED)
+KINDS = (PLAIN, *STEPS, CHANNELS_FIRST, OPTIMIZED)
 """From the original's way of computing to `optimize`, each kind with one rewrite more than the one before."""
 
 
@@ -75,6 +76,8 @@ def build(name: str, kind: str, device: str = "cpu") -> nn.Module:
     move_taps(model)
     if kind == OPTIMIZED:
         return optimize(model).to(device)
+    if kind == CHANNELS_FIRST:
+        return optimize(model).to(device, memory_format=torch.contiguous_format)
     for step in list(STEPS)[: KINDS.index(kind)]:
         STEPS[step](model)
     return model.requires_grad_(False).to(device)

@@ -1,4 +1,4 @@
-"""Times the plain network against the optimized one, and onnxruntime with our export, by turns in one process.
+"""Times the plain network against the optimized one by turns in one process, and then onnxruntime with our export.
 
     python benchmarks/speed.py                                   nano and lite, 256 to 1024 pixels, two CPU threads
     python benchmarks/speed.py --models large resnet50 --sides 512 1024
@@ -13,14 +13,13 @@ minutes on two cores. Where the time goes is measured by `account.py`, and what 
 import argparse
 import math
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from deformable import describe_machine, format_command, time_by_turns
 from networks import OPTIMIZED, PLAIN, build, forward, measure_peak_in_own_process
-from torch import Tensor, nn
+from torch import Tensor
 
 from birefnet_lite.inference.export import export_onnx
 
@@ -36,25 +35,40 @@ class Row(NamedTuple):
     name: str
     side: int
     seconds: list[float]
-    """Plain and optimized, and with onnxruntime, NaN where it was not measured."""
+    """Plain and optimized."""
     memory: list[float]
     """MiB at the peak, plain and optimized."""
     difference: float
-    """Largest difference of the logits, as a fraction of the largest."""
+    """Largest difference from the plain network's logits, as a fraction of their largest."""
+    onnxruntime: float = math.nan
+    """Seconds with onnxruntime, if measured."""
 
 
-def run_in_onnxruntime(model: nn.Module, image: Tensor, threads: int) -> Callable[[], Tensor]:
-    """Export a network, and return a function that computes its logits in onnxruntime on the CPU."""
+def time_onnxruntime(row: Row, args: argparse.Namespace) -> Row:
+    """Export the network of a row, and time it in onnxruntime on the CPU.
+
+    A process that has exported a network runs PyTorch up to a fifth slower, so this comes after all other measurements.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = args.threads
+    image = torch.randn(1, 3, row.side, row.side)
+    plain, optimized = (build(row.name, kind) for kind in KINDS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        export_onnx(model, path, size=(image.shape[-2], image.shape[-1]))
+        export_onnx(optimized, path, size=row.side)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     inputs = {"image": image.numpy()}
-    return lambda: torch.from_numpy(session.run(None, inputs)[0])
+    (got,) = session.run(None, inputs)
+    difference = measure_difference(torch.from_numpy(got), forward(plain, PLAIN, image)())
+    (seconds,) = time_by_turns([lambda: session.run(None, inputs)], "cpu", args.budget / 3)
+    return row._replace(onnxruntime=seconds, difference=max(row.difference, difference))
+
+
+def measure_difference(got: Tensor, wanted: Tensor) -> float:
+    """The largest difference, as a fraction of the largest number."""
+    return float((got.float() - wanted.float()).abs().max() / wanted.abs().max())
 
 
 def measure(name: str, side: int, args: argparse.Namespace) -> Row:
@@ -63,20 +77,18 @@ def measure(name: str, side: int, args: argparse.Namespace) -> Row:
     image = torch.randn(1, 3, side, side, device=args.device)
     models = [build(name, kind, args.device) for kind in KINDS]
     works = [forward(model, kind, image, dtype) for model, kind in zip(models, KINDS, strict=True)]
-    if side >= LEAST_ONNX and (args.device, args.dtype) == ("cpu", "float32"):
-        works.append(run_in_onnxruntime(models[1], image, args.threads))
     seconds = time_by_turns(works, args.device, args.budget)
-    wanted, *others = (work().float() for work in works)
-    difference = max(float((got - wanted).abs().max() / wanted.abs().max()) for got in others)
+    wanted, got = (work() for work in works)
+    difference = measure_difference(got, wanted)
     del models, works
     memory = [measure_peak_in_own_process(name, side, kind, args.threads, args.device, args.dtype) for kind in KINDS]
-    return Row(name, side, [*seconds, math.nan][:3], memory, difference)
+    return Row(name, side, seconds, memory, difference)
 
 
 def format_row(row: Row) -> str:
     """Write the measurements as a line of the table."""
-    plain, optimized, other = row.seconds
-    runtime = "" if math.isnan(other) else f"{1000 * other:.0f} ms"
+    plain, optimized = row.seconds
+    runtime = "" if math.isnan(row.onnxruntime) else f"{1000 * row.onnxruntime:.0f} ms"
     large, little = row.memory
     return (
         f"| {row.name} | {row.side} | {1000 * plain:.0f} ms | {1000 * optimized:.0f} ms | {plain / optimized:.2f} "
@@ -123,8 +135,11 @@ def main() -> None:
     for name in args.models:
         for side in args.sides:
             rows.append(measure(name, side, args))
-            lines.append(format_row(rows[-1]))
-            print(lines[-1], flush=True)
+            print(format_row(rows[-1]), flush=True)
+    if (args.device, args.dtype) == ("cpu", "float32"):
+        rows = [row if row.side < LEAST_ONNX else time_onnxruntime(row, args) for row in rows]
+    lines += map(format_row, rows)
+    print(*lines, sep="\n")
     lines += ["", "The difference is the largest one of the logits, as a fraction of the plain network's largest."]
     if args.save:
         (RESULTS / f"speed-{args.save}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
