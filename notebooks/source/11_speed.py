@@ -409,10 +409,11 @@ for name, way in {"plain": plain_tail, "yours": tail}.items():
 # | deformable convolution in blocks that fit a processor's cache | no large matrix of all samples (notebook 03) |
 # | ASPP without a concatenation; offsets and modulation merged | a convolution of a concatenation is a sum, section 3 |
 # | the backbone: batch norms folded, or Swin's masks and biases made once for each size | section 4 |
-# | the image branch as one 5 × 5 convolution, where it pays | section 5 |
+# | the image branch as one 5 × 5 convolution, where it pays; at the end for 4 × 4 pixels at once | section 5 |
 # | batch norms behind the decoder's convolutions folded | section 4 |
 # | head and lateral blocks before the enlargement | sections 3 and 6 |
 # | each level of the encoder let go once it is read | a map that nobody needs takes no memory (section 6) |
+# | kernels stored with channels last, and with them the maps | a convolution reads all channels of a pixel together |
 # | side heads and gradient heads left out | only training reads them |
 
 # %% tags=["NBVAL_CHECK_OUTPUT"]
@@ -439,18 +440,29 @@ from birefnet_lite.course.waterfall import waterfall_plot, waterfall_steps, wate
 waterfall_plot("lite")
 
 # %% [markdown]
-# More than half of the 17.3 seconds goes with one rewrite: the deformable convolution no longer writes the matrix of
-# all its samples to memory, which saves 9.0. What you have done here saves 1.5 (the convolution before the
-# enlargement), 0.8 (the image branch as one convolution) and 0.3 (batch norms). The ASPP without its concatenation
-# saves next to nothing, 0.01. Together the network is 3.8 times as fast.
+# The most, 5.2 of the 12.3 seconds, goes with one rewrite: the deformable convolution no longer writes the matrix of
+# all its samples to memory. The ASPP without its concatenation saves 1.1, and so does what you have done here, the
+# convolution before the enlargement; the image branch as one convolution saves 0.6. The folded batch norms and the
+# backbone save less than 0.1, and so little is within the chance of such a measurement. Together the network is 3.1
+# times as fast.
 #
 # The same in numbers, with the memory of the whole process at its peak; in it are also what operators need for
 # themselves, and a few per cent of chance. Most of it goes with the last line: with the head before the enlargement,
-# 1,524 MiB become 715.
+# 1,440 MiB become 337.
 
 # %%
 print("measured on", waterfall_steps("lite")[0].machine)
 print(waterfall_table("lite"), waterfall_table("nano"), sep="\n\n")
+
+# %% [markdown]
+# The last line changes no operation and no number, only their order in memory. A convolution multiplies all channels of
+# a pixel; with **channels last** they stand side by side. It saves little in `lite`, 3 %, and a fifth in `nano`, whose
+# maps have few channels.
+
+# %% tags=["NBVAL_CHECK_OUTPUT"]
+x = torch.zeros(1, 24, 64, 64)
+for order in (torch.contiguous_format, torch.channels_last):
+    print(order, "- from one channel of a pixel to the next:", x.contiguous(memory_format=order).stride(1))
 
 # %% [markdown]
 # ## 8 · Equality
@@ -618,7 +630,7 @@ print(f"with your tail {slow / leaner:.2f} times as fast, optimized {slow / quic
 #
 # <details><summary>What you should see</summary>
 #
-# On two quiet cores of the Xeon below, the optimized network is 2.6 times as fast at this size. On a machine that was
+# On two quiet cores of the EPYC below, the optimized network is 3.0 times as fast at this size. On a machine that was
 # busy with other programs, two runs of this cell gave 1.3 and 1.0: that is what one run is worth there. The tail
 # alone, as in the solution, was 0.9 and 1.0 times as fast, so it changes the time little: it moves fewer numbers, and
 # starts 32 small convolutions in place of three large ones. Memory was the aim; `ComposedConv2d` gets both, with more
@@ -627,21 +639,21 @@ print(f"with your tail {slow / leaner:.2f} times as fast, optimized {slow / quic
 # </details>
 #
 # `benchmarks/speed.py` measures any backbone and size in this way, with peak memory, and says how far the result is
-# from what the machine's arithmetic and memory allow. On two cores of an Intel Xeon, in float32:
+# from what the machine's arithmetic and memory allow. On two cores of an AMD EPYC, in float32:
 #
 # | | plain | optimized | ratio | memory | optimized | ratio |
 # |---|---|---|---|---|---|---|
-# | nano, 256 × 256 | 0.277 s | 0.107 s | 2.6 | 56 MiB | 20 MiB | 2.8 |
-# | lite, 256 × 256 | 1.11 s | 0.43 s | 2.6 | 156 MiB | 75 MiB | 2.1 |
-# | lite, 512 × 512 | 4.65 s | 1.18 s | 3.9 | 605 MiB | 196 MiB | 3.1 |
-# | lite, 1024 × 1024 | 20.9 s | 5.59 s | 3.7 | 1,844 MiB | 651 MiB | 2.8 |
+# | nano, 256 × 256 | 0.169 s | 0.056 s | 3.0 | 65 MiB | 24 MiB | 2.7 |
+# | nano, 1024 × 1024 | 3.08 s | 0.555 s | 5.5 | 589 MiB | 140 MiB | 4.2 |
+# | lite, 256 × 256 | 0.675 s | 0.311 s | 2.2 | 173 MiB | 52 MiB | 3.3 |
+# | lite, 512 × 512 | 2.65 s | 0.98 s | 2.7 | 589 MiB | 163 MiB | 3.6 |
+# | lite, 1024 × 1024 | 11.8 s | 3.92 s | 3.0 | 1,747 MiB | 334 MiB | 5.2 |
 #
-# ![Seconds and peak memory over pixels, plain and optimized: lines on log axes.](../benchmarks/results/speed-cpu.png)
+# ![Seconds and peak memory over pixels, plain and optimized: lines on log axes.](../benchmarks/results/speed-epyc.png)
 #
-# **A ratio belongs to a machine.** On two cores of an AMD EPYC, `lite` at 1024 × 1024 takes 15.2 s plain and 4.5 s
-# optimized: 3.4 times as fast, not 3.7. What the rewrites save is 15 s on the Xeon and 11 s on the EPYC. The peaks
-# there are 1,642 and 444 MiB. The second is 200 MiB less than in the table: since that was measured, each stage's input
-# is let go as soon as it has been read.
+# **A ratio belongs to a machine.** On two cores of an Intel Xeon, `lite` at 1024 × 1024 took 20.9 s plain and 5.6 s
+# optimized, before kernels were stored with channels last: 3.7 times as fast, and not 3.0. There the rewrites saved
+# 15 s, here they save 8 s.
 #
 # **Both axes of both plots are logarithmic**: one step to the right is twice the pixels, and one step up is a factor,
 # too. On such axes, what grows in proportion to the pixels is a straight line of slope 1, and what grows with their
@@ -650,7 +662,7 @@ print(f"with your tail {slow / leaner:.2f} times as fast, optimized {slow / quic
 # %% tags=["NBVAL_CHECK_OUTPUT"]
 from math import log
 
-plain_times, fast_times = {256: 1.107, 1024: 20.929}, {256: 0.433, 1024: 5.588}  # seconds, lite
+plain_times, fast_times = {256: 0.675, 1024: 11.827}, {256: 0.311, 1024: 3.918}  # seconds, lite
 for name, times in {"plain": plain_times, "optimized": fast_times}.items():
     slope = log(times[1024] / times[256]) / log(1024**2 / 256**2)
     print(f"{name:10} slope {slope:.2f}: four times the pixels take {4**slope:.1f} times as long")
@@ -711,8 +723,8 @@ for name in ("nano", "lite", "large"):
 #
 # *False*, and float32 six times: your processor would have to imitate bfloat16, which is slower than float32. Or
 # *True*: then `lite` and `large` are in bfloat16, encoder and decoder, and `nano` is not, since its narrowest layers
-# have 24 and 32 channels. On the two cores of the tables above, which have AMX, `lite` at 1024 × 1024 takes 2.5 s
-# instead of 4.9 s (`benchmarks/rounding.py`).
+# have 24 and 32 channels. On the two cores of the tables above, which have AVX512-BF16, `lite` at 1024 × 1024 takes 2.15 s
+# instead of 4.0 s (`benchmarks/rounding.py`).
 #
 # </details>
 #
