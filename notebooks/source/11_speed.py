@@ -723,7 +723,7 @@ for name in ("nano", "lite", "large"):
 #
 # *False*, and float32 six times: your processor would have to imitate bfloat16, which is slower than float32. Or
 # *True*: then `lite` and `large` are in bfloat16, encoder and decoder, and `nano` is not, since its narrowest layers
-# have 24 and 32 channels. On the two cores of the tables above, which have AVX512-BF16, `lite` at 1024 × 1024 takes 2.15 s
+# have 24 and 32 channels. On the two cores of the tables above, with AVX512-BF16, `lite` at 1024 × 1024 takes 2.15 s
 # instead of 4.0 s (`benchmarks/rounding.py`).
 #
 # </details>
