@@ -179,10 +179,10 @@ def test_a_view_stops_saying_that_it_computes(explorer, view):
     explorer.wait_for_selector(f'{place} canvas[data-panel="focus"][data-state="drawn"]')
     explorer.evaluate(
         """(place) => {
-            const root = document.querySelector(place);
-            window.waits = [];
-            new MutationObserver(() => waits.push(root.dataset.waiting))
-                .observe(root, { attributes: true, attributeFilter: ['data-waiting'] });
+            window.root = document.querySelector(place);
+            window.waited = false;  // also if it waits so briefly that one call reports both changes
+            new MutationObserver((changes) => { waited ||= changes.some((change) => change.oldValue === 'true'); })
+                .observe(root, { attributeFilter: ['data-waiting'], attributeOldValue: true });
         }""",
         place,
     )
@@ -190,7 +190,7 @@ def test_a_view_stops_saying_that_it_computes(explorer, view):
         explorer.locator(f"{place} .bv-side input[type=checkbox]").first.check()
     else:
         explorer.locator(f"{place} .bv-stage").first.click(position={"x": 40, "y": 40})
-    explorer.wait_for_function("() => waits.includes('true') && waits.at(-1) === 'false'", timeout=60_000)
+    explorer.wait_for_function("() => waited && root.dataset.waiting === 'false'", timeout=60_000)
     explorer.wait_for_selector(f"{place} .bv-busy", state="hidden")
     if view == "sampling_points":
         legend = explorer.locator(f"{place} .bv-focus .bv-tones .bv-key")
