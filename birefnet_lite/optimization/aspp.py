@@ -64,11 +64,12 @@ class DeformableBranch(nn.Module):
             x: (B, C, H, W).
             projection: P, (out_channels, channels of v).
         """
-        kernel, padding = self.conv.kernel_size[0], self.padding
-        geometry = Geometry((kernel, kernel), (1, 1), (padding, padding), (1, 1), (x.shape[2], x.shape[3]), 1)
+        offset, modulation = self._sample(x)
+        padding = (self.padding, self.padding)
+        geometry = Geometry.of(offset, self.conv.weight, stride=(1, 1), padding=padding, dilation=(1, 1))
         bias, matrix = self.conv.bias, kernel_to_matrix(self.conv.weight).t()  # (k * k * C, channels of v)
         assert bias is not None
-        for images, pixels, columns in iterate_columns(x, *self._sample(x), geometry):
+        for images, pixels, columns in iterate_columns(x, offset, modulation, geometry):
             values = torch.addmm(bias, columns, matrix).relu_()
             total[images, pixels].view(-1, len(projection)).addmm_(values, projection.t())
 
@@ -106,9 +107,9 @@ class OptimizedASPP(nn.Module):
             if isinstance(branch, DeformableBranch) and branch.should_split(x):
                 total = total.expand(-1, height * width, -1).contiguous()  # a copy the first time
                 branch.add_projection(total, x, matrix)
-                continue
-            pixels = branch(x).relu_().flatten(2).transpose(1, 2)  # (B, H * W, C), as a deformable branch computes it
-            total = torch.baddbmm(total, pixels, matrix.t().expand(batch, -1, -1))  # (B, H * W, out_channels)
+            else:
+                pixels = branch(x).relu_().flatten(2).transpose(1, 2)  # (B, H * W, C), in memory as it is computed
+                total = torch.baddbmm(total, pixels, matrix.t().expand(batch, -1, -1))  # (B, H * W, out_channels)
         return total.relu_().transpose(1, 2).unflatten(2, (height, width))  # (B, out_channels, H, W)
 
 

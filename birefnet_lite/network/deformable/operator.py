@@ -9,18 +9,6 @@ from birefnet_lite.network.deformable.sampling import Geometry
 __all__ = ["deform_conv2d"]
 
 
-def _geometry(offset: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int]) -> Geometry:
-    kh, kw = weight.shape[2:]
-    return Geometry(
-        kernel=(kh, kw),
-        stride=(stride[0], stride[1]),
-        padding=(padding[0], padding[1]),
-        dilation=(dilation[0], dilation[1]),
-        out_size=(offset.shape[2], offset.shape[3]),
-        offset_groups=offset.shape[1] // (2 * kh * kw),
-    )
-
-
 def _implementation(backend: str):
     if backend == "triton":
         from birefnet_lite.network.deformable import gpu  # imports Triton, which not every machine has
@@ -57,7 +45,7 @@ def _deform_conv2d(
     dilation: list[int],
     backend: str,
 ) -> Tensor:
-    geometry = _geometry(offset, weight, stride, padding, dilation)
+    geometry = Geometry.of(offset, weight, stride, padding, dilation)
     with torch.autocast(input.device.type, enabled=False):
         return _implementation(backend).forward(input, offset, mask, weight, bias, geometry)
 
@@ -76,7 +64,7 @@ def _deform_conv2d_backward(
     needs: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Compute the gradients for input, offset, mask and weight. Those that `needs` does not ask for are empty."""
-    geometry = _geometry(offset, weight, stride, padding, dilation)
+    geometry = Geometry.of(offset, weight, stride, padding, dilation)
     with torch.autocast(input.device.type, enabled=False):
         grads = _implementation(backend).backward(grad, input, offset, mask, weight, geometry, needs)
     x, offset_, mask_, weight_ = (input.new_empty(0) if g is None else g for g in grads)

@@ -3,6 +3,7 @@
 Letters in the shapes: B images, P = H' * W' output pixels, T = kh * kw taps, G offset groups, n = B * P * T * G points.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,21 @@ class Geometry(NamedTuple):
     dilation: tuple[int, int]
     out_size: tuple[int, int]
     offset_groups: int
+
+    @classmethod
+    def of(
+        cls, offset: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+    ) -> "Geometry":
+        """Read size of the kernel, size of the result, and number of groups from the shapes of offset and weight."""
+        kh, kw = weight.shape[2:]
+        return cls(
+            kernel=(kh, kw),
+            stride=(stride[0], stride[1]),
+            padding=(padding[0], padding[1]),
+            dilation=(dilation[0], dilation[1]),
+            out_size=(offset.shape[2], offset.shape[3]),
+            offset_groups=offset.shape[1] // (2 * kh * kw),
+        )
 
     def by_pixel(self, maps: Tensor) -> Tensor:
         """View maps with pixels before taps: (B, G * T * D, H', W') to (D, B, P, T, G).
