@@ -9,8 +9,9 @@ Times of operators come from PyTorch's profiler. `--save NAME` writes the tables
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from deformable import describe_machine, format_command, time_by_turns
@@ -52,14 +53,10 @@ def label_sampling() -> Iterator[None]:
         return labelled
 
     steps = [(cpu, "_table"), (cpu, "_gather"), (Sampler, "__init__"), (Sampler, "__call__")]
-    before = [getattr(owner, name) for owner, name in steps]
-    for (owner, name), function in zip(steps, before, strict=True):
-        setattr(owner, name, label(function))
-    try:
+    with ExitStack() as stack:
+        for owner, name in steps:
+            stack.enter_context(patch.object(owner, name, label(getattr(owner, name))))
         yield
-    finally:
-        for (owner, name), function in zip(steps, before, strict=True):
-            setattr(owner, name, function)
 
 
 def kind_of(event: FunctionEvent) -> str:

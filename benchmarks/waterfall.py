@@ -1,6 +1,6 @@
 """Measure a network with one rewrite of `optimize` after another: the data of a waterfall plot of speed and memory.
 
-    python benchmarks/waterfall.py                      lite and nano, 1024 pixels, two CPU threads: four minutes
+    python benchmarks/waterfall.py                      lite and nano, 1024 pixels, two CPU threads: eight minutes
     python benchmarks/waterfall.py --sides 512 --threads 1 --cpu-time      on a busy machine
 
 All networks run by turns in one process, so that a busy machine disturbs them alike; seconds are medians. Results go to
