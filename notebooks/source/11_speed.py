@@ -447,8 +447,8 @@ waterfall_plot("lite")
 # times as fast.
 #
 # The same in numbers, with the memory of the whole process at its peak; in it are also what operators need for
-# themselves, and a few per cent of chance. Most of it goes with the last line: with the head before the enlargement,
-# 1,440 MiB become 337.
+# themselves, and a few per cent of chance. Most of it goes with the last line but one: with the head before the
+# enlargement, 1,440 MiB become 337.
 
 # %%
 print("measured on", waterfall_steps("lite")[0].machine)
