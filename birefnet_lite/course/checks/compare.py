@@ -17,7 +17,18 @@ from birefnet_lite.course.checks.differences import (
 from birefnet_lite.course.checks.result import Unclear, Wrong
 from birefnet_lite.course.checks.retries import Retry, explain_by_arguments
 
-__all__ = ["compare", "compare_gradient", "compare_parameter_gradients", "refuse_float", "remarks", "require_tensor"]
+__all__ = [
+    "Mistakes",
+    "compare",
+    "compare_gradient",
+    "compare_parameter_gradients",
+    "refuse_float",
+    "remarks",
+    "require_tensor",
+]
+
+Mistakes = dict[str, Tensor | tuple[Tensor, ...]]
+"""The results of typical wrong answers, one or several under the sentence that says what is wrong."""
 
 _REMARKS: list[dict[str, None]] = []
 

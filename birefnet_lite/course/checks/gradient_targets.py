@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.compare import Mistakes, compare, compare_gradient
 from birefnet_lite.course.checks.errors import failing_line
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Unclear, Wrong
@@ -196,7 +196,7 @@ def _steps(image: Tensor, side: Tensor) -> tuple[Retry, ...]:
     )
 
 
-def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, Tensor | tuple[Tensor, ...]]:
+def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> Mistakes:
     height, width = image.shape[-2:]
     signed = refinement.laplacian(image.mean(dim=1, keepdim=True))
     size, raw = signed.abs(), resize(side, (height, width))
@@ -212,7 +212,7 @@ def _masked_mistakes(image: Tensor, side: Tensor, wanted: Tensor) -> dict[str, T
     rows, columns = (size.quantile(0.99, dim=axis, keepdim=True).clamp_min(1e-4) for axis in (3, 2))
     other = F.interpolate(side, (height, width), mode="bilinear", align_corners=False)
     inside = size * near
-    mistakes: dict[str, Tensor | tuple[Tensor, ...]] = {
+    mistakes: Mistakes = {
         "Edges keep their sign. Take the absolute value of the Laplacian.": (signed / share(size)).clamp(max=1) * near,
         "Edges keep their sign, and so does their percentile. Take the absolute value of the Laplacian first.": (
             (signed / share(signed)).clamp(max=1) * near

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from birefnet_lite.course.checks.compare import compare, compare_gradient, refuse_float
+from birefnet_lite.course.checks.compare import Mistakes, compare, compare_gradient, refuse_float
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.course.checks.retries import Retry, combined
@@ -58,7 +58,7 @@ def _steps_of_iou(logits: Tensor, mask: Tensor) -> tuple[Retry, ...]:
     )
 
 
-def _iou_mistakes(logits: Tensor, mask: Tensor) -> dict[str, Tensor | tuple[Tensor, ...]]:
+def _iou_mistakes(logits: Tensor, mask: Tensor) -> Mistakes:
     p = logits.sigmoid()
 
     def sums(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from birefnet_lite.course.checks.calls import fitting
-from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.compare import Mistakes, compare, compare_gradient
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.network.resize import resize
@@ -135,13 +135,13 @@ def _tents(place: Tensor, old: int) -> Tensor:
     return (1 - (place[:, None] - torch.arange(old)).abs()).clamp(min=0)
 
 
-def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> dict[str, Tensor | tuple[Tensor, ...]]:
+def _matrix_mistakes(old: int, new: int, wanted: Tensor) -> Mistakes:
     steps, cells = torch.arange(new), torch.arange(old)
     place = steps * ((old - 1) / max(new - 1, 1))
     floor = place.floor()
     down = (place - floor)[:, None]
     near, far = _tents(floor, old), _tents((floor + 1).clamp(max=old - 1), old)
-    mistakes: dict[str, Tensor | tuple[Tensor, ...]] = {}
+    mistakes: Mistakes = {}
     if new == 1:  # ahead of the others: it is also what align_corners=False gives
         middle = _tents(torch.tensor([(old - 1) / 2]), old)
         mistakes["A single new cell lies at place 0: as in PyTorch, it is the first old cell."] = middle

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from birefnet_lite.course.checks.compare import compare
+from birefnet_lite.course.checks.compare import Mistakes, compare
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.course.checks.retries import Retry
@@ -67,9 +67,7 @@ def _steps(pixels: NDArray[np.uint8], height: int, width: int) -> tuple[Retry, .
     return (Retry(normalised, {"the resized photo": values, "the mean": mean, "the deviation": std}),)
 
 
-def _mistakes_of_input(
-    pixels: NDArray[np.uint8], height: int, width: int, wanted: Tensor
-) -> dict[str, Tensor | tuple[Tensor, ...]]:
+def _mistakes_of_input(pixels: NDArray[np.uint8], height: int, width: int, wanted: Tensor) -> Mistakes:
     resized = _resized(pixels, height, width)
     values = torch.from_numpy(resized).permute(2, 0, 1)[None].float()  # (1, 3, H, W), 0 to 255
     photo = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255  # (1, 3, h, w)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from birefnet_lite.course.checks.compare import compare, compare_gradient
+from birefnet_lite.course.checks.compare import Mistakes, compare, compare_gradient
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.course.checks.retries import Retry
@@ -291,7 +291,7 @@ def _slow(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor | None, **o
     return F.conv2d(torch.cat([_up(coarse, fine, **options), fine], dim=1), weight, bias)
 
 
-def _wrong_heads(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Tensor | tuple[Tensor, ...]]:
+def _wrong_heads(fine: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor) -> Mistakes:
     right = _slow(fine, coarse, weight, bias)
     narrow, wide = fine.shape[1], coarse.shape[1]
     swapped = torch.cat([weight[:, narrow:], weight[:, :narrow]], dim=1)
