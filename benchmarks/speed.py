@@ -6,8 +6,9 @@
 
 A model is a preset or the name of a backbone. "Plain" is the network as the course builds it, with torchvision's
 deformable convolution, as the original has it. `--save NAME` writes the table to benchmarks/results/speed-NAME.md, and
-the plot of time and memory over pixels beside it. Seconds are medians. Run it on an idle machine; the defaults take seven
-minutes on two cores. Where the time goes is measured by `account.py`, and what each rewrite brings by `waterfall.py`.
+the plot of time and memory over pixels beside it. Seconds are medians. Run it on an idle machine; the defaults take
+seven minutes on two cores. Where the time goes is measured by `account.py`, and what each rewrite brings by
+`waterfall.py`.
 """
 
 import argparse
