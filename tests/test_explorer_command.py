@@ -1,6 +1,7 @@
 """`python -m birefnet_lite explore`: what it writes and serves, and what it refuses."""
 
 import http.client
+import os
 import re
 import subprocess
 import sys
@@ -117,9 +118,12 @@ def test_the_server_sets_types_and_lists_nothing(tmp_path):
     assert types["/../secret"][0] == 404
 
 
-def test_the_command_prints_its_address_and_stops():
+def test_the_command_prints_its_address_and_a_kill_leaves_no_files(tmp_path):
     command = [sys.executable, "-m", "birefnet_lite", "explore", "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         address = process.stdout.readline().strip()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
+        assert list(tmp_path.iterdir())
         process.terminate()
+    assert not list(tmp_path.iterdir())

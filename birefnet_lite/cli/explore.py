@@ -1,6 +1,7 @@
 """`explore`: open the live explorer in a browser, or write it as a file or a folder."""
 
 import argparse
+import signal
 import tempfile
 import webbrowser
 from contextlib import suppress
@@ -42,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
             page.write_folder(options.folder, model, weights, samples)
             report(f"{options.folder}: put this folder on any web server")
         else:
+            _turn_signals_into_interrupts()
             with tempfile.TemporaryDirectory(prefix="birefnet-explorer-") as folder:
                 page.write_folder(folder, model, weights, samples)
                 _serve(Path(folder), options.no_browser)
@@ -76,6 +78,13 @@ def _describe(model: Any, path: Path) -> str:
     height, width = model.config.train_size
     seconds = SECONDS_PER_MILLION * weights / 1e6 * (height * width) / 256**2
     return f"{path.stat().st_size / 1e6:.0f} MB to load; expect about {max(seconds, 0.1):.1f} s for a photo"
+
+
+def _turn_signals_into_interrupts() -> None:
+    """Let `kill` and a closed terminal raise KeyboardInterrupt, so that the temporary folder is deleted."""
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def _serve(folder: Path, quiet: bool) -> None:
