@@ -311,6 +311,15 @@ def test_an_error_comes_with_its_line_and_the_shapes_of_the_call():
     assert "x of (2, 6, 9, 5), window = 3" in message
 
 
+def test_the_line_of_a_script_in_a_clone_of_this_repository_is_the_learners(tmp_path):
+    script = tmp_path / "birefnet_lite" / "mine.py"
+    script.parent.mkdir()
+    script.write_text("def square_only(x, window):\n    return x @ x\n")
+    names = {}
+    exec(compile(script.read_text(), str(script), "exec"), names)
+    assert "The line is `return x @ x`" in checks.window_partition(names["square_only"]).message
+
+
 def test_an_error_on_maps_that_are_not_square_says_so():
     def square_only(x, weight, bias):
         return solutions()["lateral_conv"](x + x.transpose(2, 3) * 0, weight, bias)

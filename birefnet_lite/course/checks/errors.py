@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from birefnet_lite.course.checks.owners import is_library, is_package
+
 __all__ = ["advise", "described", "failing_line"]
 
 _MOST = 4  # tensors of one line
@@ -142,7 +144,7 @@ def failing_line(error: BaseException) -> str:
         for summary, (frame, _) in zip(
             traceback.extract_tb(error.__traceback__), traceback.walk_tb(error.__traceback__), strict=True
         )
-        if not _is_library(summary.filename)
+        if not (is_package(summary.filename) or is_library(summary.filename))
     ]
     if not frames:
         return ""
@@ -168,8 +170,3 @@ def described(value: Any) -> str:
     if isinstance(value, tuple | list) and value and all(isinstance(x, Tensor) for x in value):
         return "of " + ", ".join(str(tuple(x.shape)) for x in value)
     return ""
-
-
-def _is_library(path: str) -> bool:
-    path = path.replace("\\", "/")
-    return "site-packages" in path or "/birefnet_lite/" in path or path.startswith("<frozen")

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
+
+from birefnet_lite.course.checks.owners import is_library, is_package
 
 __all__ = ["Recorder"]
 
@@ -31,8 +32,6 @@ _HINTS: dict[str, str] = {
     "amax": "`amax` takes the largest value, not the mean.",
     "median": "The median is not the mean.",
 }
-
-_PACKAGE, _LIBRARIES = str(Path(__file__).parents[2]), str(Path(torch.__file__).parents[1])
 
 
 class Recorder(TorchFunctionMode):
@@ -117,9 +116,9 @@ def _is_own() -> bool:
     frame = sys._getframe(2)
     while frame.f_back is not None:
         path = frame.f_code.co_filename
-        if path.startswith(_PACKAGE):
+        if is_package(path):
             return False
-        if not path.startswith(_LIBRARIES):
+        if not is_library(path):
             break
         frame = frame.f_back
     return True
