@@ -672,6 +672,12 @@ WRONG = [
     ("fold_batch_norm", "bias - norm.running_mean", "bias + norm.running_mean", "mean is added"),
     ("fold_batch_norm", "0 if conv.bias is None else conv.bias", "conv.bias", "conv.bias is None"),
     ("compose_convolutions", "om,mikl->oikl", "om,mikl->iokl", "changed places"),
+    (
+        "compose_convolutions",
+        "return weight,",
+        "return weight[:-1],",
+        "Your output channels are right, but one is missing at the end",
+    ),
     ("compose_convolutions", "matrix @ first.bias + second.bias", "second.bias", "first convolution's bias is lost"),
     (
         "compose_convolutions",

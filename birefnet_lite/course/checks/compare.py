@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from birefnet_lite.course.checks.differences import (
+    MAP,
+    Axes,
     difference_of_axes,
     difference_of_numbers,
     difference_of_shapes,
@@ -57,6 +59,7 @@ def compare(
     tolerance: float,
     mistakes: Mapping[str, Tensor | tuple[Tensor, ...]],
     retries: Sequence[Retry] = (),
+    axes: Axes = MAP,
 ) -> None:
     """Raise `Wrong` unless `got` is `wanted`: kind first, then type, shape and numbers.
 
@@ -67,6 +70,7 @@ def compare(
         tolerance: The largest absolute difference that is allowed.
         mistakes: The results of typical wrong answers, one or several under the sentence that says what is wrong.
         retries: The right function, or steps of it, to find out whether `got` is right for other arguments.
+        axes: What one entry along each axis of the result is, if it has four: those of a `MAP` or a `WEIGHT`.
     """
     _require_precision(got, where)
     if got.is_complex():
@@ -83,7 +87,7 @@ def compare(
             raise Wrong(f"{where}: {cause}")
     if got.shape != wanted.shape:
         said = f"{where}, the shape is {tuple(got.shape)}; it should be {tuple(wanted.shape)}."
-        raise Unclear(_with(said, difference_of_shapes(got, wanted, tolerance)))
+        raise Unclear(_with(said, difference_of_shapes(got, wanted, tolerance, axes)))
     if not torch.isfinite(got).all():
         raise Unclear(f"{where}, the result has NaN or infinite values: is there a division by 0, a log or a root?")
     difference = (got.double() - wanted.double()).abs().max().item()
@@ -93,7 +97,7 @@ def compare(
             f"{where}, the result is {got.dtype}, whole numbers or truth values, where floats are wanted, and {numbers}"
         )
     said = f"{where}, the shape is right, but {numbers}"
-    unclear = Unclear(_with(said, difference_of_numbers(got, wanted, tolerance)))
+    unclear = Unclear(_with(said, difference_of_numbers(got, wanted, tolerance, axes)))
     unclear.factor = factor_between(got, wanted, tolerance)
     raise unclear
 

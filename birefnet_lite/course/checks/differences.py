@@ -6,11 +6,28 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-__all__ = ["difference_of_axes", "difference_of_numbers", "difference_of_shapes", "factor_between"]
+__all__ = [
+    "MAP",
+    "WEIGHT",
+    "Axes",
+    "difference_of_axes",
+    "difference_of_numbers",
+    "difference_of_shapes",
+    "factor_between",
+]
+
+Axes = tuple[str, str, str, str]
+MAP: Axes = ("image", "channel", "row", "column")
+"""What one entry along each axis of a map is."""
+WEIGHT: Axes = ("output channel", "input channel", "row", "column")
+"""The same for the weight of a convolution."""
 
 
-def difference_of_numbers(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
-    """Return a sentence on how two tensors of one shape differ, or None where no simple relation holds."""
+def difference_of_numbers(got: Tensor, wanted: Tensor, tolerance: float, axes: Axes = MAP) -> str | None:
+    """Return a sentence on how two tensors of one shape differ, or None where no simple relation holds.
+
+    axes: What one entry along each axis is, for tensors of four axes.
+    """
     got, wanted = got.detach().double(), wanted.detach().double()
     scale = float(wanted.abs().max())
     if scale == 0 or not torch.isfinite(wanted).all():
@@ -22,22 +39,22 @@ def difference_of_numbers(got: Tensor, wanted: Tensor, tolerance: float) -> str 
 
     if not got.any():
         return "Your result is 0 everywhere."
-    if said := _uniform(got, wanted):
+    if said := _uniform(got, wanted, axes):
         return said
     if same(got, -wanted):
         return "Only the sign is wrong."
     for said, change in _CHANGES.items():
         if same(got, change(wanted)) and not same(wanted, change(wanted)):
             return said
-    if part := _in_part(got, wanted, tolerance):
+    if part := _in_part(got, wanted, tolerance, axes):
         return part
-    for sentence, moved in _moved(wanted):
+    for sentence, moved in _moved(wanted, axes):
         if same(got, moved):
             return sentence
     return _factor_or_offset(got, wanted, tolerance) or _rounded(got, wanted, scale)
 
 
-def _uniform(got: Tensor, wanted: Tensor) -> str | None:
+def _uniform(got: Tensor, wanted: Tensor, axes: Axes) -> str | None:
     """Say where a result is the same all over, and the right one is not."""
 
     def varies(x: Tensor, axis: int) -> bool:
@@ -46,7 +63,7 @@ def _uniform(got: Tensor, wanted: Tensor) -> str | None:
     if got.numel() > 1 and bool((got == got.flatten()[0]).all()):
         return f"Your result is {float(got.flatten()[0]):.4g} everywhere: something is averaged or added up over all."
     if got.ndim == 4:
-        for axis, name in enumerate(("image of the batch", "channel", "row", "column")):
+        for axis, name in enumerate(axes):
             if got.shape[axis] > 1 and varies(wanted, axis) and not varies(got, axis):
                 return f"Every {name} of your result is the same: is one taken for all, or a mean over them?"
     return None
@@ -148,14 +165,14 @@ def _rounded(got: Tensor, wanted: Tensor, scale: float) -> str | None:
     return None
 
 
-def _in_part(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
+def _in_part(got: Tensor, wanted: Tensor, tolerance: float, axes: Axes) -> str | None:
     close = (got - wanted).abs() <= tolerance
     is_picture = got.ndim == 3 and got.shape[2] == 3  # (H, W, 3)
     if got.ndim >= 2 and not is_picture and got.shape[0] > 1 and bool(close[0].all()) and not bool(close[1:].all()):
-        return "The first image of the batch is right, the others are not: each has numbers of its own."
+        return f"The first {axes[0]} is right, the others are not: each has numbers of its own."
     if got.ndim == 4:
         if got.shape[1] > 1 and bool(close[:, 0].all()) and not bool(close[:, 1:].all()):
-            return "The first channel is right, the others are not."
+            return f"The first {axes[1]} is right, the others are not."
         for width in (1, 2):
             inside = close[..., width:-width, width:-width]
             if inside.numel() and bool(inside.all()):
@@ -173,27 +190,27 @@ def _in_part(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
         places = wrong.nonzero()[:, 0].tolist()
         if 0 < len(places) <= got.shape[axis] // 2:
             shown = ", ".join(map(str, places[:6])) + (", ..." if len(places) > 6 else "")
-            return f"All is right but the {_axis_name(got.ndim, axis)} {shown} (counted from 0)."
+            return f"All is right but the {_entries(axes, got.ndim, axis)} {shown} (counted from 0)."
     share = float(close.double().mean())
     if share >= 0.5:
         return f"{share:.0%} of the numbers are right."
     return None
 
 
-def _axis_name(axes: int, axis: int) -> str:
-    return ("images", "channels", "rows", "columns")[axis] if axes == 4 else f"values along axis {axis}"
+def _entries(axes: Axes, count: int, axis: int) -> str:
+    return f"{axes[axis]}s" if count == 4 else f"values along axis {axis}"
 
 
-def _moved(wanted: Tensor) -> Iterator[tuple[str, Tensor]]:
+def _moved(wanted: Tensor, axes: Axes) -> Iterator[tuple[str, Tensor]]:
     for axis in range(wanted.ndim):
         if wanted.shape[axis] > 1:
-            name = _axis_name(wanted.ndim, axis)
+            name = _entries(axes, wanted.ndim, axis)
             yield f"The {name} run the other way round.", wanted.flip(axis)
             yield f"The {name} are shifted by one.", wanted.roll(1, axis)
             yield f"The {name} are shifted by one.", wanted.roll(-1, axis)
-    for axes in permutations(range(wanted.ndim)) if 2 <= wanted.ndim <= 4 else ():
-        if list(axes) != sorted(axes):
-            moved = wanted.permute(*axes)
+    for order in permutations(range(wanted.ndim)) if 2 <= wanted.ndim <= 4 else ():
+        if list(order) != sorted(order):
+            moved = wanted.permute(*order)
             if moved.shape == wanted.shape:
                 yield "Two axes have changed places.", moved
             yield (
@@ -202,18 +219,18 @@ def _moved(wanted: Tensor) -> Iterator[tuple[str, Tensor]]:
             )
 
 
-def difference_of_shapes(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
+def difference_of_shapes(got: Tensor, wanted: Tensor, tolerance: float, axes: Axes = MAP) -> str | None:
     """Return a sentence on two tensors of different shapes, or None where they have nothing in common."""
     if got.numel() == wanted.numel() and (said := _same_count(got.detach(), wanted.detach(), tolerance)):
         return said
-    if said := _lessened(got.detach().double(), wanted.detach().double(), tolerance):
+    if said := _lessened(got.detach().double(), wanted.detach().double(), tolerance, axes):
         return said
-    return difference_of_axes(tuple(got.shape), tuple(wanted.shape))
+    return difference_of_axes(tuple(got.shape), tuple(wanted.shape), axes)
 
 
-def difference_of_axes(ours: tuple[int, ...], theirs: tuple[int, ...]) -> str | None:
+def difference_of_axes(ours: tuple[int, ...], theirs: tuple[int, ...], axes: Axes = MAP) -> str | None:
     """Return a sentence on two different shapes, the learner's and the right one, or None."""
-    if len(theirs) == len(ours) == 4:
+    if len(theirs) == len(ours) == 4 and axes == MAP:
         if theirs[1] == 1 < theirs[0] == ours[0] == ours[1] and ours[2:] == theirs[2:]:
             return "Each image meets every image of the batch. Did a mean or a sum lose its axis? Give it keepdim=True."
         if ours[:2] == theirs[:2] and ours[2:] != (1, 1):
@@ -258,7 +275,7 @@ def _same_count(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
     return None
 
 
-def _lessened(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
+def _lessened(got: Tensor, wanted: Tensor, tolerance: float, axes: Axes) -> str | None:
     """Say where one of the two is a mean, a sum or a piece of the other."""
 
     def same(a: Tensor, b: Tensor) -> bool:
@@ -273,41 +290,42 @@ def _lessened(got: Tensor, wanted: Tensor, tolerance: float) -> str | None:
     ):
         if small.numel() >= large.numel():
             continue
-        for axes, where in _groups(large.ndim):
-            if same(small, large.mean(dim=axes)):
+        for group, where in _groups(axes, large.ndim):
+            if same(small, large.mean(dim=group)):
                 return said.format(f"averaged over {where}")
-            if same(small, large.sum(dim=axes)):
+            if same(small, large.sum(dim=group)):
                 return said.format(f"added up over {where}")
-            if same(small, large.amax(dim=axes)):
+            if same(small, large.amax(dim=group)):
                 return said.format(f"reduced to the largest value over {where}")
     if got.ndim == wanted.ndim:
-        return _piece(got, wanted, same)
+        return _piece(got, wanted, same, axes)
     return None
 
 
-def _groups(axes: int) -> Iterator[tuple[tuple[int, ...], str]]:
-    for axis in range(axes):
-        yield (axis,), f"the {_axis_name(axes, axis)}"
-    if axes == 4:
-        yield from (((2, 3), "the cells of each map"), ((1, 2, 3), "each image"), ((0, 2, 3), "all but the channels"))
-    if axes > 1:
-        yield tuple(range(axes)), "all values"
+def _groups(axes: Axes, count: int) -> Iterator[tuple[tuple[int, ...], str]]:
+    for axis in range(count):
+        yield (axis,), f"the {_entries(axes, count, axis)}"
+    if count == 4:
+        cells = "the cells of each map" if axes == MAP else "the cells of each kernel"
+        yield from (((2, 3), cells), ((1, 2, 3), f"each {axes[0]}"), ((0, 2, 3), f"all but the {axes[1]}s"))
+    if count > 1:
+        yield tuple(range(count)), "all values"
 
 
-def _piece(got: Tensor, wanted: Tensor, same: Callable[[Tensor, Tensor], bool]) -> str | None:
+def _piece(got: Tensor, wanted: Tensor, same: Callable[[Tensor, Tensor], bool], axes: Axes) -> str | None:
     for axis in range(wanted.ndim):
-        ours, theirs, name = got.shape[axis], wanted.shape[axis], _axis_name(wanted.ndim, axis)
+        ours, theirs, name = got.shape[axis], wanted.shape[axis], _entries(axes, wanted.ndim, axis)
         if got.shape[:axis] + got.shape[axis + 1 :] != wanted.shape[:axis] + wanted.shape[axis + 1 :]:
             continue
         few, large, small = min(ours, theirs), got if ours > theirs else wanted, wanted if ours > theirs else got
-        ends = (
-            "Your {0} are right, but {1} are missing at the {2}."
-            if ours < theirs
-            else "There are {1} {0} too many, at the {2}."
-        )
-        for end, start in (("end", 0), ("front", abs(ours - theirs))):
+        many = abs(ours - theirs)
+        if ours < theirs:
+            said = f"Your {name} are right, but {'one is' if many == 1 else f'{many} are'} missing at the"
+        else:
+            said = f"Of your {name}, {'one is' if many == 1 else f'{many} are'} too many, at the"
+        for end, start in (("end", 0), ("front", many)):
             if same(large.narrow(axis, start, few), small):
-                return ends.format(name, abs(ours - theirs), end)
+                return f"{said} {end}."
     if wanted.ndim == 4 and got.shape[:2] == wanted.shape[:2] and min(got.shape[2:]) > 1:
         for step, ordinal in ((2, "second"), (4, "4th"), (8, "8th")):
             if same(wanted[..., ::step, ::step], got):

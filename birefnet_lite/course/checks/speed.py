@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from birefnet_lite.course.checks.compare import Mistakes, compare, compare_gradient
+from birefnet_lite.course.checks.differences import WEIGHT
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
 from birefnet_lite.course.checks.retries import Retry
@@ -38,7 +39,7 @@ def fold_batch_norm(answer: Callable[[nn.Conv2d, nn.BatchNorm2d], Any]) -> None:
         wanted = (part.float() for part in convolutions.fold(conv, norm))
         for got, right, name in zip((weight, bias), wanted, ("weight", "bias"), strict=True):
             mistakes = (_wrong_weights if name == "weight" else _wrong_biases)(conv, norm)
-            compare(got, right, f"{where}, in the {name}", 1e-5, mistakes, _steps_of_fold(conv, norm, name))
+            compare(got, right, f"{where}, in the {name}", 1e-5, mistakes, _steps_of_fold(conv, norm, name), WEIGHT)
 
 
 def _scaled(weight: Tensor, scale: Tensor) -> Tensor:
@@ -166,7 +167,7 @@ def compose_convolutions(answer: Callable[[nn.Conv2d, nn.Conv2d], Any]) -> None:
         biases = {"the first bias": first.bias.detach(), "the second bias": second.bias.detach()}  # type: ignore[union-attr]
         product, total = Retry(_product, parts), Retry(_sum, {"the matrix": parts["the matrix"], **biases})
         at = f"{where}, in the weight"
-        compare(weight, wanted.weight.float(), at, 1e-5, _wrong_products(first, second), (product,))
+        compare(weight, wanted.weight.float(), at, 1e-5, _wrong_products(first, second), (product,), WEIGHT)
         compare(bias, wanted.bias.float(), f"{where}, in the bias", 1e-5, _wrong_sums(first, second), (total,))
 
 
