@@ -466,6 +466,13 @@ def test_estimates_do_not_depend_on_how_the_work_is_cut(monkeypatch):
     assert np.abs(smaller - whole)[alpha > 0.1].mean() < 2
 
 
+def test_alpha_in_levels_gives_the_same_colours():
+    levels = np.rint(255 * soft_disc(301, 20)).astype(np.uint8)
+    pixels = photo(301, 301, 3)
+    wanted = estimate_foreground(pixels, (levels / 255).astype(np.float32)).astype(int)
+    assert np.abs(estimate_foreground(pixels, levels) - wanted).max() <= 1
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
 def test_cut_outs_mix_back_to_the_photo_where_it_is_opaque(height, width, seed):

@@ -1,19 +1,34 @@
 """Overlap reading, the network and writing: a few threads, with a bound on the pixels that are held at once."""
 
+import ctypes
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any, TypeVar
 
-__all__ = ["PixelBudget", "run_pipeline"]
+__all__ = ["PixelBudget", "run_pipeline", "share_one_heap"]
 
 Job = TypeVar("Job")
 Read = TypeVar("Read")
 
 MAX_PIXELS = 50_000_000
 """Pixels of all photos that are being read, segmented or written. A larger photo is processed alone."""
-READERS, WRITERS = 1, 1
+M_ARENA_MAX = -8
+"""The number of this option in glibc's malloc.h."""
+
+
+def share_one_heap() -> None:
+    """Let all threads that start from now on allocate from one heap, if the C library is glibc.
+
+    Otherwise each thread has a heap of its own, in which glibc keeps much of what the thread has freed: with photos of
+    12 megapixels, the command's peak memory is a fifth higher.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 class PixelBudget:
@@ -52,11 +67,12 @@ def run_pipeline(
     finish: Callable[[Job, Exception | None], None],
     batch: int = 1,
     max_pixels: int = MAX_PIXELS,
+    writers: int = 2,
 ) -> None:
-    """Process jobs in order: `read` in a thread, `segment` in this one, `write` in a third.
+    """Process jobs: `read` in a thread, `segment` in this one, `write` in several others.
 
-    While the network works on a photo, the next is read and the last is written. `finish` is called once for each job,
-    from any thread, one at a time, when its files are complete or with the error that ended it.
+    While the network works on a photo, the next is read and the ones before it are written. `finish` is called once for
+    each job, from any thread, one at a time, when its files are complete or with the error that ended it.
 
     Args:
         jobs: The jobs.
@@ -67,6 +83,7 @@ def run_pipeline(
         finish: Is told about every job.
         batch: How many photos `segment` is given at once.
         max_pixels: The bound on pixels in memory.
+        writers: How many photos are written at once.
     """
     budget, lock = PixelBudget(max_pixels), threading.Lock()
     waiting: deque[tuple[Job, int, Future[Read]]] = deque()
@@ -88,14 +105,14 @@ def run_pipeline(
         del photo, mask
         end(job, pixels, error)
 
-    readers, writers = ThreadPoolExecutor(READERS, "read"), ThreadPoolExecutor(WRITERS, "write")
+    reader, writer = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(writers, "write")
     try:
         while following is not None or waiting:
             while following is not None and len(waiting) < 2 * batch:
                 pixels = count_pixels(following)
                 if not budget.acquire(pixels, block=not waiting):
                     break
-                waiting.append((following, pixels, readers.submit(read, following)))
+                waiting.append((following, pixels, reader.submit(read, following)))
                 following = next(source, None)
             group: list[tuple[Job, int, Read]] = []
             while waiting and len(group) < batch:
@@ -109,14 +126,14 @@ def run_pipeline(
                 if isinstance(mask, Exception):
                     end(job, pixels, mask)
                 else:
-                    written.append(writers.submit(write_one, job, pixels, photo, mask))
+                    written.append(writer.submit(write_one, job, pixels, photo, mask))
             for begun in written:
                 if begun.done():
                     begun.result()  # raises what `finish` raised
             written = [begun for begun in written if not begun.done()]
     finally:
-        readers.shutdown(cancel_futures=True)
-        writers.shutdown()  # files that are begun are completed
+        reader.shutdown(cancel_futures=True)
+        writer.shutdown()  # files that are begun are completed
     wait(written)
     for begun in written:
         begun.result()

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from birefnet_lite.cli import CommandError, load_model, report
 from birefnet_lite.cli.outputs import Job, plan_jobs
 from birefnet_lite.cli.photos import find_photos
-from birefnet_lite.cli.pipeline import run_pipeline
+from birefnet_lite.cli.pipeline import run_pipeline, share_one_heap
 from birefnet_lite.cli.processes import Processes, find_processes
-from birefnet_lite.inference.images import Photo, read_photo, read_size
+from birefnet_lite.inference.images import Photo, read_photo, read_size, to_levels
 from birefnet_lite.inference.marks import CUT_OUT, MASK, Mark, Origin, origin_of
 from birefnet_lite.inference.predict import cut_out, device_and_dtype, network_size, segment, segment_batch
 from birefnet_lite.inference.tiled import segment_tiled
@@ -30,12 +30,15 @@ CUT_OUT_PNG = {"format": "PNG", "compress_level": 2}
 WEBP = {"format": "WEBP", "quality": 90, "alpha_quality": 100, "method": 2}
 WEBP_SIDE = 16383
 GPU_BATCH = 4
+# Files are compressed by one thread for each photo: as many at once as there are cores, up to this number.
+MAX_WRITERS = 4
 # Errors that a photo, a full disk or too little memory can raise; any other is a mistake of the program.
 EXPECTED = (OSError, ValueError, RuntimeError, MemoryError)
 
 
 def run(options: argparse.Namespace) -> int:
     """Write masks and cut-outs; 0 when every photo is done, 1 when some are, 2 when none is."""
+    share_one_heap()
     processes = find_processes(options.device)
     options.device = processes.device
     folder = Path(options.output)
@@ -124,6 +127,7 @@ def _process(model: nn.Module, jobs: list[Job], options: argparse.Namespace, pro
             count_pixels=_count_pixels,
             finish=finish,
             batch=_choose_batch(model, options),
+            writers=min(MAX_WRITERS, torch.get_num_threads()),
         )
     return done
 
@@ -169,8 +173,7 @@ def _write(job: Job, read: tuple[Origin, Photo], mask: NDArray[np.float32]) -> N
     if job.cut_out is not None and job.cut_out.suffix == ".webp" and max(photo.size) > WEBP_SIDE:
         raise ValueError(f"a WebP file has at most {WEBP_SIDE} pixels on each side; leave out --webp")
     result = cut_out(photo, mask) if job.cut_out is not None else None
-    grey = Image.fromarray(np.rint(mask * 255).astype(np.uint8))
-    _save(grey, job.mask, pnginfo=Mark(MASK, origin).to_png_info(), **MASK_PNG)
+    _save(Image.fromarray(to_levels(mask)), job.mask, pnginfo=Mark(MASK, origin).to_png_info(), **MASK_PNG)
     if result is not None and job.cut_out is not None:
         mark = Mark(CUT_OUT, origin)
         if job.cut_out.suffix == ".webp":

@@ -23,7 +23,7 @@ STRIP_PIXELS = 400_000
 
 
 def estimate_foreground(
-    pixels: NDArray[np.uint8] | NDArray[np.float32], alpha: NDArray[np.float32]
+    pixels: NDArray[np.uint8] | NDArray[np.float32], alpha: NDArray[np.uint8] | NDArray[np.float32]
 ) -> NDArray[np.uint8]:
     """Estimate the foreground colours F in the mixture I = alpha F + (1 - alpha) B of every pixel.
 
@@ -38,7 +38,7 @@ def estimate_foreground(
 
     Args:
         pixels: (H, W, 3), uint8 or float in [0, 1].
-        alpha: (H, W) in [0, 1].
+        alpha: (H, W), uint8 or float in [0, 1].
 
     Returns:
         F as uint8 (H, W, 3). The additional memory is bounded, whatever the size of the photo.
@@ -50,7 +50,7 @@ def estimate_foreground(
         (8, 8, 3)
     """
     height, width = alpha.shape
-    least, most = float(alpha.min()), float(alpha.max())
+    least, most = (float(value * _scale(alpha)) for value in (alpha.min(), alpha.max()))
     result = np.empty(pixels.shape, np.uint8)
     factor = math.ceil(math.sqrt(height * width / ESTIMATE_PIXELS))
     rows = max(1, STRIP_PIXELS // (width * factor)) * factor
@@ -64,7 +64,7 @@ def estimate_foreground(
         image = _as_planes(pixels[strip])  # (3, rows, W)
         if small is not None:
             f, difference = _enlarge(small, factor, strip, width).split(3)  # (3, rows, W)
-            a = torch.from_numpy(alpha[strip])  # (rows, W)
+            a = _as_planes(alpha[strip, :, None])[0]  # (rows, W)
             b = 1 - a
             # The pair nearest to (F, B) that mixes to the photo, damped where alpha is about 0.5.
             gain = a / (a.square() + b.square() + STIFFNESS * a * b)
@@ -75,11 +75,14 @@ def estimate_foreground(
 
 
 def _as_planes(pixels: NDArray) -> Tensor:
-    """(H, W, 3), uint8 or float in [0, 1], as a float tensor (3, H, W) in [0, 1]; always a copy."""
-    scale = 255 if pixels.dtype == np.uint8 else 1
-    planes = np.empty((3, *pixels.shape[:2]), np.float32)
-    np.multiply(pixels.transpose(2, 0, 1), np.float32(1 / scale), out=planes)
+    """(H, W, C), uint8 or float in [0, 1], as a float tensor (C, H, W) in [0, 1]; always a copy."""
+    planes = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
+    np.multiply(pixels.transpose(2, 0, 1), _scale(pixels), out=planes)
     return torch.from_numpy(planes)
+
+
+def _scale(values: NDArray) -> np.float32:
+    return np.float32(1 / 255 if values.dtype == np.uint8 else 1)
 
 
 def _weighted_cells(pixels: NDArray, alpha: NDArray, factor: int, least: float, most: float) -> Tensor:
@@ -88,7 +91,7 @@ def _weighted_cells(pixels: NDArray, alpha: NDArray, factor: int, least: float, 
     Channels: colours weighted for the foreground (3), that weight, and the same for the background. Weights are
     relative to the largest alpha, or the smallest, of the photo. Cells at the border count missing pixels as zero.
     """
-    image, a = _as_planes(pixels), torch.from_numpy(alpha)
+    image, a = _as_planes(pixels), _as_planes(alpha[..., None])[0]
     height, width = a.shape
     cells = torch.zeros(8, height + -height % factor, width + -width % factor)
     for first, weight in ((0, a / most), (4, (1 - a) / (1 - least))):

@@ -23,6 +23,7 @@ __all__ = [
     "read_photo",
     "read_size",
     "resize",
+    "to_levels",
     "to_tensor",
 ]
 
@@ -122,6 +123,12 @@ def read_mask(mask: Any, soft: bool = False) -> NDArray[np.float32]:
 def read_size(image: str | os.PathLike[str]) -> tuple[int, int]:
     """Height and width of an image file, in pixels and upright, from its header; raises as `read_photo` does."""
     return read_header_size(image, MAX_PIXELS)
+
+
+def to_levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Round numbers in [0, 1] to the 256 levels of an 8-bit picture."""
+    scaled = values * np.float32(255)
+    return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
 def to_tensor(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:

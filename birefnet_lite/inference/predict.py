@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from birefnet_lite.inference.cutout import estimate_foreground
-from birefnet_lite.inference.images import MAX_PIXELS, Photo, normalise, read_mask, read_photo, resize
+from birefnet_lite.inference.images import MAX_PIXELS, Photo, normalise, read_mask, read_photo, resize, to_levels
 from birefnet_lite.network.birefnet import logits_of
 
 __all__ = [
@@ -118,9 +118,9 @@ def cut_out(image: Any, mask: Any) -> Image.Image:
         )
     if photo.alpha is not None:
         alpha = alpha * photo.alpha
-    levels: NDArray[np.uint8] = np.rint(alpha * 255).astype(np.uint8)
     # The mask is saved in 256 levels, so the colours are made for those.
-    colours = estimate_foreground(photo.pixels, levels.astype(np.float32) / np.float32(255))
+    levels = to_levels(alpha)
+    colours = estimate_foreground(photo.pixels, levels)
     result = Image.fromarray(np.dstack([colours, levels]), "RGBA")
     if photo.profile:
         result.info["icc_profile"] = photo.profile
