@@ -560,6 +560,7 @@ WRONG = [
     ("gradient_loss", "total + F", "F", "one level"),
     ("gradient_loss", 'kind == "original"', 'kind == "masked"', "sigmoid"),
     ("gradient_loss", "target.detach()", "target", "detach them"),
+    ("gradient_loss", "(logits, label)", "(logits, 1 - label)", "the labels are 1 less the right ones"),
     ("gradient_loss", "target.sigmoid()", "target.detach().sigmoid()", "does not detach"),
     ("gradient_loss", "(logits, label)", "(label, logits)", "changed places"),
     ("gradient_loss", "(logits, label)", '(logits, label, reduction="sum")', "Take their mean"),

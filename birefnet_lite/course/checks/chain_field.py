@@ -112,9 +112,9 @@ def _mistakes_of_field(layers: Layers) -> dict[str, tuple[int, ...]]:
         ),
         "the order is (size, stride).": (stride, size),
         "the strides are added: they multiply.": _added(layers),
-        "the strides are added. They multiply.": (size, 1 + sum(step - 1 for _, step, _ in layers)),
+        "of each stride, 1 less is added. Strides multiply.": (size, 1 + sum(step - 1 for _, step, _ in layers)),
         "the strides are added, from 0. They multiply, from 1.": (size, sum(step for _, step, _ in layers)),
-        "the strides are added. They multiply. ": (size, 1 + sum(step for _, step, _ in layers)),
+        "the strides are added, from 1. They multiply.": (size, 1 + sum(step for _, step, _ in layers)),
         "the stride is that of the last layer. Multiply all of them.": (size, layers[-1][1] if layers else stride),
         "stride and dilation have changed places: a layer is (kernel, stride, dilation).": (
             _walk_back([(kernel, dilation, step) for kernel, step, dilation in layers])

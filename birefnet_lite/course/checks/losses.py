@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from birefnet_lite.course.checks.compare import compare, compare_gradient, refuse_float
+from birefnet_lite.course.checks.compare import Mistakes, compare, compare_gradient, refuse_float
 from birefnet_lite.course.checks.gradient_targets import ALIGN
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Wrong
@@ -71,7 +71,7 @@ def _steps(logits: Sequence[Tensor], targets: Sequence[Tensor], kind: str) -> tu
     return tuple(found)
 
 
-def _loss_mistakes(logits: Sequence[Tensor], targets: Sequence[Tensor], kind: str, wanted: Tensor) -> dict[str, Tensor]:
+def _loss_mistakes(logits: Sequence[Tensor], targets: Sequence[Tensor], kind: str, wanted: Tensor) -> Mistakes:
     labels = [x.sigmoid() if kind == "original" else x for x in targets]
     swapped = [x if kind == "original" else x.sigmoid() for x in targets]
     size = targets[0].shape[-2:]
@@ -83,7 +83,6 @@ def _loss_mistakes(logits: Sequence[Tensor], targets: Sequence[Tensor], kind: st
     def total(maps: Sequence[Tensor], against: Sequence[Tensor]) -> Tensor:
         return torch.stack([bce(x, y) for x, y in zip(maps, against, strict=True)]).sum()
 
-    last = "Only one level is counted. Add up all of them."
     sigmoid_missing = (
         "The original's targets are unbounded: take their sigmoid before they are labels."
         if kind == "original"
@@ -108,8 +107,10 @@ def _loss_mistakes(logits: Sequence[Tensor], targets: Sequence[Tensor], kind: st
         "The logits are enlarged bicubically. Use bilinear resampling with align_corners=True.": total(
             [F.interpolate(x, size, mode="bicubic", align_corners=True) for x in logits], labels
         ),
-        last: bce(up[0], labels[0]),
-        f"{last} ": bce(up[-1], labels[-1]),
+        "Only one level is counted. Add up all of them.": (bce(up[0], labels[0]), bce(up[-1], labels[-1])),
+        "The logits have the other sign, or the labels are 1 less the right ones; the cross-entropy is the same.": (
+            total([-x for x in up], labels)
+        ),
         "The pixels are added up. Take their mean (reduction='mean').": wanted * labels[0].numel(),
         "The pixels of each image are added up. Take the mean over all pixels.": wanted * labels[0][0].numel(),
         sigmoid_missing: total(up, swapped),
