@@ -9,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from birefnet_lite.analysis.ablate import ablatable
-from birefnet_lite.analysis.parts import LOGITS, PHOTO, list_blocks, list_parts, title_of
+from birefnet_lite.analysis.layer_names import LOGITS, PHOTO, title_of
+from birefnet_lite.analysis.parts import list_blocks, list_parts
 from birefnet_lite.config import PRESETS
 from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.resize import resize

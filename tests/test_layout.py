@@ -36,8 +36,8 @@ def test_the_package_folder_shows_at_most_18_entries():
         pytest.param(
             r"[\"']inward_reference[\"']",
             ("birefnet_lite/analysis", "widgets"),
-            {"birefnet_lite/analysis/parts.py"},
-            id="list-of-parts",
+            {"birefnet_lite/analysis/layer_names.py"},
+            id="names-of-layers",
         ),
         pytest.param(
             r"interpolate\(",

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import from_numpy
 
-from birefnet_lite.analysis.parts import title_of
+from birefnet_lite.analysis.layer_names import title_of
 from birefnet_lite.analysis.summaries import Basis, fit_basis, norm_of, segments_of
 from widgets.channel_ranking import STATISTICS
 from widgets.number_format import TIMES

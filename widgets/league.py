@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import from_numpy
 
-from birefnet_lite.analysis.parts import title_of
+from birefnet_lite.analysis.layer_names import title_of
 from birefnet_lite.metrics import iou
 from birefnet_lite.network.resize import resize
 from widgets.scene import Scene

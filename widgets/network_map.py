@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from birefnet_lite.analysis.parts import (
+from birefnet_lite.analysis.layer_names import (
     ATTENTION,
     GRADIENT,
     IMAGE_BRANCH,
@@ -20,12 +20,11 @@ from birefnet_lite.analysis.parts import (
     SQUEEZE,
     STAGES,
     STEPS,
-    Part,
-    list_parts,
     split_layer,
     stride_of,
     title_of,
 )
+from birefnet_lite.analysis.parts import Part, list_parts
 from birefnet_lite.analysis.profile import Costs
 from widgets.number_format import TIMES
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, from_numpy, nn
 
 from birefnet_lite.analysis import Activations, capture
-from birefnet_lite.analysis.parts import ATTENTION, LOGITS, SIDE, title_of
+from birefnet_lite.analysis.layer_names import ATTENTION, LOGITS, SIDE, title_of
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.inference.predict import device_and_dtype
 from widgets.brush import paint_strokes

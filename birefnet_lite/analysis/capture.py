@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from birefnet_lite.analysis.inputs import Prepared, prepare
-from birefnet_lite.analysis.parts import LOGITS, Part, list_parts
+from birefnet_lite.analysis.layer_names import LOGITS
+from birefnet_lite.analysis.parts import Part, list_parts
 from birefnet_lite.inference.predict import evaluating
 
 __all__ = ["Activations", "capture", "hook_parts"]

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.analysis.parts import ATTENTION, IMAGE_BRANCH, LATERAL, LOGITS, OUT, RECONSTRUCTION, stage_layer
+from birefnet_lite.analysis.layer_names import (
+    ATTENTION,
+    IMAGE_BRANCH,
+    LATERAL,
+    LOGITS,
+    OUT,
+    RECONSTRUCTION,
+    stage_layer,
+)
 from birefnet_lite.network.resize import resize
 
 __all__ = ["HeadTerms", "StageTerms", "head_terms", "stage_terms"]

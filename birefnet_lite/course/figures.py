@@ -162,7 +162,9 @@ def _ends(canvas: Canvas) -> None:
 
 def _shapes(canvas: Canvas, maps: Mapping[str, Any]) -> None:
     """Channels x height x width beside each arrow, as measured."""
-    from birefnet_lite.analysis import parts  # imports PyTorch, which the map without shapes does not need
+    from birefnet_lite.analysis import (
+        layer_names,
+    )  # the package imports PyTorch, which the map without shapes does not need
 
     def said(name: str, at: Point, kind: str, align: str = "center") -> None:
         text = TIMES.join(map(str, maps[name].shape))
@@ -170,19 +172,19 @@ def _shapes(canvas: Canvas, maps: Mapping[str, Any]) -> None:
 
     for level, stride in enumerate((4, 8, 16, 32), start=1):
         y = _ROWS[stride] - _BOX / 2 - 0.14
-        said(parts.encoder_layer(level, "full"), (_WHOLE, y), "encoder")
-        said(parts.encoder_layer(level, "half"), (_HALF, y), "encoder")
+        said(layer_names.encoder_layer(level, "full"), (_WHOLE, y), "encoder")
+        said(layer_names.encoder_layer(level, "half"), (_HALF, y), "encoder")
         if level < 4:
-            said(parts.encoder_layer(level), (_BUS + 0.08, _ROWS[stride] + 0.12), "lateral", "left")
-    said(parts.encoder_layer(4), (_HALF + 0.6, _ROWS[32] - 0.45), "encoder", "left")
-    said(parts.SQUEEZE, (_SQUEEZE + 0.05, _ROWS[32] + 0.47), "squeeze")
+            said(layer_names.encoder_layer(level), (_BUS + 0.08, _ROWS[stride] + 0.12), "lateral", "left")
+    said(layer_names.encoder_layer(4), (_HALF + 0.6, _ROWS[32] - 0.45), "encoder", "left")
+    said(layer_names.SQUEEZE, (_SQUEEZE + 0.05, _ROWS[32] + 0.47), "squeeze")
     for number, stride in ((4, 32), (3, 16), (2, 8), (1, 4)):
         y = _ROWS[stride]
-        said(parts.stage_layer(number, parts.INWARD), (_TILES + 0.36, y - 0.1), "inward", "left")
+        said(layer_names.stage_layer(number, layer_names.INWARD), (_TILES + 0.36, y - 0.1), "inward", "left")
         if number > 1:
-            said(parts.stage_layer(number, parts.OUT), (_STAGE + 1.02, y + _PLUS + 0.26), "decoder", "left")
-    said(parts.stage_layer(1, parts.RECONSTRUCTION), (_STAGE + 0.1, _ROWS[4] + 0.75), "decoder", "left")
-    said(parts.LOGITS, (_TILES + 0.65, _ROWS[1] - 0.1), "image", "left")
+            said(layer_names.stage_layer(number, layer_names.OUT), (_STAGE + 1.02, y + _PLUS + 0.26), "decoder", "left")
+    said(layer_names.stage_layer(1, layer_names.RECONSTRUCTION), (_STAGE + 0.1, _ROWS[4] + 0.75), "decoder", "left")
+    said(layer_names.LOGITS, (_TILES + 0.65, _ROWS[1] - 0.1), "image", "left")
 
 
 def _legend(canvas: Canvas) -> None:

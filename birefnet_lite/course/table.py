@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from birefnet_lite.analysis import Activations, capture
-from birefnet_lite.analysis.parts import (
+from birefnet_lite.analysis.layer_names import (
     ATTENTION,
     IMAGE_BRANCH,
     INWARD,
@@ -19,10 +19,10 @@ from birefnet_lite.analysis.parts import (
     SIDE,
     SQUEEZE,
     encoder_layer,
-    find_module,
     stage_layer,
     stage_module,
 )
+from birefnet_lite.analysis.parts import find_module
 from birefnet_lite.course.picture import TIMES
 
 __all__ = ["PARTS", "Part", "PartTable", "part_table"]

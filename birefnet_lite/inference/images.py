@@ -126,7 +126,13 @@ def read_size(image: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def to_levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Round numbers in [0, 1] to the 256 levels of an 8-bit picture."""
+    """Round numbers in [0, 1] to the 256 levels of an 8-bit picture.
+
+    Examples:
+        >>> import numpy as np
+        >>> to_levels(np.array([0, 0.5, 1], np.float32))
+        array([  0, 128, 255], dtype=uint8)
+    """
     scaled = values * np.float32(255)
     return np.rint(scaled, out=scaled).astype(np.uint8)
 

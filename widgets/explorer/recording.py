@@ -9,7 +9,8 @@ from PIL import Image
 
 import widgets
 from birefnet_lite.analysis import capture
-from birefnet_lite.analysis.parts import Part, list_parts, title_of
+from birefnet_lite.analysis.layer_names import title_of
+from birefnet_lite.analysis.parts import Part, list_parts
 from birefnet_lite.network.birefnet import BiRefNet
 from widgets.network_map import describe_map
 from widgets.packing import Packer, count_channels

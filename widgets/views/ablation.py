@@ -8,7 +8,8 @@ from torch import from_numpy, nn
 
 from birefnet_lite.analysis import Activations, capture, prepare
 from birefnet_lite.analysis.ablate import HOW, ablatable, mask_without
-from birefnet_lite.analysis.parts import list_parts, title_of
+from birefnet_lite.analysis.layer_names import title_of
+from birefnet_lite.analysis.parts import list_parts
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.metrics import iou, mae, s_measure
 from widgets.league import add_to_league, layer_of_trial

@@ -5,7 +5,8 @@ from typing import Any
 from torch import nn
 
 from birefnet_lite.analysis import capture, prepare
-from birefnet_lite.analysis.parts import list_parts, title_of
+from birefnet_lite.analysis.layer_names import title_of
+from birefnet_lite.analysis.parts import list_parts
 from birefnet_lite.analysis.profile import measure_costs
 from birefnet_lite.photos import load_photo
 from widgets.network_map import describe_map

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from birefnet_lite.analysis.computation import head_terms, stage_terms
-from birefnet_lite.analysis.parts import LATERAL, LOGITS, STAGES, stage_layer, stride_of
+from birefnet_lite.analysis.layer_names import LATERAL, LOGITS, STAGES, stage_layer, stride_of
 from widgets.number_format import TIMES, format_value
 from widgets.packing import count_channels
 from widgets.view_registry import register

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from birefnet_lite.analysis import Activations, capture
-from birefnet_lite.analysis.parts import (
+from birefnet_lite.analysis.layer_names import (
     GRADIENT,
     IMAGE_BRANCH,
     LEVELS,

@@ -5,7 +5,7 @@ from typing import Any
 from torch import from_numpy, nn
 
 from birefnet_lite.analysis import Activations
-from birefnet_lite.analysis.parts import ATTENTION, GRADIENT, SIDE, STAGES, stage_layer, stride_of
+from birefnet_lite.analysis.layer_names import ATTENTION, GRADIENT, SIDE, STAGES, stage_layer, stride_of
 from birefnet_lite.analysis.targets import LevelTargets, image_laplacian, level_targets, perfect_side_logits
 from birefnet_lite.inference.images import read_mask
 from widgets.scene import PHOTO, Scene

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor, from_numpy, nn
 
 from birefnet_lite.analysis import Activations
-from birefnet_lite.analysis.parts import LOGITS, SIDE, STAGES, stage_layer
+from birefnet_lite.analysis.layer_names import LOGITS, SIDE, STAGES, stage_layer
 from birefnet_lite.inference.images import read_mask
 from birefnet_lite.metrics import iou, mae, s_measure
 from birefnet_lite.network.resize import resize

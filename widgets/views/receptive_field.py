@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from birefnet_lite.analysis import capture, prepare, receptive
-from birefnet_lite.analysis.parts import title_of
+from birefnet_lite.analysis.layer_names import title_of
 from widgets.number_format import TIMES
 from widgets.view_setup import Size, add_layers, cell_at_pin, new_scene, run, start_at_middle
 from widgets.viewer import Viewer

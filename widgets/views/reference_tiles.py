@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from birefnet_lite.analysis.parts import INWARD, STAGES, find_module, stage_layer, stage_module
+from birefnet_lite.analysis.layer_names import INWARD, STAGES, stage_layer, stage_module
+from birefnet_lite.analysis.parts import find_module
 from birefnet_lite.network.refinement import image_to_tiles
 from birefnet_lite.network.resize import resize
 from widgets.number_format import TIMES

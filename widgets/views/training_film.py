@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from birefnet_lite.analysis.parts import STAGES, split_layer, title_of
+from birefnet_lite.analysis.layer_names import STAGES, split_layer, title_of
 from birefnet_lite.training.recorder import Recorder
 from birefnet_lite.training.recording import Recording
 from widgets.look import Look
