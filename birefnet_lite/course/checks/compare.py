@@ -8,16 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from birefnet_lite.course.checks.differences import (
-    MAP,
-    Axes,
-    difference_of_axes,
-    difference_of_numbers,
-    difference_of_shapes,
-    factor_between,
-)
+from birefnet_lite.course.checks.differences import MAP, Axes, difference_of_numbers, factor_between
 from birefnet_lite.course.checks.result import Unclear, Wrong
 from birefnet_lite.course.checks.retries import Retry, explain_by_arguments
+from birefnet_lite.course.checks.shape_differences import difference_of_axes, difference_of_shapes
 
 __all__ = [
     "Mistakes",

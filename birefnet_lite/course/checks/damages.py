@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, label
 from torch import Tensor
 
-from birefnet_lite.course.checks.differences import difference_of_axes
 from birefnet_lite.course.checks.judge import check
 from birefnet_lite.course.checks.result import Unclear, Wrong
+from birefnet_lite.course.checks.shape_differences import difference_of_axes
 from birefnet_lite.metrics import measure
 from birefnet_lite.photos import load_photo
 
