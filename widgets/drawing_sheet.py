@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["ACCENT", "INK", "LINE", "MUTED", "TONES", "Sheet", "font"]
+__all__ = ["ACCENT", "INK", "LINE", "MARGIN", "MUTED", "TONES", "Sheet", "break_text", "font"]
 
 PAPER, INK, MUTED, LINE, ACCENT = "#ffffff", "#18212b", "#56646f", "#d9e0e6", "#0a6c96"
 TONES = {"one": "#6fd3ff", "two": "#ffe23d", "three": "#c23bff", "four": "#ff6a00", "grid": "#ffffff"}
+MARGIN = 20
+"""Pixels between the sheet's edge and what is drawn."""
 
 
 @cache
@@ -20,6 +22,18 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     # Matplotlib brings this font along, with every sign used here.
     properties = font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
     return ImageFont.truetype(font_manager.findfont(properties), size)
+
+
+def break_text(text: str, letters: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    """A text in lines that are not wider than `width` pixels, broken between words."""
+    line, *words = text.split(" ")
+    lines: list[str] = []
+    for word in words:
+        if letters.getlength(f"{line} {word}") <= width:
+            line = f"{line} {word}"
+        else:
+            lines, line = [*lines, line], word
+    return [*lines, line]
 
 
 class Sheet:

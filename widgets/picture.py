@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from widgets.drawing_sheet import ACCENT, INK, LINE, MUTED, TONES, Sheet, font
+from widgets.drawing_sheet import ACCENT, LINE, MARGIN, MUTED, TONES, Sheet, break_text, font
 from widgets.league import tabulate_league
 from widgets.look import Look
 from widgets.mask_drawing import alpha_table, cut_out, find_outline, follow_threshold, level_of
 from widgets.number_format import TIMES, format_value, short_value
+from widgets.picture_table import draw_table
 from widgets.planes import Plane, cell, cell_centre, colour_map, limits_of, overlay, paint, picture_table
 from widgets.scene import COLOUR, PHOTO, Layer, Scene
 
 __all__ = ["colours_for", "draw", "limits_for", "paint_focus", "paint_map"]
 
-MARGIN, GAP = 20, 10
-TABLE_ROWS = 24
+GAP = 10
 
 
 def limits_for(scene: Scene, look: Look, layer: Layer, plane: Plane) -> tuple[float, float]:
@@ -88,9 +88,9 @@ def draw(
     names = scene.group_of(look.layer)
     bottom = _draw_focus(sheet, scene, look, names, top, marks or [])
     if table and table.get("rows"):
-        bottom = _draw_table(sheet, follow_threshold(scene, look, table), bottom + 24)
+        bottom = draw_table(sheet, follow_threshold(scene, look, table), bottom + 24)
     if league:
-        bottom = _draw_table(sheet, tabulate_league(league), bottom + 24)
+        bottom = draw_table(sheet, tabulate_league(league), bottom + 24)
     if scene.rows:
         bottom = _draw_grid(sheet, scene, look, bottom + 24)
     if scene.facts:
@@ -136,7 +136,7 @@ def _draw_side(sheet: Sheet, scene: Scene, look: Look, x: float, top: float, bot
     width = sheet.image.width - MARGIN - x
     channels, height, columns = layer.shape
     unit = ("step" if scene.extra.get("linked") else "channel") + ("" if channels == 1 else "s")
-    for line in _break(layer.title, font(15, bold=True), width):
+    for line in break_text(layer.title, font(15, bold=True), width):
         sheet.text(x, top, line, 15, bold=True)
         top += 20
     top -= 20
@@ -191,7 +191,7 @@ def _draw_grid(sheet: Sheet, scene: Scene, look: Look, top: float) -> float:
     height = each * rows / columns
     letters = font(11, bold=True)
     headings = [
-        [part for line in title.split("\n") for part in _break(line, letters, each + 6)] for title in scene.columns
+        [part for line in title.split("\n") for part in break_text(line, letters, each + 6)] for title in scene.columns
     ]
     deepest = max(2, *map(len, headings))
     for i, lines in enumerate(headings):
@@ -289,55 +289,3 @@ def _draw_marks(
             sheet.pen.line((*start, *at(mark["x2"], mark["y2"])), fill=colour, width=2)
         else:
             sheet.pen.ellipse((start[0] - 3, start[1] - 3, start[0] + 3, start[1] + 3), fill=colour)
-
-
-def _column_widths(columns: list[list[str]], letters: Any, space: float) -> list[float]:
-    """The width of each column with the 24 pixels behind it; where they need more than `space`, the widest are cut."""
-    widths = [max(map(letters.getlength, column)) + 24 for column in columns]
-    words = [max(letters.getlength(word) for text in column for word in text.split(" ")) + 24 for column in columns]
-    for i in sorted(range(len(columns)), key=lambda i: words[i] - widths[i]):
-        widths[i] = max(words[i], widths[i] - max(0, sum(widths) - space))
-    return widths
-
-
-def _break(text: str, letters: Any, width: float) -> list[str]:
-    """A text in lines that are not wider than `width` pixels, broken between words."""
-    line, *words = text.split(" ")
-    lines: list[str] = []
-    for word in words:
-        if letters.getlength(f"{line} {word}") <= width:
-            line = f"{line} {word}"
-        else:
-            lines, line = [*lines, line], word
-    return [*lines, line]
-
-
-def _draw_table(sheet: Sheet, table: dict[str, Any], top: float) -> float:
-    rows = table["rows"]
-    # Of a long table the part around the marked row.
-    start = max(0, next((i for i, row in enumerate(rows) if row.get("first")), 0) - 4)
-    shown = rows[start : start + TABLE_ROWS]
-    lines = [table["columns"], *[row["cells"] for row in shown]]
-    letters = font(12, bold=True)  # the wider ones
-    columns = [[str(line[i]) for line in lines] for i in range(len(lines[0]))]
-    widths = _column_widths(columns, letters, sheet.image.width - 2 * MARGIN + 24)
-    y = top
-    if table.get("caption"):
-        sheet.text(MARGIN, y, table["caption"], 12, colour=MUTED, width=sheet.image.width - 2 * MARGIN)
-        y += 22
-    for number, line in enumerate(lines):
-        x, height = float(MARGIN), 22
-        for i, value in enumerate(line):
-            right = x + widths[i] - 24
-            anchor, at = ("la", x) if i == 0 else ("ra", right)
-            pieces = _break(str(value), letters, widths[i] - 23.9)
-            for below, piece in enumerate(pieces):
-                colour = MUTED if number == 0 else INK
-                sheet.text(at, y + 15 * below, piece, 12, number == 0 or i == 0, colour, anchor)
-            height = max(height, 7 + 15 * len(pieces))
-            x += widths[i]
-        y += height
-    if len(shown) < len(rows):
-        sheet.text(MARGIN, y, f"rows {start + 1} to {start + len(shown)} of {len(rows)}", 12, colour=MUTED)
-        y += 22
-    return y
