@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def report(capsys, monkeypatch):
     """Runs the checks of the given names: (exit status, what each line says by its name, the last line)."""
-    every = {check.what: check for check in doctor.CHECKS}
+    every = {check.subject: check for check in doctor.CHECKS}
 
     def report(*names):
         monkeypatch.setattr(doctor, "CHECKS", tuple(every[name] for name in names or every))
@@ -50,7 +50,7 @@ def test_nothing_but_packages_is_asked_for_that_the_project_names(monkeypatch):
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     asked = []
     monkeypatch.setattr(doctor.metadata, "version", lambda name: asked.append(name) or "9999")
-    assert str(len(wanted)) in doctor.packages()
+    assert str(len(wanted)) in doctor.check_packages()
     assert sorted(asked) == sorted(Requirement(line).name for line in wanted)
 
 
@@ -188,7 +188,7 @@ def test_a_network_that_gives_no_numbers_or_takes_long(report, monkeypatch):
     assert real is doctor._nano()
     monkeypatch.setattr(doctor, "SLOW", 0.0)
     with pytest.raises(doctor.Trouble, match="notebooks will be slow"):
-        doctor.forward()
+        doctor.check_forward()
 
 
 def test_a_view_that_is_empty_or_cannot_be_written(report, monkeypatch):

@@ -41,11 +41,11 @@ class Trouble(Exception):
 class Check(NamedTuple):
     """One line of the report."""
 
-    what: str
-    look: Callable[[], str]
+    subject: str
+    find: Callable[[], str]
     """Returns the finding; raises `Trouble`, or anything else."""
-    otherwise: str
-    """Advice for an unexpected error of `look`."""
+    advice: str
+    """What to do after an unexpected error of `find`."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -54,13 +54,13 @@ def run(options: argparse.Namespace) -> int:
     well, ill = _choose_signs()
     for check in CHECKS:
         try:
-            sign, text = well, check.look()
+            sign, text = well, check.find()
         except Trouble as trouble:
             sign, text = ill, str(trouble)
         except Exception as error:  # a broken installation raises what it likes
-            sign, text = ill, f"{type(error).__name__}: {error}; {check.otherwise}"
+            sign, text = ill, f"{type(error).__name__}: {error}; {check.advice}"
         failed += sign == ill
-        print(f"{sign} {check.what:9} {one_line(text)}", flush=True)
+        print(f"{sign} {check.subject:9} {one_line(text)}", flush=True)
     total = len(CHECKS)
     print("All is ready." if not failed else f"{failed} of {total} need attention: each {ill} says what to do.")
     return 1 if failed else 0
@@ -75,7 +75,7 @@ def _choose_signs() -> tuple[str, str]:
     return "✓", "✗"
 
 
-def python() -> str:
+def check_python() -> str:
     """Check that Python has a version that the package asks for."""
     from packaging.specifiers import SpecifierSet
 
@@ -86,7 +86,7 @@ def python() -> str:
     return found
 
 
-def packages() -> str:
+def check_packages() -> str:
     """Check that all packages that the course asks for are installed and new enough."""
     from packaging.requirements import Requirement
 
@@ -108,7 +108,7 @@ def packages() -> str:
     return f"all {len(wanted)} are there and new enough"
 
 
-def gpu() -> str:
+def check_gpu() -> str:
     """Check that the accelerator computes, if there is one."""
     import torch
 
@@ -124,20 +124,20 @@ def gpu() -> str:
     return name + free
 
 
-def memory() -> str:
+def check_memory() -> str:
     """Check that enough memory is free."""
     import psutil
 
     return _enough(psutil.virtual_memory().available / GIB, MEMORY, "", "Close other programs and notebooks")
 
 
-def disk() -> str:
+def check_disk() -> str:
     """Check that the disk has space for notebooks here, and for temporary files."""
     free = min(shutil.disk_usage(place).free for place in (Path.cwd(), tempfile.gettempdir()))
     return _enough(free / GIB, DISK, " here or for temporary files", "Delete what is no longer needed")
 
 
-def jupyter() -> str:
+def check_jupyter() -> str:
     """Check that JupyterLab starts kernels of this Python."""
     from jupyter_client.kernelspec import KernelSpecManager
 
@@ -149,7 +149,7 @@ def jupyter() -> str:
     return f"JupyterLab {metadata.version('jupyterlab')}, its notebooks run in this Python"
 
 
-def browser() -> str:
+def check_browser() -> str:
     """Find a browser that can show JupyterLab, with pictures and scripts."""
     if any(name in os.environ for name in SERVERS):
         return "yours is elsewhere, and looks into this server"
@@ -170,12 +170,12 @@ def browser() -> str:
     return str(name)
 
 
-def weights() -> str:
+def check_weights() -> str:
     """Check that the trained model that comes with the package loads."""
     return f"nano loads, {sum(p.numel() for p in _nano().parameters()):,} parameters"
 
 
-def forward() -> str:
+def check_forward() -> str:
     """Check that the network segments a photo in a bearable time."""
     import torch
 
@@ -196,7 +196,7 @@ def forward() -> str:
     return said
 
 
-def view() -> str:
+def check_view() -> str:
     """Check that a view can be drawn and saved as a page."""
     from widgets import feature_pyramid
 
@@ -212,16 +212,16 @@ def view() -> str:
 
 
 CHECKS = (
-    Check("Python", python, f"run: python -m pip install packaging {PACKAGE}"),
-    Check("packages", packages, f"run: python -m pip install packaging {PACKAGE}"),
-    Check("GPU", gpu, "update its driver, or set CUDA_VISIBLE_DEVICES=-1 to do without it"),
-    Check("memory", memory, "run: python -m pip install --force-reinstall psutil"),
-    Check("disk", disk, "start from a folder that you may write to"),
-    Check("Jupyter", jupyter, "run: python -m pip install --force-reinstall jupyterlab ipykernel"),
-    Check("browser", browser, "install Firefox or Chromium"),
-    Check("weights", weights, AGAIN),
-    Check("forward", forward, AGAIN),
-    Check("view", view, AGAIN),
+    Check("Python", check_python, f"run: python -m pip install packaging {PACKAGE}"),
+    Check("packages", check_packages, f"run: python -m pip install packaging {PACKAGE}"),
+    Check("GPU", check_gpu, "update its driver, or set CUDA_VISIBLE_DEVICES=-1 to do without it"),
+    Check("memory", check_memory, "run: python -m pip install --force-reinstall psutil"),
+    Check("disk", check_disk, "start from a folder that you may write to"),
+    Check("Jupyter", check_jupyter, "run: python -m pip install --force-reinstall jupyterlab ipykernel"),
+    Check("browser", check_browser, "install Firefox or Chromium"),
+    Check("weights", check_weights, AGAIN),
+    Check("forward", check_forward, AGAIN),
+    Check("view", check_view, AGAIN),
 )
 
 
