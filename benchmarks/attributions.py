@@ -47,7 +47,7 @@ def other_methods(model: BiRefNet) -> dict[str, np.ndarray]:
     return {f"coffee {method}": values.astype(np.float16) for method, values in maps.items()}
 
 
-def torn_out(model: BiRefNet) -> dict[str, np.ndarray]:
+def measure_ablations(model: BiRefNet) -> dict[str, np.ndarray]:
     """How the S-measure of each photo changes without some parts of the trained network."""
 
     def score(name: str, off: list[str]) -> float:
@@ -58,7 +58,7 @@ def torn_out(model: BiRefNet) -> dict[str, np.ndarray]:
     found = {}
     for variant, part in TORN.items():
         off = [layer for layer in ablatable(model) if part in layer]
-        found[f"torn out: {variant}"] = np.array([score(name, off) - score(name, []) for name in PHOTOS])
+        found[f"ablation: {variant}"] = np.array([score(name, off) - score(name, []) for name in PHOTOS])
     return found
 
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     model = course_model().model
-    found = other_methods(model) | torn_out(model) | integrated_gradients(model)
+    found = other_methods(model) | measure_ablations(model) | integrated_gradients(model)
     stream = io.BytesIO()
     np.savez_compressed(stream, **found)
     write_bytes(RESULTS, stream.getvalue())

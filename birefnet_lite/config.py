@@ -234,7 +234,7 @@ def check_type(name: str, wanted: Any, value: Any) -> Any:
         value: Any value, for example from a JSON or TOML file.
 
     Raises:
-        TypeError: The type is another one. A bool is no int here: `context_scales=True` is a mistake.
+        TypeError: The type is another one. A bool is not an int here: `context_scales=True` is a mistake.
         ValueError: The value is none of the `Literal`.
 
     Examples:

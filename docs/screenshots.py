@@ -25,7 +25,7 @@ def renew_page(path: Path) -> None:
     """Give a page the front end as it is now."""
     found = STATE.search(path.read_text(encoding="utf-8"))
     if found is None:
-        raise SystemExit(f"{path} is no page of a view.")
+        raise SystemExit(f"{path} is not a page of a view.")
     write_page(path, json.loads(found[1]), CODE, STYLE)
 
 

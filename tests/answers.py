@@ -21,7 +21,7 @@ def unsolved(*arguments, **named):
 
 
 def knows_a_missing_answer(check, solution, praise="", silence=""):
-    """The solution is right; what is no answer is told apart from a wrong one, and never raises.
+    """The solution is right; what is not an answer is told apart from a wrong one, and never raises.
 
     praise: how the message for the solution begins. silence: what that for a function without a result says.
     """

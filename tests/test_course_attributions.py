@@ -9,7 +9,7 @@ from PIL import Image
 from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.attribution import METHODS, agreement, attribute
 from birefnet_lite.course import attributions, course_model
-from birefnet_lite.course.attributions import convergence_plot, stored_attribution, stored_map, torn_out
+from birefnet_lite.course.attributions import convergence_plot, stored_ablation, stored_attribution, stored_map
 from birefnet_lite.photos import PHOTOS, load_photo
 
 
@@ -35,7 +35,7 @@ def test_a_wrong_name_and_a_missing_file_say_what_to_do(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="no map by 'guess'"):
         stored_map("guess")
     with pytest.raises(ValueError, match="no result for 'no head'"):
-        torn_out("no head")
+        stored_ablation("no head")
     monkeypatch.setattr(attributions, "RESULTS", tmp_path / "nothing.npz")
     with pytest.raises(FileNotFoundError, match="There are no attributions"):
         stored_attribution("coffee")
@@ -55,10 +55,10 @@ def test_the_maps_of_all_methods_are_those_of_the_coffee():
     assert agreement(maps["layer GradCAM"], small)["lift"] > agreement(maps["occlusion"], small)["lift"]
 
 
-def test_what_is_torn_out_has_a_change_for_each_photo():
+def test_what_is_switched_off_has_a_change_for_each_photo():
     for variant in ("no inward reference", "no outward reference", "one scale"):
-        assert torn_out(variant).shape == (len(PHOTOS),)
-    assert torn_out("one scale").max() < 0
+        assert stored_ablation(variant).shape == (len(PHOTOS),)
+    assert stored_ablation("one scale").max() < 0
 
 
 def test_the_plot_has_words_and_is_drawn():

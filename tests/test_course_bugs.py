@@ -19,7 +19,7 @@ def model():
     narrow = {"inter_channels": 4, "aspp_channels": 4, "image_channels": 4, "gradient_channels": 4}
     model = BiRefNet(BiRefNetConfig(backbone="convnet_n", **narrow)).eval()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):  # as after training: statistics that are no ones and zeros
+        if isinstance(module, nn.BatchNorm2d):  # as after training: statistics that are not ones and zeros
             nn.init.uniform_(module.running_var, 0.05, 0.2)
             nn.init.normal_(module.running_mean, 0, 0.1)
     return model

@@ -181,7 +181,7 @@ def test_hand_in_writes_over_an_earlier_one_and_over_nothing_else(course, capsys
     for _ in range(2):
         assert main(["course", "hand-in", "-o", "mine.zip"]) == 1
     assert main(["course", "hand-in", "--name", "../up"]) == 2
-    assert "is no name" in capsys.readouterr().err
+    assert "is not a name" in capsys.readouterr().err
     shutil.rmtree(course / "notebooks")
     assert main(["course", "hand-in", "-o", "none.zip"]) == 2
     assert not (course / "none.zip").exists()

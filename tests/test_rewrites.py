@@ -84,7 +84,7 @@ def test_the_convolution_that_reads_the_image_is_not_rounded(low):
     fold_batch_norms(net)
     first = next(module for module in net.modules() if isinstance(module, ImageConv2d))
     before, wanted = first.weight.detach().clone(), first(x)
-    net.to(low).to("cpu")  # a move alone is no change of precision
+    net.to(low).to("cpu")  # a move alone is not a change of precision
     assert torch.equal(first.weight, before)
     assert torch.equal(first(x), wanted.to(low))
     assert first(x.to(low)).dtype == low

@@ -151,7 +151,7 @@ def test_state_survives_a_failed_write_and_other_files_are_refused(tmp_path, mon
     with pytest.raises(CheckpointError, match="not the state of a training run"):
         load_state(path)
     torch.save({"step": 1, "settings": pytest.raises}, path)  # any function would be called by an unsafe load
-    with pytest.raises(CheckpointError, match="damaged, or no state"):
+    with pytest.raises(CheckpointError, match="damaged or is not the state"):
         load_state(path)
 
 

@@ -11,7 +11,7 @@ from training_case import SMALL, assert_same, run_python, settings, write_pairs
 
 from birefnet_lite import load
 from birefnet_lite.__main__ import main
-from birefnet_lite.training.model_setup import has_fast_bfloat16
+from birefnet_lite.network.precision import has_fast_bfloat16
 from birefnet_lite.training.run_state import load_state
 from birefnet_lite.training.trainer import Diverged, Trainer
 from birefnet_lite.training.training_loop import run_training, train
@@ -159,7 +159,8 @@ def test_automatic_precision_follows_the_processor(tmp_path, monkeypatch, capabi
 
 
 def test_automatic_precision_is_float32_on_an_unknown_processor(monkeypatch):
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)  # as in older versions
+    for name in ("get_capabilities", "_is_amx_tile_supported", "_is_avx512_bf16_supported"):  # as in older versions
+        monkeypatch.delattr(torch.cpu, name, raising=False)
     assert not has_fast_bfloat16(torch.device("cpu"))
 
 

@@ -95,7 +95,7 @@ def test_other_and_damaged_files_are_refused_with_their_name(recording, tmp_path
         *((tmp_path / f"{name}.npz").read_bytes() for name in ("unfit", "objects", "large")),
     ):
         path.write_bytes(data)
-        with pytest.raises(ValueError, match=r"run\.recording is damaged, or no recording") as caught:
+        with pytest.raises(ValueError, match=r"run\.recording is damaged or is not a recording") as caught:
             Recording.load(path)
         assert len(str(caught.value).splitlines()) == 1
     with pytest.raises(FileNotFoundError):

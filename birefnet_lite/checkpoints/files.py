@@ -102,7 +102,7 @@ def save(model: nn.Module, path: str | os.PathLike, dtype: torch.dtype | None = 
 
     Raises:
         ValueError: The file's name does not end in `.safetensors`, or numbers are not finite (in that dtype).
-        TypeError: The model is no BiRefNet.
+        TypeError: The model is not a BiRefNet.
 
     Examples:
         >>> import tempfile

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run",
         action="store_true",
         help="check the answers again: each in a process of its own with limits of time, memory and files, without "
-        "network. This is a hurdle and no wall: do it on a machine on which nothing is at stake",
+        "network. This is not a secure sandbox: do it on a machine on which nothing is at stake",
     )
     collect.add_argument("--seconds", type=float, default=60, metavar="S", help="the most for one answer (default: 60)")
 
@@ -78,7 +78,9 @@ def _minutes(options: argparse.Namespace) -> int:
     try:
         print(minutes_table(read_traces()))
     except ForeignFileError as error:
-        raise CommandError(f"{error} is damaged, or no progress of this course; move it away to start over") from error
+        raise CommandError(
+            f"{error} is damaged or is not the progress of this course; move it away to start over"
+        ) from error
     return 0
 
 
@@ -111,7 +113,7 @@ def _hand_in(options: argparse.Namespace) -> int:
             try:
                 read_hand_in(path)
             except HandInError as error:
-                raise HandInError(f"{path} is there and is no hand-in: choose another name with -o") from error
+                raise HandInError(f"{path} is there and is not a hand-in: choose another name with -o") from error
         write_bytes(path, pack(files))
     except HandInError as error:
         raise CommandError(str(error)) from error
@@ -131,7 +133,7 @@ def _collect(options: argparse.Namespace) -> int:
 
     folder = Path(options.folder)
     if not folder.is_dir():
-        raise CommandError(f"{folder} is no folder; give the one with the hand-ins")
+        raise CommandError(f"{folder} is not a folder; give the one with the hand-ins")
     if options.seconds <= 0:
         raise CommandError("--seconds takes a number above 0")
     targets = _targets(Path(options.output)) if options.output else {}
@@ -150,7 +152,7 @@ def _collect(options: argparse.Namespace) -> int:
             raise CommandError(str(error)) from error
     print(describe_class(classroom))
     if protections:
-        print("\nHow answers were run, a hurdle and no wall:", *protections, sep="\n  ")
+        print("\nHow answers were run (no secure sandbox):", *protections, sep="\n  ")
     _write_pages(targets, classroom, protections)
     return 1 if classroom.left_out else 0
 

@@ -189,7 +189,7 @@ def check_forward() -> str:
         logits = model(image).logits
         seconds = time.perf_counter() - started
     if logits.shape != (1, 1, *SIZE) or not torch.isfinite(logits).all():
-        raise Trouble(f"the mask has the shape {tuple(logits.shape)} or values that are no numbers; {AGAIN}")
+        raise Trouble(f"the mask has the shape {tuple(logits.shape)} or values that are not numbers; {AGAIN}")
     said = f"{seconds:.2f} s for one photo of {SIZE[0]} x {SIZE[1]} on the CPU, threads: {torch.get_num_threads()}"
     if seconds > SLOW:
         raise Trouble(f"{said}: notebooks will be slow. Close other programs, and plug the machine in")

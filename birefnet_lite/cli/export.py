@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_output(path: str, model: str) -> None:
-    """Refuse, before the work, a file that cannot be written or that is no earlier export."""
+    """Refuse, before the work, a file that cannot be written or that is not an earlier export."""
     try:
         check_target(path, [model])
     except ValueError as error:

@@ -59,7 +59,7 @@ def plan_jobs(photos: list[Path], folder: Path, cut_out_suffix: str | None) -> I
                 break
             if "other" not in found:
                 break
-            note = f"{files[found.index('other')]} is there and is no earlier output for it"
+            note = f"{files[found.index('other')]} is there and is not an earlier output for it"
         taken |= keys
         job = Job(photo, files[0], files[1] if len(files) > 1 else None)
         if "the photo" in found:

@@ -102,7 +102,7 @@ def _add_export(commands: Any) -> None:
         "export",
         help="write a model as an ONNX file",
         description="Writes the network in float32, for any batch and one size: image, normalised, to logits, whose "
-        "sigmoid is the mask. Needs the extra: pip install 'birefnet-lite[export]'.",
+        "sigmoid is the mask. Needs the extra `export` (in a clone: pip install '.[export]').",
     )
     export.add_argument("model", metavar="MODEL", help="a checkpoint: file, preset or published name")
     export.add_argument("file", metavar="FILE.onnx", help="the file to write")
@@ -123,12 +123,15 @@ def _add_explore(commands: Any) -> None:
         "machine, for this machine only, until Ctrl+C; or written as one file, or as a folder for a web server.",
     )
     target = explore.add_mutually_exclusive_group()
-    target.add_argument("-o", "--output", metavar="FILE.html", help="write one file that works without a network")
+    target.add_argument(
+        "-o", "--output", metavar="FILE.html", help="write one file that works without an internet connection"
+    )
     target.add_argument("--folder", metavar="DIR", help="write a folder for any web server; it loads in parts")
     explore.add_argument(
         "--model",
         metavar="FILE",
-        help="another checkpoint of this project, .safetensors; needs the extra: pip install 'birefnet-lite[export]'",
+        help="another checkpoint of this project, .safetensors; needs the extra `export` "
+        "(in a clone: pip install '.[export]')",
     )
     explore.add_argument("--photos", metavar="DIR", help="other sample photos; the first one is the recorded run")
     explore.add_argument("--no-browser", action="store_true", help="only print the address")
@@ -164,7 +167,7 @@ def _add_size_options(parser: argparse.ArgumentParser) -> None:
 def _parse_size(text: str) -> int | tuple[int, int]:
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; give one number, or HEIGHTxWIDTH such as 768x1024")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give one number, or HEIGHTxWIDTH such as 768x1024")
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
@@ -174,13 +177,13 @@ def _parse_memory(text: str) -> float:
     except ValueError:
         memory = 0
     if not 0 < memory < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory; give a number of MiB such as 2000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of memory; give a number of MiB such as 2000")
     return memory
 
 
 def _parse_batch(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of photos; give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of photos; give 1 or more")
     return int(text)
 
 

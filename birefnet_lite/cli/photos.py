@@ -35,7 +35,7 @@ def find_photos(arguments: list[str]) -> tuple[list[Path], int]:
             photos.setdefault(os.path.realpath(path), path)
     if outputs:
         some = join_some([str(path) for path in outputs], most=2)
-        report(f"note: earlier outputs of this program are no photos and are passed over: {some}")
+        report(f"note: earlier outputs of this program are not photos and are passed over: {some}")
     return list(photos.values()), failed
 
 

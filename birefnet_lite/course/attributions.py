@@ -1,4 +1,4 @@
-"""Stored results of notebook 10: attributions, sums of integrated gradients, and parts torn out of the network."""
+"""Stored results of notebook 10: attributions, sums of integrated gradients, and parts of the network switched off."""
 
 from importlib import resources
 from pathlib import Path
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from birefnet_lite.course.picture import INK, QUIET, Picture, card
 
-__all__ = ["RESULTS", "StoredAttribution", "convergence_plot", "stored_attribution", "stored_map", "torn_out"]
+__all__ = ["RESULTS", "StoredAttribution", "convergence_plot", "stored_ablation", "stored_attribution", "stored_map"]
 
 RESULTS = Path(str(resources.files("birefnet_lite") / "course" / "attributions.npz"))
 
@@ -57,7 +57,7 @@ def stored_map(method: str) -> NDArray[np.float32]:
     return found.astype(np.float32)
 
 
-def torn_out(variant: str) -> NDArray[np.float64]:
+def stored_ablation(variant: str) -> NDArray[np.float64]:
     """Load how the S-measure of each of the course's photos changes when parts of the trained `nano` are switched off.
 
     Args:
@@ -67,7 +67,7 @@ def torn_out(variant: str) -> NDArray[np.float64]:
         ValueError: There is no such variant in the file.
         FileNotFoundError: The file is missing.
     """
-    (found,) = _read((f"torn out: {variant}",), f"There is no result for {variant!r}.")
+    (found,) = _read((f"ablation: {variant}",), f"There is no result for {variant!r}.")
     return found
 
 

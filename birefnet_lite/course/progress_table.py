@@ -77,7 +77,7 @@ def dashboard() -> Dashboard:
             kept = f"Kept in {path}, on this machine only. Delete the file to start over."
             traces = read_traces()
     except ForeignFileError:
-        kept = f"{path} is damaged, or no file of this course: nothing is noted. Move it away to start over."
+        kept = f"{path} is damaged or is not a file of this course: nothing is noted. Move it away to start over."
     except (OSError, RuntimeError) as error:
         kept = f"Your progress cannot be read ({error}); the course works without."
     rows = tuple(

@@ -46,7 +46,7 @@ def decode_file(path: str | os.PathLike[str], max_pixels: int) -> Image.Image:
 
     Raises:
         OSError: The file cannot be opened.
-        ValueError: It is no image, damaged or has more than `max_pixels` pixels.
+        ValueError: It is not an image, damaged or has more than `max_pixels` pixels.
     """
     path = Path(path)
     with path.open("rb") as file, explain_errors(str(path)):

@@ -53,7 +53,7 @@ def export_onnx(
 
     Raises:
         ImportError: The extra `export` is not installed.
-        TypeError: `model` is no BiRefNet.
+        TypeError: `model` is not a BiRefNet.
         ValueError: The model is in training mode or has weights that are not finite, the name does not end in .onnx,
             the opset lacks the operators, or the size is refused by `network_size`.
         OSError: The file cannot be written.

@@ -47,7 +47,7 @@ def read_photo(image: Any) -> Photo:
 
     Raises:
         OSError: The file cannot be opened.
-        ValueError: The file is no image, damaged or too large, or values or shapes are not those above.
+        ValueError: The file is not an image, damaged or too large, or values or shapes are not those above.
         TypeError: `image` is of another type.
 
     Examples:
@@ -94,7 +94,7 @@ def read_mask(mask: Any, soft: bool = False) -> NDArray[np.float32]:
 
     Raises:
         OSError: The file cannot be opened.
-        ValueError: The file is no image, damaged or too large, or its values can be read as a mask in no way or in
+        ValueError: The file is not an image, damaged or too large, or its values can be read as a mask in no way or in
             several; the message says which values there are.
         TypeError: `mask` is of another type.
 

@@ -24,9 +24,9 @@ class Listing(NamedTuple):
 
     photos: list[Path]
     outputs: list[Path]
-    """Images that this program wrote, which are no photos."""
+    """Images that this program wrote, which are not photos."""
     others: list[str]
-    """Names of folders, with a slash, and of files that are no images; without hidden and system files."""
+    """Names of folders, with a slash, and of files that are not images; without hidden and system files."""
 
 
 def list_photos(folder: Path) -> Listing:

@@ -27,7 +27,7 @@ def iterate_chunks(file: BinaryIO) -> Iterator[Chunk]:
     """The chunks of a PNG file from its beginning to its end.
 
     Raises:
-        ValueError: The file is no PNG, or ends before its last chunk.
+        ValueError: The file is not a PNG, or ends before its last chunk.
     """
     file.seek(0)
     if file.read(len(SIGNATURE)) != SIGNATURE:

@@ -137,7 +137,7 @@ def network_size(model: nn.Module, size: int | tuple[int, int] | None = None) ->
 
     Raises:
         ValueError: The size is below what the model takes or above `MAX_SIZE`, or None for a model without one.
-        TypeError: It is no size.
+        TypeError: It is not a size.
 
     Examples:
         >>> from birefnet_lite import BiRefNet, BiRefNetConfig

@@ -5,7 +5,8 @@ partly cancel. So wide layers lose little, and narrow layers lose much: `benchma
 each part's rounding on the mask.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,9 +26,22 @@ class PartDtypes(NamedTuple):
     """Also that of the squeeze module."""
 
 
-def has_fast_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AMX-BF16 or AVX512-BF16)."""
-    # PyTorch has no public function for this.
+def has_fast_bfloat16(device: torch.device | None = None) -> bool:
+    """Whether a device multiplies bfloat16 in hardware: by default this processor (AMX, AVX512-BF16 or Arm's BF16).
+
+    Without hardware support it is far slower than float32: a training step of `nano` on 16 images of 192 x 192 took
+    24 s instead of 3.3 on two cores of an AMD EPYC without AVX-512. False where PyTorch gives no answer, as for Apple's
+    GPU.
+    """
+    kind = "cpu" if device is None else device.type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind != "cpu":
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):
+        known: Mapping[str, Any] = torch.cpu.get_capabilities()
+        return any(known.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+    # Older versions of PyTorch have no public function for this.
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 

@@ -1,4 +1,4 @@
-"""The squeeze module: blocks that narrow the encoder's deepest map, with its context, to the decoder's width."""
+"""The squeeze module: blocks that reduce the encoder's deepest map and its context to the channels of that map."""
 
 from torch import nn
 

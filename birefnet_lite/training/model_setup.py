@@ -1,9 +1,7 @@
-"""Set-up of the network and optimizer of a training run: weights, frozen parts, parameter groups, precision."""
+"""Set-up of the network and optimizer of a training run: weights, frozen parts, parameter groups."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from birefnet_lite.checkpoints import load
@@ -12,7 +10,7 @@ from birefnet_lite.network.birefnet import BiRefNet
 from birefnet_lite.network.deformable import DeformableConv2d
 from birefnet_lite.training.settings import TrainSettings
 
-__all__ = ["build_model", "check_class_head", "has_fast_bfloat16", "parameter_groups", "set_train_mode"]
+__all__ = ["build_model", "check_class_head", "parameter_groups", "set_train_mode"]
 
 
 def build_model(settings: TrainSettings) -> BiRefNet:
@@ -41,21 +39,6 @@ def check_class_head(settings: TrainSettings, config: BiRefNetConfig, num_classe
             f"class_weight is {settings.class_weight:g}, the data have {num_classes} classes, and the network has "
             f"{heads}. Set class_weight = 0, or change config."
         )
-
-
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware.
-
-    Without hardware support it is far slower than float32: a step of `nano` on 16 images of 192 x 192 took 24 s instead
-    of 3.3 on two cores of an AMD EPYC without AVX-512. False where PyTorch gives no answer: older versions, Apple's
-    GPU.
-    """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    known: Mapping[str, Any] = torch.cpu.get_capabilities()
-    return any(known.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

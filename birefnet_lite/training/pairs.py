@@ -56,7 +56,7 @@ def find_pairs(root: str | os.PathLike[str], classes: bool = False) -> list[File
     """
     root = Path(root)
     if not os.path.lexists(root):
-        raise FileNotFoundError(f"{root} does not exist: there is no folder im/ beside gt/, and no CSV file of pairs")
+        raise FileNotFoundError(f"{root} does not exist; give a folder with im/ and gt/, or a CSV file of pairs")
     return _read_csv(root, classes) if os.path.isfile(root) else _find_in_folder(root, classes)
 
 

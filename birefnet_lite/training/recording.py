@@ -92,7 +92,7 @@ class Recording:
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It is damaged or no recording.
+            ValueError: It is damaged or is not a recording.
         """
         try:
             with zipfile.ZipFile(path) as archive:
@@ -103,7 +103,7 @@ class Recording:
         except OSError:
             raise
         except Exception as error:  # zipfile, zlib, NumPy and json have kinds of their own
-            raise ValueError(f"{Path(path)} is damaged, or no recording of a training run ({error}).") from error
+            raise ValueError(f"{Path(path)} is damaged or is not a recording of a training run ({error}).") from error
 
     @classmethod
     def _from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> "Recording":

@@ -48,7 +48,9 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch raises many kinds for a damaged file, and its messages advise unsafe loading
-        raise CheckpointError(f"{path} is damaged, or no state of a training run ({type(error).__name__}).") from error
+        raise CheckpointError(
+            f"{path} is damaged or is not the state of a training run ({type(error).__name__})."
+        ) from error
     if not isinstance(state, dict) or "step" not in state or "settings" not in state:
         raise CheckpointError(f"{path} is not the state of a training run; one is called {STATE_FILE}.")
     return state

@@ -218,7 +218,7 @@ def read_settings(path: str | Path, **changes: Any) -> TrainSettings:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no valid TOML: {error}.") from error
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
     known = [entry.name for entry in fields(TrainSettings)]
     unknown = [key for key in values if key not in known]
     if unknown:

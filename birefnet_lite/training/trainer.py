@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from birefnet_lite.checkpoints import not_finite
 from birefnet_lite.network.birefnet import BiRefNet
+from birefnet_lite.network.precision import has_fast_bfloat16
 from birefnet_lite.training.data_sources import TrainingData
 from birefnet_lite.training.ema import EMA
 from birefnet_lite.training.losses import BiRefNetLoss
 from birefnet_lite.training.model_setup import (
     build_model,
     check_class_head,
-    has_fast_bfloat16,
     parameter_groups,
     set_train_mode,
 )

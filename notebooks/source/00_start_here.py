@@ -47,9 +47,10 @@ photo, by_hand, _ = load_photo("chelsea")
 photo.shape, by_hand.shape
 
 # %% [markdown]
-# Could we not just take all pixels brighter than some number? The method of Otsu finds the number that separates bright
-# from dark best. Orange is what it takes in too much, blue what it misses. The score under the title is the
-# **intersection over union**, IoU: the pixels in both masks, divided by the pixels in either; 1 is perfect.
+# Could we not just take all pixels brighter than some number? The method of Otsu finds the number that separates
+# bright from dark best. Orange pixels are background that the mask takes for the object; blue ones are parts of the
+# object that it misses. The score under the title is the **intersection over union**, IoU: the pixels in both masks,
+# divided by the pixels in either; 1 is perfect.
 
 # %%
 from skimage import color, filters

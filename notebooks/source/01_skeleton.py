@@ -29,7 +29,7 @@
 #
 # All parts of this network are trained. But they are wired as a plain chain, one behind the other: encoder, squeeze
 # module, four stages, head. No map crosses over from the encoder to the stages, and no stage sees the photo. Orange
-# is what the mask takes in too much, blue what it misses.
+# pixels are background that the mask takes for the object; blue ones are parts of the object that it misses.
 
 # %%
 import torch

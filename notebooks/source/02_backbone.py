@@ -28,7 +28,8 @@
 # ## 1 · One look is not enough
 #
 # BiRefNet's encoder looks at the photo twice, the second time at half size. Here every part is trained and works, but
-# the maps of the second look are replaced by zeros. Orange is what the mask takes in too much, blue what it misses.
+# the maps of the second look are replaced by zeros. Orange pixels are background that the mask takes for the object;
+# blue ones are parts of the object that it misses.
 
 # %%
 import torch

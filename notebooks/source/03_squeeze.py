@@ -27,8 +27,8 @@
 # %% [markdown]
 # ## 1 · Fur without a cat
 #
-# All parts of this network are trained. Only the result of the squeeze module is replaced by zeros. Orange is
-# what the mask takes in too much, blue what it misses.
+# All parts of this network are trained. Only the result of the squeeze module is replaced by zeros. Orange pixels are
+# background that the mask takes for the object; blue ones are parts of the object that it misses.
 
 # %%
 import torch

@@ -25,10 +25,11 @@
 # **Time:** 60 minutes, 40 of them for the exercises. **You need:** notebook 02.
 
 # %% [markdown]
-# ## 1 · The bridges are out
+# ## 1 · Without the lateral blocks
 #
 # All parts of this network are trained, and work. Only the three encoder maps that cross over to the decoder are
-# replaced by zeros. Orange is what the mask takes in too much, blue what it misses.
+# replaced by zeros. Orange pixels are background that the mask takes for the object; blue ones are parts of the
+# object that it misses.
 
 # %%
 import torch
@@ -50,7 +51,7 @@ compare_masks(photo, by_hand, {"no lateral maps": cut_off}, "A cat; beside it a 
 
 # %% [markdown]
 # The decoder still knows that there is one large thing in the middle; it has lost the outline. On the map, you are at
-# the three short bridges into stages 4, 3 and 2. Stage 1 has none, since there is no finer map.
+# the three short arrows into stages 4, 3 and 2. Stage 1 has none, since there is no finer map.
 
 # %%
 from birefnet_lite.course import network_map
@@ -495,7 +496,7 @@ for batch, large, small in [(1, (8, 12), (4, 6)), (2, (9, 7), (4, 3)), (1, (1, 5
     print(tuple(joined.shape), "equal to 1e-5:", *(bool((x - wanted).abs().max() <= 1e-5) for x in ours))
 
 # %% [markdown]
-# ## 7 · The bridges are back
+# ## 7 · With the lateral blocks
 #
 # Your three blocks take the places of the package's in the whole network. The picture of section 1, repaired:
 
@@ -511,8 +512,8 @@ pair = {"no lateral maps": cut_off, "with your blocks": mask}
 compare_masks(photo, by_hand, pair, "A cat; a blob of a mask; and a mask with the outline of the cat.")
 
 # %% [markdown]
-# The outline is back, the ears included: IoU .852 without the bridges, .937 with your blocks. Section 1's blob was not
-# the fault of the decoder: nobody had shown it where the cat ends.
+# The outline is back, the ears included: IoU .852 without the lateral blocks, .937 with your blocks. Section 1's blob
+# was not the fault of the decoder: nobody had shown it where the cat ends.
 
 # %% [markdown]
 # ## 8 · Play with it

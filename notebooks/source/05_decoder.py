@@ -28,8 +28,8 @@
 # ## 1 · An answer in 96 cells
 #
 # In training, the deepest stage is asked for a mask too. It has 8 × 12 cells for a photo of 256 × 384. Below it is
-# enlarged to the photo: this is the best that the network can say before its decoder climbs. Orange is what the mask
-# takes in too much, blue what it misses.
+# enlarged to the photo: this is the best that the network can say before its decoder climbs. Orange pixels are
+# background that the mask takes for the object; blue ones are parts of the object that it misses.
 
 # %%
 from birefnet_lite.analysis import capture, prepare

@@ -811,7 +811,8 @@ Markdown(ablation_table())
 #   lies wholly below 0, at −.003 ± .002.
 # - The other lines cross 0: these runs do not tell.
 #
-# So *torn out* and *never trained* are two questions, and they have different answers. Notebook 10 asks the first one.
+# So *switched off* and *never trained* are two questions, and they have different answers. Notebook 10 asks the first
+# one.
 
 # %% [markdown]
 # ## 13 · Play with it

@@ -221,7 +221,7 @@ print(f"8 steps: they add up to {float(shares.sum()):.2f}, {float(shares.sum()) 
 # it in some minutes. The green band is 5 % around the gain.
 
 # %%
-from birefnet_lite.course.attributions import convergence_plot, stored_attribution, stored_map, torn_out
+from birefnet_lite.course.attributions import convergence_plot, stored_ablation, stored_attribution, stored_map
 
 convergence_plot()
 
@@ -802,14 +802,14 @@ for layer in ablatable(model):
         print(f"{layer:34} {moved(layer, 'zero'):6.3f}    {moved(layer, 'resample'):6.3f}")
 
 # %% [markdown]
-# ### Torn out, and never trained
+# ### Switched off, and never trained
 #
-# Mind what this says. It says what the **trained** network loses when a part is torn out. Whether a network that was
-# *trained without* the part would be worse is another question, and only training answers it. Notebooks 06 and 08 have
-# asked it with short runs. Here both answers stand side by side, in the same score, the S-measure: a part torn out of
-# the trained network, mean and standard deviation of the change over the course's four photos (stored, as the
-# integrated gradients are); and `nano` trained without it, against the full network with the same seed, over three
-# seeds.
+# Mind what this says. It says what the **trained** network loses when a part is switched off. Whether a network that
+# was *trained without* the part would be worse is another question, and only training answers it. Notebooks 06 and 08
+# have asked it with short runs. Here both answers stand side by side, in the same score, the S-measure: a part
+# switched off in the trained network, mean and standard deviation of the change over the course's four photos
+# (stored, as the integrated gradients are); and `nano` trained without it, against the full network with the same
+# seed, over three seeds.
 
 # %%
 import statistics
@@ -817,20 +817,20 @@ import statistics
 from birefnet_lite.course.ablations import ablation_changes
 
 for change in ablation_changes("s_measure", ["no inward reference", "no outward reference", "one scale"]):
-    lost = torn_out(change.variant)  # a number for each photo
+    lost = stored_ablation(change.variant)  # a number for each photo
     print(
-        f"{change.variant:21} torn out {statistics.mean(lost):+.3f} ± {statistics.stdev(lost):.3f} (4 photos)"
+        f"{change.variant:21} switched off {statistics.mean(lost):+.3f} ± {statistics.stdev(lost):.3f} (4 photos)"
         f"   never trained {change.difference:+.3f} ± {change.spread:.3f} ({change.seeds} seeds)"
     )
 
 # %% [markdown]
 # Read both columns.
 #
-# - **Inward reference:** torn out, nothing happens on average (−.002 ± .009). Never trained, .011 ± .005 is lost,
+# - **Inward reference:** switched off, nothing happens on average (−.002 ± .009). Never trained, .011 ± .005 is lost,
 #   twice the spread over the seeds. It seems to help a small network to learn, and is hardly used in the end.
 # - **Outward reference:** both changes are within their spread. No answer.
-# - **The half-size photo** goes the other way round. Torn out it costs .123, on some photos far more than on others
-#   (± .106): this network has learned to rely on it. Never trained, it is not missed (−.002 ± .009).
+# - **The half-size photo** goes the other way round. Switched off, it costs .123, on some photos far more than on
+#   others (± .106): this network has learned to rely on it. Never trained, it is not missed (−.002 ± .009).
 #
 # So what a trained network relies on, and what training needs, are two questions, and the answers differ in both
 # directions. With three seeds and runs of a minute or two the second column is a hint and no proof; a network trained

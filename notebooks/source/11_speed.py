@@ -448,7 +448,8 @@ waterfall_plot("lite")
 #
 # The same in numbers, with the memory of the whole process at its peak; in it are also what operators need for
 # themselves, and a few per cent of chance. Most of it goes with the last line but one: with the head before the
-# enlargement, 1,440 MiB become 337.
+# enlargement, 1,440 MiB become 337. (The last line has 374, and in another run the same network needed 334: such a
+# difference means nothing here.)
 
 # %%
 print("measured on", waterfall_steps("lite")[0].machine)
@@ -571,8 +572,8 @@ memory_plot(curves, LIMIT)
 # It fits: in the solved edition, your tail alone brings the peak from 362 to 168 MiB, and it is no longer at the end:
 # the peak is where the five views of the stage's ASPP lie side by side. (Unsolved, the middle one has the plain tail
 # and needs 370, since `plain_tail` keeps the map that it is given.) All rewrites together need 78. A process needs more
-# than this, since operators take room for themselves while they work: by the table above, 724 MiB for the plain `nano`
-# and 220 for the optimized one, measured before maps were let go as early as they are now.
+# than this, since operators take room for themselves while they work: by the table above, 716 MiB for the plain `nano`
+# and 125 for the optimized one.
 #
 # The mask is the same. On a photo, where do the plain mask and the optimized one differ by a grey level or more of 255?
 
@@ -638,8 +639,8 @@ print(f"with your tail {slow / leaner:.2f} times as fast, optimized {slow / quic
 #
 # </details>
 #
-# `benchmarks/speed.py` measures any backbone and size in this way, with peak memory, and says how far the result is
-# from what the machine's arithmetic and memory allow. On two cores of an AMD EPYC, in float32:
+# `benchmarks/speed.py` measures any backbone and size in this way, with peak memory; `benchmarks/account.py` says how
+# far the time is from what the machine's arithmetic and memory allow. On two cores of an AMD EPYC, in float32:
 #
 # | | plain | optimized | ratio | memory | optimized | ratio |
 # |---|---|---|---|---|---|---|

@@ -152,7 +152,7 @@ def test_the_state_is_saved_and_opened_again_with_the_photo(explorer):
 def test_a_file_that_is_no_state_is_refused(explorer, content):
     explorer.set_input_files(INPUT, file_of("other.json", content))
     explorer.wait_for_selector(ALERT)
-    assert "is no state of this page" in explorer.locator(ALERT).inner_text()
+    assert "is not a state of this page" in explorer.locator(ALERT).inner_text()
     give(explorer, "a.png")
 
 

@@ -172,7 +172,7 @@ class Answer:
             )
 
     def _refuse_a_remembered(self, result: Any) -> None:
-        """The same object twice is no new result, whatever its numbers."""
+        """The same object twice is not a new result, whatever its numbers."""
         for tensor in list_tensors(result):
             if any(tensor is earlier for earlier in self.results):
                 raise Wrong(

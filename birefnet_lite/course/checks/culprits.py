@@ -41,7 +41,7 @@ def _reasons(got: list[str], wanted: list[str], mine: Calls, reference: Calls) -
     for path in [p for p in got if p not in wanted][:1]:
         inside = [p for p in suspects if p.startswith(path + ".")]
         if path not in reference:
-            yield f"`{path}` is no path of the network: give paths as they are."
+            yield f"`{path}` is not a path of the network: give paths as they are."
         elif path not in different:
             yield f"`{path}` gives the same in both networks, so nothing is wrong with it."
         elif path not in suspects:

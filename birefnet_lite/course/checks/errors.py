@@ -114,7 +114,9 @@ _ADVICE: dict[str, str] = {
     r"can't multiply sequence|can only concatenate|unsupported operand type": (
         "The two sides of an operator are different kinds of things: a list, a tuple, None, a function not yet called?"
     ),
-    r"is not callable": "Something is called that is no function: is a pair of parentheses too many, or a name reused?",
+    r"is not callable": (
+        "Something that is not a function is called: is a pair of parentheses too many, or a name reused?"
+    ),
     r"referenced before assignment|not associated with a value": (
         "The name gets its value in a branch or loop that did not run here. Give it one before."
     ),

@@ -22,7 +22,7 @@ def describe_filter(answer: Callable[[Tensor], Any]) -> None:
         return
     if not torch.allclose(two, -2 * one, atol=1e-5):
         raise Wrong(
-            "Your result is no weighted sum of pixels: -2 times an image does not give -2 times the numbers. "
+            "Your result is not a weighted sum of pixels: -2 times an image does not give -2 times the numbers. "
             "Is something cut off, divided by a mean or a maximum, squared, or compared?"
         )
     weights = one[0, 0].flip(0, 1)  # the weight of the neighbour above shows below the bright pixel

@@ -130,7 +130,7 @@ def _loss_mistakes(logits: Sequence[Tensor], targets: Sequence[Tensor], kind: st
         "That is the absolute error of the raw logits. Use binary cross-entropy.": torch.stack(
             [(x - y).abs().mean() for x, y in zip(up, labels, strict=True)]
         ).sum(),
-        "Half of the cross-entropy is missing: that of the pixels which are no edges, (1 - label).": torch.stack(
+        "Half of the cross-entropy is missing: that of the pixels which are not edges, (1 - label).": torch.stack(
             [-(y * F.logsigmoid(x)).mean() for x, y in zip(up, labels, strict=True)]
         ).sum(),
         "Half of the cross-entropy is missing: that of the pixels which are edges.": torch.stack(

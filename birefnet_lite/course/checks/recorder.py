@@ -131,7 +131,7 @@ def _acts(args: tuple, kwargs: dict) -> bool:
 
 
 def _has_fractions(args: tuple) -> bool:
-    """Whether the first argument has values that are no whole numbers."""
+    """Whether the first argument has values that are not whole numbers."""
     x = args[0] if args else None
     return isinstance(x, torch.Tensor) and x.is_floating_point() and bool((x != x.floor()).any())
 

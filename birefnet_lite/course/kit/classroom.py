@@ -122,7 +122,7 @@ class WrongAnswer(NamedTuple):
 
 
 def read_folder(folder: Path) -> Classroom:
-    """Read every zip in a folder and below; a file that is no hand-in costs a line, and the others are read.
+    """Read every zip in a folder and below; a file that is not a hand-in costs a line, and the others are read.
 
     Raises:
         HandInError: There is no hand-in.

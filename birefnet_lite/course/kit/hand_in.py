@@ -70,11 +70,11 @@ def make_hand_in(folder: Path, name: str | None = None) -> tuple[HandIn, list[st
         HandInError: The name is not one, or there is nothing to hand in.
     """
     if name is not None and not _NAME.fullmatch(name):
-        raise HandInError(f"{name!r} is no name: take up to 40 letters, digits, spaces, dots and hyphens")
+        raise HandInError(f"{name!r} is not a name: take up to 40 letters, digits, spaces, dots and hyphens")
     try:
         traces = read_traces()
     except ForeignFileError as error:
-        raise HandInError(f"{error} is damaged, or no progress of this course: move it away") from error
+        raise HandInError(f"{error} is damaged or is not the progress of this course: move it away") from error
     hidden = personal_names()
     entries: dict[str, Entry] = {}
     notes = []
@@ -153,7 +153,7 @@ def read_hand_in(path: Path) -> HandIn:
     """Read a hand-in, in memory: names, sizes and counts are bounded, and nothing of it is run or unpacked.
 
     Raises:
-        HandInError: The file is no hand-in, or a damaged or a hostile one.
+        HandInError: The file is not a hand-in, or a damaged or a hostile one.
         OSError: It cannot be read.
     """
     if not path.is_file():
@@ -179,7 +179,7 @@ def read_hand_in(path: Path) -> HandIn:
         RecursionError,
         ArithmeticError,
     ) as error:
-        raise HandInError(f"damaged, or no hand-in ({type(error).__name__})") from error
+        raise HandInError(f"damaged, or not a hand-in ({type(error).__name__})") from error
 
 
 def _read_members(archive: zipfile.ZipFile) -> dict[str, str]:
@@ -193,7 +193,7 @@ def _read_members(archive: zipfile.ZipFile) -> dict[str, str]:
         if member.filename in files:
             raise HandInError(f"two files of one name in it: {_printable(member.filename)}")
         if member.filename != _LIST and member.filename not in expected:
-            raise HandInError(f"a file that is no part of a hand-in: {_printable(member.filename)}")
+            raise HandInError(f"a file that is not part of a hand-in: {_printable(member.filename)}")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise HandInError("packed in another way than hand-ins are")
         most = _MOST_LIST if member.filename == _LIST else _MOST_ANSWER * 2

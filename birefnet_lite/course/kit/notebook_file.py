@@ -80,7 +80,7 @@ def read_cells(path: Path) -> list[dict[str, Any]]:
     """Return the cells of a notebook, with their sources as one text each.
 
     Raises:
-        NotebookError: The file is no notebook.
+        NotebookError: The file is not a notebook.
         OSError: It cannot be read.
     """
     return [{**cell, "source": _source(cell)} for cell, _, _ in _spans(_read(path), path)]
@@ -92,7 +92,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise NotebookError(f"{path} is no notebook: {error}") from error
+        raise NotebookError(f"{path} is not a notebook: {error}") from error
 
 
 def _spans(text: str, path: Path) -> list[tuple[dict[str, Any], int, int]]:
@@ -111,7 +111,7 @@ def _spans(text: str, path: Path) -> list[tuple[dict[str, Any], int, int]]:
                 while text[at] != "]":
                     cell, end = decoder.raw_decode(text, at)
                     if not isinstance(cell, dict):
-                        raise ValueError("a cell is no object")
+                        raise ValueError("a cell is not an object")
                     found.append((cell, at, end))
                     at = _next(text, end)
                     at = _next(text, at, ",") if text[at] == "," else at
@@ -122,11 +122,11 @@ def _spans(text: str, path: Path) -> list[tuple[dict[str, Any], int, int]]:
             at = _next(text, at, ",")
     except (ValueError, IndexError, RecursionError) as error:
         why = "it ends too early" if isinstance(error, IndexError) else error
-        raise NotebookError(f"{path} is damaged, or no notebook: {why}") from error
+        raise NotebookError(f"{path} is damaged or is not a notebook: {why}") from error
 
 
 def _next(text: str, at: int, wanted: str = "") -> int:
-    """The place of the next sign that is no space; with `wanted`, the place of the one after it."""
+    """The place of the next sign that is not a space; with `wanted`, the place of the one after it."""
     while text[at] in " \t\r\n\ufeff":
         at += 1
     if wanted and text[at] != wanted:

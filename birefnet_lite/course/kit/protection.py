@@ -1,4 +1,4 @@
-"""Limits and an audit hook for a process that runs other people's code: a hurdle and no wall."""
+"""Limits and an audit hook for a process that runs other people's code; they are not a secure sandbox."""
 
 import os
 import sys

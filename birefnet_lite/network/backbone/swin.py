@@ -125,7 +125,7 @@ class MLP(nn.Module):
 class SwinBlock(nn.Module):
     """Window attention and MLP, each after a layer norm and with a skip connection: (B, H, W, C) to (B, H, W, C).
 
-    A map whose size is no multiple of the window is padded at the right and at the bottom, after the norm.
+    A map whose size is not a multiple of the window is padded at the right and at the bottom, after the norm.
     """
 
     def __init__(self, channels: int, heads: int, window: int, shift: int, drop_path: float) -> None:

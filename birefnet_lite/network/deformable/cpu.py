@@ -141,7 +141,7 @@ def forward(
     matrix = kernel_to_matrix(weight).contiguous()
     size = (len(x), len(weight), *geometry.out_size)
     y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    rows = y.permute(0, 2, 3, 1).flatten(1, 2)  # (B, P, O); the result itself is no view: it may be changed in place
+    rows = y.permute(0, 2, 3, 1).flatten(1, 2)  # (B, P, O); the result itself is not a view: it may be changed in place
     for images, pixels, columns in iterate_columns(x, offset, mask, geometry):
         torch.mm(columns, matrix.t(), out=rows[images, pixels].view(-1, len(weight)))
     if bias is not None:

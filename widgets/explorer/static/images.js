@@ -23,7 +23,7 @@ export async function readPhoto(blob, [height2, width2]) {
     bitmap = await open();
   } catch {
     throw new PhotoError(
-      "This file is no picture that your browser can read, or it is damaged. Save it as JPEG or PNG and try again.",
+      "This file is not a picture that your browser can read, or it is damaged. Save it as JPEG or PNG and try again.",
     );
   }
   const { width, height } = bitmap;

@@ -75,7 +75,7 @@ export async function readState(file) {
     await openState({ ...known, looks: knownLooks(state.looks) }, { blob, sample, name });
   } catch (error) {
     warn(
-      `${file.name ?? "The file"} is no state of this page (${error.message}). Save one by "Save state", and open that.`,
+      `${file.name ?? "The file"} is not a state of this page (${error.message}). Save one by "Save state", and open that.`,
     );
   }
 }
