@@ -330,7 +330,7 @@ def test_evaluate_prints_scores_and_writes_them(checkpoint, tmp_path, capsys):
     assert main(arguments) == 2
     assert "im/b.jpg has no mask" in capsys.readouterr().err
     assert main(["evaluate", str(checkpoint), str(tmp_path / "nowhere")]) == 2
-    assert "no folder im/" in capsys.readouterr().err
+    assert "with im/ and gt/" in capsys.readouterr().err
     (tmp_path / "pairs.csv").write_text("image,mask\nim/a.jpg,gt/a.png\n")
     assert main(["evaluate", str(checkpoint), str(tmp_path / "pairs.csv"), "--device", "cpu"]) == 0
     assert "all       1" in capsys.readouterr().out

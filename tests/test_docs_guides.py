@@ -90,7 +90,7 @@ def test_the_settings_and_losses_that_stand_for_the_original_exist():
 
 def test_troubleshooting_explains_every_line_of_the_doctor():
     explained = ", ".join(row[0] for row in rows(read("troubleshooting"), "line"))
-    assert [check.what for check in CHECKS if check.what not in explained] == []
+    assert [check.subject for check in CHECKS if check.subject not in explained] == []
 
 
 def test_the_example_for_photos_runs(tmp_path, monkeypatch):

@@ -67,7 +67,7 @@ def test_both_settings_that_the_readme_names_ship():
         ("finetune_steps = 5", ValueError, "finetune_loss must say"),
         ("[config]\ninter_chanels = 5", ValueError, "inter_chanels"),
         ('start_from = "nano"\n[config]\ninter_channels = 5', ValueError, "start_from"),
-        ("steps = = 5", ValueError, "no valid TOML"),
+        ("steps = = 5", ValueError, "not valid TOML"),
     ],
 )
 def test_wrong_setting_is_refused_with_file_and_reason(tmp_path, line, error, words):

@@ -1035,7 +1035,7 @@ WRONG = [
         "given something else",
     ),
     ("laplacian", "kernel[2, 2]", "kernel[2]", "24 neighbours should have one weight"),
-    ("laplacian", "groups=channels)", "groups=channels).clamp(0, 1)", "no weighted sum of pixels"),
+    ("laplacian", "groups=channels)", "groups=channels).clamp(0, 1)", "not a weighted sum of pixels"),
     ("gradient_target", "image.mean(dim=1, keepdim=True)", "image[:, 1:2]", "its second channel for all"),
     ("gradient_target", "edges * logits", "edges * logits.relu()", "the enlarged logits behind a ReLU"),
     ("gradient_target", "edges * logits", "edges**2 * logits", "the edges squared"),
