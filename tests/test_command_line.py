@@ -287,6 +287,8 @@ def test_notes_of_a_library_are_one_line(run, monkeypatch):
 def test_info_counts_what_the_model_has(checkpoint, capsys):
     assert main(["info", "--model", str(checkpoint)]) == 0
     text = capsys.readouterr().out
+    assert main(["info", str(checkpoint)]) == 0
+    assert capsys.readouterr().out == text
     model = load(checkpoint, "cpu")
     total = sum(p.numel() for p in model.parameters())
     row = next(line for line in text.splitlines() if line.startswith("all "))

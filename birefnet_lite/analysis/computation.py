@@ -47,7 +47,7 @@ class HeadTerms:
 
 
 def stage_terms(maps: Mapping[str, Tensor], stage: int) -> StageTerms:
-    """The terms of stage 4, 3 or 2 from captured maps."""
+    """Compute the terms of stage 4, 3 or 2 from captured maps, (C, H, W) each, by layer name."""
     reconstruction, lateral = maps[stage_layer(stage, RECONSTRUCTION)], maps[stage_layer(stage, LATERAL)]
     name = stage_layer(stage, ATTENTION)
     attention = maps[name] if name in maps else torch.ones_like(reconstruction[:1])
@@ -57,7 +57,7 @@ def stage_terms(maps: Mapping[str, Tensor], stage: int) -> StageTerms:
 
 
 def head_terms(model: nn.Module, maps: Mapping[str, Tensor]) -> HeadTerms:
-    """The terms of the head from captured maps."""
+    """Compute the terms of the head, (1, H, W) each, from the model's weights and captured maps (C, H, W)."""
     head = model.get_submodule("decoder.head")
     weight, bias = (parameter.detach().float().cpu() for parameter in head.parameters())
     weight = weight[0, :, 0, 0]  # (C,)

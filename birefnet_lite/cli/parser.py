@@ -20,6 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     info = commands.add_parser("info", help="show a network's parts, their sizes and its configuration")
     _add_model_option(info)
+    info.add_argument("model", nargs="?", default=argparse.SUPPRESS, metavar="MODEL", help="the same without --model")
     commands.add_parser(
         "doctor",
         help="check whether this machine is ready for the course",

@@ -76,10 +76,17 @@ class Measurement(NamedTuple):
 def measure(
     prediction: Tensor | np.ndarray, mask: Tensor | np.ndarray, *, stretch: bool, names: tuple[str, ...] = METRICS
 ) -> Measurement:
-    """Score one prediction; see `prepare` for what is taken and what `stretch` means.
+    """Score one prediction.
 
-    HCE takes seconds on a large image, so leave it out of `names` where it is not wanted.
-    Raises ValueError for an unknown name.
+    Args:
+        prediction: (H, W) with any leading dimensions of 1; uint8 (0 to 255), bool or floats in [0, 1].
+        mask: The true mask, as the prediction.
+        stretch: Stretch the prediction to 0 to 1 first, as the benchmarks do; see `prepare`.
+        names: The metrics to compute. HCE takes seconds on a large image: leave it out where it is not wanted.
+
+    Raises:
+        ValueError: A name is unknown, the shapes differ, or values are out of range.
+        TypeError: Another type.
 
     Examples:
         >>> import numpy as np

@@ -61,7 +61,10 @@ def predict_masks(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def mean_scores(predictions: Tensor, masks: Tensor, names: tuple[str, ...] = METRICS) -> dict[str, float]:
-    """Mean of each metric over the images for which it is defined (some are not for an empty mask)."""
+    """Average each metric over the images for which it is defined; some are not for an empty mask.
+
+    predictions, masks: (n, 1, H, W) in [0, 1].
+    """
     rows = [measure(p[0], m[0], stretch=False, names=names).values for p, m in zip(predictions, masks, strict=True)]
     table = torch.tensor([[row[name] for name in names] for row in rows], dtype=torch.float64)
     return dict(zip(names, table.nanmean(dim=0).tolist(), strict=True))
