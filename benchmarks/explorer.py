@@ -38,9 +38,9 @@ def main() -> None:
         write_folder(folder / "site", model)
         runs = [measure(folder / "explorer.html", stream.getvalue()) for _ in range(PAGES)]
         size, first = ((folder / file).stat().st_size / 1e6 for file in ("explorer.html", "site/index.html"))
-    rows = [["", "measured", "bar"]]
-    for label, unit, bar in LABELS:
-        rows.append([label, f"{median(run[label] for run in runs):.2f} {unit}", bar])
+    rows = [["", "measured", "limit"]]
+    for label, unit, limit in LABELS:
+        rows.append([label, f"{median(run[label] for run in runs):.2f} {unit}", limit])
     rows += [["one file", f"{size:.1f} MB", "22 MB"], ["folder, first load", f"{first:.2f} MB", "1.5 MB"]]
     print(format_table(rows))
 

@@ -126,7 +126,7 @@ def told(page: Page, code: str) -> float:
 
 
 class Rows(list):
-    """What, measured, bar: printed as they come, since the whole takes minutes."""
+    """What, measured, limit: printed as they come, since the whole takes minutes."""
 
     def append(self, row: tuple[str, str, str]) -> None:
         print(f"| {' | '.join(row)} |", flush=True)
@@ -134,7 +134,7 @@ class Rows(list):
 
 
 def measure(page: Page, lab: Lab, options: argparse.Namespace) -> list[tuple[str, str, str]]:
-    """Rows of what, measured, bar."""
+    """Rows of what, measured, limit."""
     setup = SETUP.format(threads=options.threads, model=options.model, size=options.size)
     lab.write("viewer.ipynb", setup, SHOW)
     lab.open(page, "viewer.ipynb")
@@ -307,7 +307,7 @@ def main() -> None:
             browser.close()
     finally:
         stop_lab(process, lab)
-    lines = ["| what | measured | bar |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+    lines = ["| what | measured | limit |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
     command = f"`python benchmarks/viewer.py --size {options.size} --model {options.model} --threads {options.threads}`"
     machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     text = "\n".join(["# Views in JupyterLab", "", *lines, "", f"{command}, {machine}"])
