@@ -70,6 +70,7 @@ VIEWS = {
         "feature_pyramid(model, photo, mask)",
         "What the channels of all scales say, alone and together, under one cursor, and which places look alike. "
         "Choose a map below the photo, then one of its channels. In a notebook a brush changes the photo.",
+        budget=1_050_000,
     ),
     "prediction_ladder": LiveView(
         "Prediction ladder",
@@ -199,6 +200,9 @@ def _build_page(name: str, page: Page, folder: Path) -> str:
     names: dict[str, object] = {}
     exec("\n".join(setup), names)
     viewer = eval(last, names)
+    opened = viewer.layer
+    for layer in [*viewer.stale, opened]:  # a page cannot compute what a view in a notebook computes when it is chosen
+        viewer.layer = layer
     viewer.to_html(folder / f"{name}.html", budget=page.budget)
     if page.picture:
         Image.fromarray(viewer.picture()).save(folder / f"{name}.png", optimize=True)

@@ -191,9 +191,10 @@ def _cost_of(cost: Any, costs: Costs) -> dict[str, Any]:
         "time": cost.seconds / costs.counted,
         "parameters": cost.parameters / parameters,
         "memory": cost.bytes / memory,
+        **({"costed": "all levels together"} if len(cost.layers) > 1 else {}),
         "said": {
             "time": f"{cost.seconds * 1000:.1f} ms ({cost.fastest * 1000:.1f} to {cost.slowest * 1000:.1f})",
-            "parameters": f"{cost.parameters / 1e6:.3f} million",
+            "parameters": f"{cost.parameters / 1e6:.3f} million parameters",
             "memory": f"{cost.bytes / 2**20:.2f} MiB of output",
         },
     }

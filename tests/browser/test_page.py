@@ -449,7 +449,7 @@ def test_pin_that_needs_a_kernel_stays_where_it_is_without_one(opened):
     viewer = Viewer(scene)
     viewer.pin = [30.0, 20.0]
     page = opened(viewer)
-    assert "Without a kernel" in page.locator(".bv-notice").inner_text()
+    assert "This page shows saved results" in page.locator(".bv-notice").inner_text()
     hover(page, 0.9, 0.9)
     page.mouse.down()
     page.mouse.up()
@@ -623,7 +623,7 @@ def test_a_gesture_dims_what_it_makes_stale(watched, tmp_path):
     page.evaluate("() => { window.model.set('busy', 'x'); window.model.set('busy', ''); }")
     page.wait_for_selector('.bv[data-waiting="false"]')
     page.evaluate("() => window.model.set('live', false)")
-    page.wait_for_selector('.bv-notice:has-text("Without a kernel")')
+    page.wait_for_selector('.bv-notice:has-text("This page shows saved results")')
     assert page.locator(".bv").get_attribute("data-live") == "false"
 
 

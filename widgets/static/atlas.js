@@ -113,10 +113,16 @@ export class Atlas {
     if (state === this.offered) return;
     this.offered = state;
     this.all.hidden = !summaries.length;
-    const button = (text, on, task) =>
+    const button = (text, on, task, disabled = false) =>
       h(
         "button",
-        { class: "bv-button", type: "button", "aria-pressed": String(on), on: { click: () => store.guard(task) } },
+        {
+          class: "bv-button",
+          type: "button",
+          disabled,
+          "aria-pressed": String(on),
+          on: { click: () => store.guard(task) },
+        },
         text,
       );
     const choose = (name, alike) => () => {
@@ -137,7 +143,8 @@ export class Atlas {
           choose(other.name, false),
         ),
       ),
-      button("Like the pin", layer.name === base && store.alike, choose(base, true)),
+      // Cells are alike in several channels or in none.
+      button("Like the pin", layer.name === base && store.alike, choose(base, true), store.order(base).length < 2),
     );
   }
 

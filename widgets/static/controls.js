@@ -180,6 +180,7 @@ export class Controls {
     );
     this.channelRow.hidden = layer.channels === 1;
     this.slider.max = order.length - 1;
+    this.slider.disabled = order.length < 2;
     this.number.max = layer.channels - 1;
     this.slider.value = order.indexOf(look.channel);
     this.slider.setAttribute("aria-valuetext", channelName(scene, layer, look.channel));
@@ -191,7 +192,7 @@ export class Controls {
     for (const name of ["colormap", "range", "sort"]) this[name].value = look[name];
     // Fixed limits give way to one's own alone.
     const fixed = Boolean(layer.limits) || layer.kind === "unit";
-    write(this.range.options[0], fixed ? "fixed" : RANGE_NAMES.map);
+    write(this.range.options[0], fixed ? "fixed" : layer.shares?.length ? "these maps" : RANGE_NAMES.map);
     for (const one of this.range.options) one.hidden = fixed && ["layer", "all"].includes(one.value);
     if (fixed && look.range !== "own") this.range.value = "map";
     write(this.why, panel.plane?.alike ? "Always −1 to 1." : explainRange(scene, look, layer.name));

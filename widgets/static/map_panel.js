@@ -198,7 +198,9 @@ export class MapPanel {
   // The value under a point of the photo (or of a kernel, under the pointer): what it is, where, and as text with the
   // digits that hold.
   probe(at) {
-    if (this.layer === PHOTO || !this.plane || this.taps !== this.store.atTaps) return null;
+    // A map that is yet to be computed anew has no value to read.
+    if (this.layer === PHOTO || !this.plane || this.frame.dataset.stale === "true") return null;
+    if (this.taps !== this.store.atTaps) return null;
     const { image } = this.store.scene;
     const column = cell(at[0], image.width, this.plane.width);
     const row = cell(at[1], image.height, this.plane.height);

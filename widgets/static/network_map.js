@@ -153,7 +153,8 @@ export class NetworkMap {
     const node = this.nodes.get(name)?.node;
     if (!node) return;
     const by = this.select.value;
-    const cost = node.said ? ` · ${by === "group" ? Object.values(node.said).join(" · ") : node.said[by]}` : "";
+    const costed = node.costed ? `${node.costed}: ` : "";
+    const cost = node.said ? ` · ${costed}${by === "group" ? Object.values(node.said).join(" · ") : node.said[by]}` : "";
     const lost = this.store.model.get("league")?.scores?.[name]?.lost;
     const league = lost === undefined ? "" : ` · the mask loses ${lost.toFixed(4)} IoU without it`;
     this.said.textContent = `${node.title}${node.shape ? ` · ${node.shape}` : ""}${cost}${league}`;

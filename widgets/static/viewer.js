@@ -155,7 +155,7 @@ class View {
   showNotices() {
     const { store } = this;
     const resting =
-      "Without a kernel nothing is computed here: pin and switches stay where the results belong. Run the notebook to change them.";
+      "This page shows saved results. Run the notebook to move the pin or to switch parts: that needs a kernel.";
     const notices = [store.scene.notice, store.lost, store.resting ? resting : ""].filter(Boolean);
     this.notice.replaceChildren(...notices.map((text) => h("div", {}, text)));
     this.notice.hidden = !notices.length;

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from birefnet_lite.analysis import prepare
 from birefnet_lite.analysis.compare import Row, compare_layers
 from widgets import view_setup
-from widgets.number_format import TIMES
+from widgets.number_format import MINUS, TIMES
 from widgets.packing import count_channels
 from widgets.scene import Scene
 from widgets.view_registry import register
@@ -22,6 +22,7 @@ __all__ = ["compare"]
 #: Bytes that one map of every part shown may take together, and how many parts are shown.
 PAGE, MOST = 3 * 2**20, 80
 SIDES = ("mine", "reference", "difference")
+TITLES = {"mine": "Mine", "reference": "Reference", "difference": f"Mine {MINUS} reference"}
 
 
 def compare(
@@ -141,7 +142,7 @@ def _add(scene: Scene, row: Row, keep: int) -> None:
                 f"{row.name} · {side}",
                 maps,
                 kind,
-                f"{side.capitalize()}: {row.name}",
+                f"{TITLES[side]}: {row.name}",
                 row.status,
                 keep=keep,
                 channels=order,

@@ -14,7 +14,6 @@ from birefnet_lite.analysis.layer_names import (
     STEPS,
     encoder_layer,
     stage_layer,
-    stride_of,
 )
 from widgets.scene import Scene
 from widgets.view_registry import register
@@ -89,5 +88,5 @@ def pyramid_rows(activations: Activations) -> list[tuple[str, list[str | None]]]
         steps = [have(stage_layer(level, step.name)) for step in SHOWN]
         encoder = [have(encoder_layer(level, scale)) for scale in ("full", "half")]
         names = [*encoder, have(SQUEEZE) if level == 4 else None, *steps, have(LOGITS) if level == 1 else None]
-        rows.append((f"Level {level}\nstride {stride_of(level)}", names))
+        rows.append((f"Level {level}", names))
     return rows

@@ -11,6 +11,7 @@ from torch import nn
 from birefnet_lite.analysis import capture
 from birefnet_lite.analysis.cka import cka_matrix, linear_cka, pool_cells
 from birefnet_lite.analysis.summaries import colours_of, fit_basis
+from widgets.number_format import MINUS
 from widgets.scene import COLOUR, PHOTO, Layer, Scene
 from widgets.view_registry import register
 from widgets.view_setup import Size
@@ -20,6 +21,7 @@ from widgets.views.feature_pyramid import feature_pyramid
 __all__ = ["paired"]
 
 SIDES = ("first", "second", "difference")
+TITLES = {"first": "First", "second": "Second", "difference": f"Second {MINUS} first"}
 #: Cells of all photos together that the matrix rests on.
 CELLS = 400
 
@@ -146,7 +148,7 @@ def _add(scene: Scene, name: str, layer: Layer, other: Layer) -> tuple[float, in
     group = [f"{name} · {side}" for side in SIDES]
     for side in SIDES:
         kind = "signed" if side == "difference" else layer.kind
-        title = f"{side.capitalize()} · {layer.title}"
+        title = f"{TITLES[side]} · {layer.title}"
         shares = group[:2] if side != "difference" else None
         added = scene.add(group[SIDES.index(side)], maps[side], kind, title, layer.note, None, None, group, channels)
         added.shares = shares or []

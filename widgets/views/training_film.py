@@ -53,7 +53,13 @@ def training_film(recording: Recorder | Recording | str | os.PathLike[str]) -> V
     elif not isinstance(recording, Recording):
         recording = Recording.load(recording)
     steps = [f"step {step}" for step in recording.steps]
-    scene = Scene("training_film", "Training film", "How do the mask and the maps form in training?", recording.photo)
+    scene = Scene(
+        "training_film",
+        "Training film",
+        "How do the mask and the maps form in training?",
+        recording.photo,
+        what="input",
+    )
     scene.extra["linked"] = True
     _add_film(scene, "mask", "Predicted mask", recording.masks / np.float32(255), "unit", steps)
     shown: dict[str, list[str]] = {}

@@ -12,7 +12,7 @@ import { openRecorded } from "./recorded.js";
 import { showResult } from "./result.js";
 import { ask, setParts, switchParts } from "./runs.js";
 import { watchSaving } from "./saving.js";
-import { app, at, complain, data, measure, painted, root, setState, unpackText } from "./state.js";
+import { app, at, calm, complain, data, measure, painted, root, setState, unpackText } from "./state.js";
 
 globalThis.explorer = {
   values: async (layer) => {
@@ -42,6 +42,7 @@ function build() {
   listQuestions();
   watchSaving(openState);
   at("restart").addEventListener("click", () => ask({}));
+  at("alert-close").addEventListener("click", calm);
   at("all-on").addEventListener("click", () => switchParts([]));
   for (const [button, place] of [
     ["to-map", "map-card"],

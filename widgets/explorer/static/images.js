@@ -23,14 +23,14 @@ export async function readPhoto(blob, [height2, width2]) {
     bitmap = await open();
   } catch {
     throw new PhotoError(
-      "This file is not a picture that your browser can read, or it is damaged. Save it as JPEG or PNG and try again.",
+      `${blob.name ?? "This file"} is not a picture that your browser can read, or it is damaged. Save it as JPEG or PNG and try again.`,
     );
   }
   const { width, height } = bitmap;
   if (width * height > MOST_PIXELS) {
     bitmap.close();
     throw new PhotoError(
-      `This photo has ${Math.round((width * height) / 1e6)} million pixels, more than a page can hold. Make it smaller and try again.`,
+      `${blob.name ?? "This photo"} has ${Math.round((width * height) / 1e6)} million pixels, more than a page can hold. Make it smaller and try again.`,
     );
   }
   try {
@@ -38,7 +38,7 @@ export async function readPhoto(blob, [height2, width2]) {
     return { width, height, seen, image: normalise(seen), backdrop: backdropOf(bitmap), bitmap: open };
   } catch (error) {
     throw new PhotoError(
-      `This photo of ${width} × ${height} pixels could not be read (${error.message}). A smaller copy may work.`,
+      `${blob.name ?? "This photo"}, ${width} × ${height} pixels, could not be read (${error.message}). A smaller copy may work.`,
     );
   } finally {
     bitmap.close();
