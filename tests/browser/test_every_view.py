@@ -188,8 +188,8 @@ image image's images in input instead is it its itself joined kind large largest
 lost lowest made map maps mask mask's masks matrix maximum mean memory method million missed more moved much my
 network network's next no not november number of off on one output over own part parts per photo photo's pins pixel
 pixels place plus point position predicted read red region represent resized resolution right rise row same scored
-second share shares shown side sides size sizes small soft square status step sum than that the their these this time times
-to too true two up value values was weight weights what where which white whole width with within without x y
+second share shares shown side sides size sizes small soft square status step sum than that the their these this time
+times to too true two up value values was weight weights what where which white whole width with within without x y
 """
 WORDS = re.findall(r'\[\s*"([^"]+)",\s*"', read_static("words.js"))
 LABELS = (
