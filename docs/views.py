@@ -51,7 +51,7 @@ class LiveView:
 
     title: str
     call: str
-    """The last line, which makes the view."""
+    """The last lines; the value of the last one is the view."""
     text: str
     """Three sentences at most: what is seen, and what to try."""
     photo: str = "astronaut"
@@ -113,9 +113,9 @@ VIEWS = {
     ),
     "ablation": LiveView(
         "Ablation",
-        "ablation(model, photo, mask)",
+        "view = ablation(model, photo, mask)\nview.ablated = ['squeeze']\nview",
         "The mask with parts of the network switched off, its change, its scores, and which part matters most. On this "
-        "page the view shows the whole network; in a notebook a click switches a part, and a brush changes the photo.",
+        "page the squeeze module is off; in a notebook a click switches a part, and a brush changes the photo.",
     ),
     "architecture": LiveView(
         "Architecture",
