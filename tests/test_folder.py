@@ -126,7 +126,7 @@ def test_other_faults_are_named(folder, tmp_path_factory):
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         FolderDataset(folder / "nowhere")
     empty = tmp_path_factory.mktemp("empty")
-    with pytest.raises(FileNotFoundError, match="with im/ and gt/"):
+    with pytest.raises(FileNotFoundError, match="no folder im/"):
         FolderDataset(empty)
     (empty / "im").mkdir()
     (empty / "gt").mkdir()
