@@ -17,7 +17,7 @@ from birefnet_lite.__main__ import main
 from birefnet_lite.inference import tiled
 from birefnet_lite.inference.memory import forward_bytes
 from birefnet_lite.inference.predict import segment
-from birefnet_lite.inference.tiled import segment_tiled, split_axis, tile_side
+from birefnet_lite.inference.tiled import MIB, RESERVE, segment_tiled, split_axis, tile_side
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (256, 320, 3), dtype=np.uint8)
 
@@ -218,7 +218,8 @@ def test_the_peak_stays_under_the_bound(cases):
     for (kind, memory), line in zip(cases, output.splitlines(), strict=True):
         peak, side = map(float, line.split())
         assert side < 890, kind  # in tiles
-        assert 0.25 * memory <= peak <= memory, kind  # the bound is kept, and made use of
+        # The bound is kept, and what it leaves beside the reserve is made use of.
+        assert 0.25 * (memory - RESERVE / MIB) <= peak <= memory, kind
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
