@@ -218,8 +218,8 @@ def test_the_peak_stays_under_the_bound(cases):
     for (kind, memory), line in zip(cases, output.splitlines(), strict=True):
         peak, side = map(float, line.split())
         assert side < 890, kind  # in tiles
-        # The bound is kept, and what it leaves beside the reserve is made use of.
-        assert 0.25 * (memory - RESERVE / MIB) <= peak <= memory, kind
+        # The bound is kept, and nearly half of what it leaves beside the reserve is made use of, or more.
+        assert 0.45 * (memory - RESERVE / MIB) <= peak <= memory, kind
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
