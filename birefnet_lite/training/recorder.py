@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from birefnet_lite.analysis.capture import Activations, capture
-from birefnet_lite.inference.images import read_mask, read_photo, resize
+from birefnet_lite.inference.images import read_mask, read_photo, resize, to_levels
 from birefnet_lite.inference.predict import network_size
 from birefnet_lite.training.recording import MAX_BYTES, Recording
 
@@ -206,12 +206,12 @@ def _reduce(maps: Tensor, side: int) -> Tensor:
 
 def _reduce_mask(mask: NDArray[np.float32]) -> NDArray[np.uint8]:
     reduced = _reduce(torch.from_numpy(np.ascontiguousarray(mask, np.float32))[None], MASK_SIDE)[0].numpy()
-    return np.rint(np.nan_to_num(reduced).clip(0, 1) * 255).astype(np.uint8)
+    return to_levels(np.nan_to_num(reduced).clip(0, 1))
 
 
 def _reduce_photo(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if pixels.dtype != np.uint8:  # photos of 16 bits are floats in [0, 1]
-        pixels = np.rint(pixels * 255).astype(np.uint8)
+        pixels = to_levels(pixels)
     height, width = pixels.shape[:2]
     scale = min(1.0, PHOTO_SIDE / max(height, width))
     return resize(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
