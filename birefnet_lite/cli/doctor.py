@@ -45,7 +45,7 @@ class Check(NamedTuple):
     find: Callable[[], str]
     """Returns the finding; raises `Trouble`, or anything else."""
     advice: str
-    """What to do after an unexpected error of `find`."""
+    """Advice for the person where `find` raises an error other than `Trouble`."""
 
 
 def run(options: argparse.Namespace) -> int:

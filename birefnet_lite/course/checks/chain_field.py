@@ -112,7 +112,7 @@ def _mistakes_of_field(layers: Layers) -> dict[str, tuple[int, ...]]:
         ),
         "the order is (size, stride).": (stride, size),
         "the strides are added: they multiply.": _added(layers),
-        "of each stride, 1 less is added. Strides multiply.": (size, 1 + sum(step - 1 for _, step, _ in layers)),
+        "the strides less 1 are added. Strides multiply.": (size, 1 + sum(step - 1 for _, step, _ in layers)),
         "the strides are added, from 0. They multiply, from 1.": (size, sum(step for _, step, _ in layers)),
         "the strides are added, from 1. They multiply.": (size, 1 + sum(step for _, step, _ in layers)),
         "the stride is that of the last layer. Multiply all of them.": (size, layers[-1][1] if layers else stride),

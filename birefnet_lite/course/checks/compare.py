@@ -64,7 +64,7 @@ def compare(
         tolerance: The largest absolute difference that is allowed.
         mistakes: The results of typical wrong answers, one or several under the sentence that says what is wrong.
         retries: The right function, or steps of it, to find out whether `got` is right for other arguments.
-        axes: What one entry along each axis of the result is, if it has four: those of a `MAP` or a `WEIGHT`.
+        axes: The name of one entry along each axis of a result with four axes: `MAP` or `WEIGHT`.
     """
     _require_precision(got, where)
     if got.is_complex():

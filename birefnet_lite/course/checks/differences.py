@@ -10,15 +10,15 @@ __all__ = ["MAP", "WEIGHT", "Axes", "difference_of_numbers", "factor_between", "
 
 Axes = tuple[str, str, str, str]
 MAP: Axes = ("image", "channel", "row", "column")
-"""What one entry along each axis of a map is."""
+"""The name of one entry along each axis of a map, (B, C, H, W)."""
 WEIGHT: Axes = ("output channel", "input channel", "row", "column")
-"""The same for the weight of a convolution."""
+"""The name of one entry along each axis of a convolution's weight, (O, C, k, k)."""
 
 
 def difference_of_numbers(got: Tensor, wanted: Tensor, tolerance: float, axes: Axes = MAP) -> str | None:
     """Return a sentence on how two tensors of one shape differ, or None where no simple relation holds.
 
-    axes: What one entry along each axis is, for tensors of four axes.
+    axes: The name of one entry along each axis, for tensors of four axes.
     """
     got, wanted = got.detach().double(), wanted.detach().double()
     scale = float(wanted.abs().max())
